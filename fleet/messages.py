@@ -1,0 +1,221 @@
+"""The one contract between the centre and its workers.
+
+Rules this module keeps:
+
+- Messages are immutable and refuse unknown fields, so that a worker and a centre of different
+  releases fail with a clear error instead of losing a field silently.
+- Paths in messages are relative, sizes are bytes, digests are lowercase hex, times are UTC.
+- Nothing here decides or does anything.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Sha1 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Bytes = Annotated[int, Field(ge=0)]
+Task = Literal["pull", "verify", "probe", "publish"]
+Digest = Literal["sha256", "md5", "pieces", "bep52"]
+
+
+class Message(BaseModel):
+    """What every message is: frozen, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Message):
+    """One place an item can be had from; an item's sources are ranked, best first.
+
+    ``site`` is the fleet site whose copy it is (None: an origin outside the fleet).
+    ``centre`` marks a URL of the centre itself, which wants this site's own token.
+    """
+
+    url: str
+    site: str | None = None
+    kind: Literal["http", "torrent"] = "http"
+    centre: bool = False
+
+
+class Sample(Message):
+    """The part of an item that a probe reads: a whole v1 piece of it, or all of a small one."""
+
+    start: Bytes
+    length: Bytes
+    sha1: Sha1 | None = None
+    sha256: Sha256 | None = None
+
+
+class Item(Message):
+    """One artifact in an Order; ``offset`` is its place in the shard once that is cut."""
+
+    artifact: str
+    path: str
+    size: Bytes | None = None
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
+    offset: Bytes | None = None
+    sources: tuple[Source, ...] = ()
+    sample: Sample | None = None
+
+
+class Budget(Message):
+    """What an attempt may use until its next heartbeat; None is no limit."""
+
+    streams: Annotated[int, Field(ge=1)] = 4
+    bytes_per_second: Bytes | None = None
+    bytes: Bytes | None = None
+
+
+class Grant(Message):
+    """A scoped, temporary right to upload to a site that has no worker of its own."""
+
+    site: str
+    url: str
+    headers: dict[str, str] = {}
+    expires: datetime
+
+
+class Order(Message):
+    """What a worker is given when it claims an attempt.
+
+    ``folder`` is the directory below the site's root that the items' paths are relative to.
+    With a ``shard``, "pieces" asks for the v1 pieces of the items laid end to end by their
+    offsets; without one (an ingest) it asks for the pieces of each item of ``alone_from`` bytes or
+    more, which is a shard by itself.  ``max_bytes`` bounds any one item.
+    """
+
+    attempt: str
+    fence: int
+    task: Task
+    site: str
+    lease_seconds: float
+    folder: str = ""
+    shard: str | None = None
+    items: tuple[Item, ...] = ()
+    digests: tuple[Digest, ...] = ("sha256",)
+    piece_length: Bytes | None = None
+    alone_from: Bytes = 0
+    max_bytes: Bytes = 0
+    budget: Budget = Budget()
+    grants: tuple[Grant, ...] = ()
+
+
+class BlobRef(Message):
+    """Bulky bytes (piece hashes) that travel beside the Outcome, named by their digest."""
+
+    sha256: Sha256
+    size: Bytes
+
+
+class ItemResult(Message):
+    """What became of one item.
+
+    A result that is not ``ok`` says why; ``final`` means that trying again cannot help.
+    ``missing`` and ``corrupt`` tell a verify's two ways to fail apart.
+    """
+
+    artifact: str
+    ok: bool
+    size: Bytes | None = None
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
+    bep52_root: Sha256 | None = None
+    piece_length: Bytes | None = None
+    pieces: BlobRef | None = None
+    source: str | None = None
+    reason: str = ""
+    final: bool = False
+    fault: Literal["", "missing", "corrupt", "source", "refused", "local"] = ""
+
+
+class SourceReport(Message):
+    """How one host behaved during an attempt: a traffic sample, and evidence where it failed."""
+
+    host: str
+    site: str | None = None
+    bytes: Bytes = 0
+    seconds: float = 0.0
+    requests: int = 0
+    errors: int = 0
+    last_error: str = ""
+
+
+class Outcome(Message):
+    """What a worker reports back, once, when an attempt has ended."""
+
+    attempt: str
+    fence: int
+    site: str
+    started_at: datetime
+    ended_at: datetime
+    items: tuple[ItemResult, ...] = ()
+    pieces: BlobRef | None = None
+    sources: tuple[SourceReport, ...] = ()
+    bytes_fetched: Bytes = 0
+    reason: str = ""
+
+
+class Verdict(Message):
+    """The ledger's answer to an Outcome; a superseded one is kept as an observation."""
+
+    applied: bool
+    reason: str
+
+
+class Heartbeat(Message):
+    """A sign of progress that renews the lease."""
+
+    fence: int
+    bytes_done: Bytes = 0
+    note: str = ""
+
+
+class HeartbeatAnswer(Message):
+    """What the centre wants of a running attempt until its next heartbeat."""
+
+    action: Literal["continue", "pause", "stop"]
+    reason: str = ""
+    lease_seconds: float
+    budget: Budget = Budget()
+
+
+class Observation(Message):
+    """Evidence that a site offers of its own accord; it can only demote."""
+
+    kind: str
+    site: str
+    shard: str | None = None
+    artifact: str | None = None
+    at: datetime
+    detail: dict[str, str | int | float | bool | None] = {}
+
+
+class Seed(Message):
+    """One torrent that a site shall seed; ``folder`` is where its content lies below the root."""
+
+    infohash: Sha1
+    shard: str
+    folder: str
+    name: str
+    size: Bytes
+
+
+class DesiredSeeds(Message):
+    """All that a site shall seed now; ``revision`` changes when the list does."""
+
+    revision: str
+    seeds: tuple[Seed, ...] = ()
+
+
+class SeedReport(Message):
+    """Counters of one seeded torrent."""
+
+    infohash: Sha1
+    peers: int = 0
+    uploaded: Bytes = 0
+    state: str = ""
+    error: str = ""
