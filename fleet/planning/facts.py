@@ -1,0 +1,100 @@
+"""The plain values that decisions are made from."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fleet.planning.states import ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What planning knows of a site; ``free`` is in bytes, None where nobody counts them."""
+
+    id: str
+    kind: str
+    driver: str
+    region: str = ""
+    country: str = ""
+    jurisdiction: str = ""
+    operator: str = ""
+    provider: str = ""
+    arch: str = ""
+    trusted: bool = False
+    retired: bool = False
+    fronts: tuple[str, ...] = ()
+    free: int | None = None
+    queued: int = 0
+    speed_mbps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFacts:
+    """What must hold; ``copies`` None asks for every site that matches."""
+
+    copies: int | None = None
+    min_copies: int = 1
+    selector: str = ""
+    spread_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFacts:
+    """What is believed of a shard at one site."""
+
+    site: str
+    state: ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One artifact, as far as cutting shards is concerned."""
+
+    id: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """One place bytes can be had from, and how it has served before.
+
+    ``bytes_per_second`` is None where it never served yet.
+    """
+
+    url: str
+    site: str | None
+    bytes_per_second: float | None = None
+    error_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFacts:
+    """A daily window in a zone's local time, ``HH:MM`` to ``HH:MM``; it may cross midnight."""
+
+    timezone: str
+    opens: str
+    closes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A site chosen for a shard, and why."""
+
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """All sites chosen for a shard; ``short`` says what the rule lacks, empty when it holds."""
+
+    choices: tuple[Choice, ...] = ()
+    short: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why something does not happen now, and when it will be looked at again."""
+
+    reason: str
+    until: datetime | None = field(default=None)
