@@ -1,0 +1,1 @@
+"""The record of truth: tables, named queries, migrations, the clock."""

@@ -1,0 +1,336 @@
+"""The tables: one for each word of the fleet.
+
+Rules this module keeps:
+
+- Ids are opaque text. Moments are UTC. Sizes are bytes.
+- ``dirty`` and ``look_at`` are what the scheduler reads: a row is touched only when something
+  about it changed, or when its time has come.  Whatever waits holds the reason beside it.
+- Only the ledger writes ``Replica.state``.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
+from sqlalchemy.types import JSON
+from sqlmodel import Field, SQLModel
+
+from fleet.planning.states import (
+    ArtifactState,
+    AttemptState,
+    ReplicaState,
+    TransferState,
+    VersionState,
+)
+from fleet.store.columns import count, moment, new_id
+
+
+def _id(prefix: str) -> Any:
+    return Field(default_factory=lambda: new_id(prefix), primary_key=True)
+
+
+class Dataset(SQLModel, table=True):
+    """A stable, opaque, case-sensitive id that holds versions."""
+
+    id: str = Field(primary_key=True)
+    title: str = ""
+    created_at: datetime = moment(default=...)
+
+
+class DatasetAlias(SQLModel, table=True):
+    """An old name of a dataset, still valid."""
+
+    alias: str = Field(primary_key=True)
+    dataset_id: str = Field(foreign_key="dataset.id", index=True)
+
+
+class Version(SQLModel, table=True):
+    """An immutable set of artifacts, once it is published."""
+
+    __table_args__ = (UniqueConstraint("dataset_id", "label"),)
+    id: str = _id("ve")
+    dataset_id: str = Field(foreign_key="dataset.id", index=True)
+    label: str
+    state: str = Field(default=VersionState.DRAFT)
+    licence: str = ""
+    licence_retrieved_at: datetime | None = moment()
+    doi: str | None = None
+    source: str = ""
+    source_root: str = ""
+    notes: list[str] = Field(default_factory=list, sa_type=JSON)
+    previous_id: str | None = None
+    created_at: datetime = moment(default=...)
+    published_at: datetime | None = moment()
+    dirty: bool = Field(default=False, index=True)
+    look_at: datetime | None = moment(index=True)
+    reason: str = ""
+
+
+class Artifact(SQLModel, table=True):
+    """One file of a version; its sha256 is its identity.
+
+    ``ingest_id`` is the one transfer that fetches it from its origins.
+    """
+
+    __table_args__ = (
+        UniqueConstraint("version_id", "path"),
+        Index("ix_artifact_progress", "version_id", "state", "ingest_id"),
+    )
+    id: str = _id("ar")
+    version_id: str = Field(foreign_key="version.id")
+    path: str
+    role: str = "data"
+    media_type: str | None = None
+    origins: list[str] = Field(default_factory=list, sa_type=JSON)
+    state: str = Field(default=ArtifactState.EXPECTED)
+    reason: str = ""
+    size: int | None = count()
+    sha256: str | None = Field(default=None, index=True)
+    md5: str | None = None
+    bep52_root: str | None = None
+    piece_length: int | None = None
+    pieces: str | None = None
+    ingest_id: str | None = Field(default=None, index=True)
+    shard_id: str | None = Field(default=None, index=True)
+    offset: int | None = count()
+
+
+class Shard(SQLModel, table=True):
+    """What is placed, moved and seeded: one large artifact, or a bundle of small ones.
+
+    It is sealed when its v1 pieces, and so its infohash, are known.
+    """
+
+    __table_args__ = (UniqueConstraint("version_id", "position"),)
+    id: str = _id("sh")
+    version_id: str = Field(foreign_key="version.id", index=True)
+    position: int
+    size: int = count(default=...)
+    files: int
+    piece_length: int
+    pieces: str | None = None
+    infohash: str | None = Field(default=None, index=True)
+    dirty: bool = Field(default=True, index=True)
+
+
+class Site(SQLModel, table=True):
+    """A place that can hold replicas, as its line in the sites file declares it."""
+
+    id: str = Field(primary_key=True)
+    kind: str
+    driver: str
+    region: str = ""
+    country: str = ""
+    jurisdiction: str = ""
+    operator: str = ""
+    provider: str = ""
+    arch: str = ""
+    capacity: int | None = count()
+    speed_mbps: int | None = None
+    trusted: bool = False
+    read_url: str = ""
+    peer: str = ""
+    fronts: list[str] = Field(default_factory=list, sa_type=JSON)
+    slots: int = 4
+    retired: bool = False
+    token_hash: str | None = None
+
+
+class Window(SQLModel, table=True):
+    """When a site may carry bulk traffic, in its own local time; no row: always."""
+
+    id: str = _id("wi")
+    site_id: str = Field(foreign_key="site.id", index=True)
+    timezone: str
+    opens: str
+    closes: str
+
+
+class Budget(SQLModel, table=True):
+    """How fast a site may be used; None is no limit."""
+
+    site_id: str = Field(foreign_key="site.id", primary_key=True)
+    streams: int = 4
+    bytes_per_second: int | None = count()
+    source: str = ""
+
+
+class Rule(SQLModel, table=True):
+    """What must hold for every version of a dataset; ``copies`` None: every site that matches."""
+
+    id: str = _id("ru")
+    dataset_id: str = Field(foreign_key="dataset.id", index=True)
+    copies: int | None = None
+    min_copies: int = 1
+    selector: str = ""
+    spread_by: list[str] = Field(default_factory=list, sa_type=JSON)
+    priority: int = 0
+    deadline: datetime | None = moment()
+    expires: datetime | None = moment()
+
+
+class Placement(SQLModel, table=True):
+    """A decision that serves a rule; without a site it says what the rule is short of."""
+
+    __table_args__ = (UniqueConstraint("rule_id", "shard_id", "site_id"),)
+    id: str = _id("pl")
+    rule_id: str = Field(foreign_key="rule.id")
+    shard_id: str = Field(foreign_key="shard.id", index=True)
+    site_id: str | None = None
+    reason: str
+    decided_at: datetime = moment(default=...)
+
+
+class Replica(SQLModel, table=True):
+    """A shard at a site, and what is believed of it."""
+
+    __table_args__ = (UniqueConstraint("shard_id", "site_id"),)
+    id: str = _id("re")
+    shard_id: str = Field(foreign_key="shard.id")
+    site_id: str = Field(foreign_key="site.id", index=True)
+    state: str = Field(default=ReplicaState.PENDING)
+    faulty: list[str] = Field(default_factory=list, sa_type=JSON)
+    reason: str = ""
+    verified_at: datetime | None = moment()
+    look_at: datetime | None = moment(index=True)
+
+
+class Transfer(SQLModel, table=True):
+    """The wish to have something done at a target site, carried out by an executor site.
+
+    ``fence`` rises with each claim; ``attempt_id`` is the attempt that was announced last.
+    """
+
+    __table_args__ = (
+        Index("ix_transfer_queue", "state", "executor_id", "priority", "not_before"),
+        Index("ix_transfer_shard", "shard_id", "target_id", "kind", "state"),
+    )
+    id: str = _id("tr")
+    kind: str
+    version_id: str | None = Field(default=None, foreign_key="version.id", index=True)
+    shard_id: str | None = Field(default=None, foreign_key="shard.id")
+    target_id: str = Field(foreign_key="site.id")
+    executor_id: str = Field(foreign_key="site.id")
+    state: str = Field(default=TransferState.WAITING)
+    size: int = count(default=0)
+    priority: int = 0
+    deadline: datetime | None = moment()
+    not_before: datetime | None = moment()
+    reason: str = ""
+    fence: int = 0
+    attempts: int = 0
+    attempt_id: str | None = None
+    created_at: datetime = moment(default=...)
+    ended_at: datetime | None = moment()
+
+
+class Attempt(SQLModel, table=True):
+    """One execution of a transfer, leased and fenced."""
+
+    __table_args__ = (Index("ix_attempt_lease", "state", "lease_until"),)
+    id: str = _id("at")
+    transfer_id: str = Field(foreign_key="transfer.id", index=True)
+    site_id: str = Field(foreign_key="site.id", index=True)
+    state: str = Field(default=AttemptState.ANNOUNCED)
+    fence: int | None = None
+    announced_at: datetime = moment(default=...)
+    claimed_at: datetime | None = moment()
+    lease_until: datetime | None = moment()
+    ended_at: datetime | None = moment()
+    bytes_done: int = count(default=0)
+    bytes_fetched: int = count(default=0)
+    sources: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
+    reason: str = ""
+
+
+class Wakeup(SQLModel, table=True):
+    """An outbox row: one message to send, carrying an id and no authority."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: str
+    task: str
+    attempt_id: str | None = None
+    created_at: datetime = moment(default=...)
+    sent_at: datetime | None = moment(index=True)
+
+
+class Blob(SQLModel, table=True):
+    """Bulky bytes (piece hashes), named by their sha256."""
+
+    sha256: str = Field(primary_key=True)
+    data: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = moment(default=...)
+
+
+class Observation(SQLModel, table=True):
+    """Evidence, with its observer and its time."""
+
+    id: str = _id("ob")
+    kind: str = Field(index=True)
+    observer: str
+    site_id: str | None = Field(default=None, index=True)
+    shard_id: str | None = None
+    at: datetime = moment(default=...)
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+
+
+class SourceScore(SQLModel, table=True):
+    """How well one host has served one site: moving averages over attempts."""
+
+    observer_id: str = Field(primary_key=True)
+    host: str = Field(primary_key=True)
+    bytes_per_second: float = 0.0
+    error_share: float = 0.0
+    updated_at: datetime = moment(default=...)
+
+
+class Incident(SQLModel, table=True):
+    """A confirmed fault of a site; open until ``ended_at``."""
+
+    id: str = _id("in")
+    site_id: str = Field(foreign_key="site.id", index=True)
+    kind: str
+    reason: str
+    began_at: datetime = moment(default=...)
+    ended_at: datetime | None = moment()
+
+
+class Report(SQLModel, table=True):
+    """What a person says is wrong; it makes a probe due and decides nothing."""
+
+    id: str = _id("rp")
+    site_id: str = Field(foreign_key="site.id", index=True)
+    dataset_id: str | None = None
+    symptom: str
+    at: datetime = moment(default=...)
+
+
+class Request(SQLModel, table=True):
+    """A ``mirror_dataset`` that was asked for, under its idempotency key."""
+
+    key: str = Field(primary_key=True)
+    source: str
+    version_id: str | None = None
+    error: str = ""
+    created_at: datetime = moment(default=...)
+
+
+class Seeding(SQLModel, table=True):
+    """What a site's seeder last said of one torrent."""
+
+    site_id: str = Field(foreign_key="site.id", primary_key=True)
+    infohash: str = Field(primary_key=True)
+    peers: int = 0
+    uploaded: int = count(default=0)
+    state: str = ""
+    error: str = ""
+    at: datetime = moment(default=...)
+
+
+class Office(SQLModel, table=True):
+    """Who holds a role of the centre (scheduler, server), since when, and until when."""
+
+    role: str = Field(primary_key=True)
+    holder: str
+    since: datetime = moment(default=...)
+    until: datetime = moment(default=...)

@@ -1,0 +1,242 @@
+"""Named queries over transfers, attempts and wake-ups.
+
+Every change of state names the state it starts from, in the outermost WHERE: of any number of
+processes that try the same change at once, one succeeds (on PostgreSQL a condition inside a
+sub-select is not enough).  A transfer's row is always taken before its attempt's.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, exists, func, or_, update
+from sqlmodel import Session, col, select
+
+from fleet.planning.states import AttemptState, TransferKind, TransferState
+from fleet.store.tables import Attempt, Transfer, Wakeup
+
+LIVE = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.RUNNING)
+TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
+BULK_KINDS = (TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY)
+
+
+def due(
+    session: Session, executor: str, kinds: Sequence[str], limit: int, now: datetime
+) -> Sequence[Transfer]:
+    """Return the waiting transfers that ``executor`` should do next."""
+    return session.exec(
+        select(Transfer)
+        .where(
+            Transfer.state == TransferState.WAITING,
+            Transfer.executor_id == executor,
+            col(Transfer.kind).in_(kinds),
+            or_(col(Transfer.not_before).is_(None), col(Transfer.not_before) <= now),
+        )
+        .order_by(
+            col(Transfer.priority).desc(),
+            col(Transfer.deadline).is_(None),
+            col(Transfer.deadline),
+            col(Transfer.id),
+        )
+        .limit(limit)
+    ).all()
+
+
+def executors_due(session: Session, now: datetime) -> Sequence[str]:
+    """Return the sites that have something to do now."""
+    return session.exec(
+        select(Transfer.executor_id)
+        .where(
+            Transfer.state == TransferState.WAITING,
+            or_(col(Transfer.not_before).is_(None), col(Transfer.not_before) <= now),
+        )
+        .distinct()
+    ).all()
+
+
+def taken(session: Session, executor: str, kinds: Sequence[str]) -> int:
+    """Count what ``executor`` was told of or is doing."""
+    return session.exec(
+        select(func.count())
+        .select_from(Transfer)
+        .where(
+            col(Transfer.state).in_(TAKEN),
+            Transfer.executor_id == executor,
+            col(Transfer.kind).in_(kinds),
+        )
+    ).one()
+
+
+def live(session: Session, shard: str, target: str, kinds: Sequence[str]) -> Transfer | None:
+    """Return the transfer of ``kinds`` for a shard at a site that has not ended, if any."""
+    return session.exec(
+        select(Transfer).where(
+            Transfer.shard_id == shard,
+            Transfer.target_id == target,
+            col(Transfer.kind).in_(kinds),
+            col(Transfer.state).in_((*LIVE, TransferState.SUSPENDED)),
+        )
+    ).first()
+
+
+def announce(session: Session, transfer: Transfer, task: str, now: datetime) -> Attempt | None:
+    """Make an attempt and its wake-up for a waiting transfer; None if it waits no longer."""
+    attempt = Attempt(transfer_id=transfer.id, site_id=transfer.executor_id, announced_at=now)
+    won = session.exec(
+        update(Transfer)
+        .where(col(Transfer.id) == transfer.id, col(Transfer.state) == TransferState.WAITING)
+        .values(
+            state=TransferState.ANNOUNCED,
+            attempt_id=attempt.id,
+            not_before=None,
+            reason=f"announced to {transfer.executor_id}, not claimed yet",
+        )
+        .returning(col(Transfer.id))
+    ).first()
+    if won is None:
+        return None
+    session.add(attempt)
+    session.add(Wakeup(site_id=attempt.site_id, task=task, attempt_id=attempt.id, created_at=now))
+    return attempt
+
+
+def take(session: Session, attempt: str, site: str) -> Transfer | None:
+    """Let ``attempt`` take its announced transfer and raise the fence; None if it may not."""
+    won = session.exec(
+        update(Transfer)
+        .where(
+            col(Transfer.attempt_id) == attempt,
+            col(Transfer.executor_id) == site,
+            col(Transfer.state) == TransferState.ANNOUNCED,
+        )
+        .values(
+            state=TransferState.RUNNING,
+            fence=col(Transfer.fence) + 1,
+            attempts=col(Transfer.attempts) + 1,
+            reason=f"running at {site}",
+        )
+        .returning(col(Transfer.id))
+    ).first()
+    return None if won is None else session.get(Transfer, won[0], populate_existing=True)
+
+
+def revive(session: Session, attempt: Attempt) -> bool:
+    """Give an expired attempt its transfer back, unless a later claim has superseded it."""
+    won = session.exec(
+        update(Transfer)
+        .where(
+            col(Transfer.id) == attempt.transfer_id,
+            col(Transfer.fence) == attempt.fence,
+            col(Transfer.state).in_((TransferState.WAITING, TransferState.ANNOUNCED)),
+        )
+        .values(
+            state=TransferState.RUNNING,
+            attempt_id=attempt.id,
+            not_before=None,
+            reason=f"running at {attempt.site_id}",
+        )
+        .returning(col(Transfer.id))
+    ).first()
+    if won is None:
+        return False
+    withdraw_announced(session, attempt.transfer_id)
+    return True
+
+
+def renew(session: Session, attempt: Attempt, until: datetime, bytes_done: int) -> bool:
+    """Move a running attempt's lease; False if it runs no longer."""
+    held = exists().where(
+        col(Transfer.id) == attempt.transfer_id,
+        col(Transfer.fence) == attempt.fence,
+        col(Transfer.state) == TransferState.RUNNING,
+    )
+    won = session.exec(
+        update(Attempt)
+        .where(
+            col(Attempt.id) == attempt.id,
+            col(Attempt.state).in_((AttemptState.RUNNING, AttemptState.EXPIRED)),
+            held,
+        )
+        .values(state=AttemptState.RUNNING, lease_until=until, bytes_done=bytes_done)
+        .returning(col(Attempt.id))
+    ).first()
+    return won is not None
+
+
+def expired(session: Session, now: datetime, limit: int) -> Sequence[Attempt]:
+    """Return running attempts whose lease has run out."""
+    return session.exec(
+        select(Attempt)
+        .where(Attempt.state == AttemptState.RUNNING, col(Attempt.lease_until) < now)
+        .order_by(col(Attempt.lease_until))
+        .limit(limit)
+    ).all()
+
+
+def release(session: Session, attempt: Attempt, reason: str, now: datetime) -> bool:
+    """Make the transfer of an attempt whose lease ran out claimable again."""
+    transfer = lock(session, attempt.transfer_id)
+    session.refresh(attempt)
+    lapsed = attempt.lease_until is None or attempt.lease_until < now
+    if attempt.state != AttemptState.RUNNING or not lapsed:
+        return False
+    attempt.state, attempt.reason = AttemptState.EXPIRED, reason
+    if transfer.fence != attempt.fence or transfer.state != TransferState.RUNNING:
+        return False
+    transfer.state, transfer.not_before, transfer.reason = TransferState.WAITING, None, reason
+    return True
+
+
+def lock(session: Session, transfer: str) -> Transfer:
+    """Take a transfer's row for this unit of work."""
+    return session.exec(
+        select(Transfer)
+        .where(Transfer.id == transfer)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+
+
+def withdraw_announced(session: Session, transfer: str) -> None:
+    """Take back what was announced for a transfer: an earlier attempt came through after all."""
+    session.exec(
+        update(Attempt)
+        .where(
+            col(Attempt.transfer_id) == transfer,
+            col(Attempt.state) == AttemptState.ANNOUNCED,
+        )
+        .values(state=AttemptState.WITHDRAWN, reason="the attempt before it came through")
+    )
+
+
+def unclaimed(session: Session, before: datetime, limit: int) -> Sequence[Attempt]:
+    """Return attempts that were announced before a moment and claimed by nobody."""
+    return session.exec(
+        select(Attempt)
+        .where(Attempt.state == AttemptState.ANNOUNCED, col(Attempt.announced_at) < before)
+        .order_by(col(Attempt.announced_at))
+        .limit(limit)
+    ).all()
+
+
+def unsent(session: Session, limit: int) -> Sequence[Wakeup]:
+    """Return the wake-ups that have yet to be sent, oldest first."""
+    return session.exec(
+        select(Wakeup).where(col(Wakeup.sent_at).is_(None)).order_by(col(Wakeup.id)).limit(limit)
+    ).all()
+
+
+def mark_sent(session: Session, wakeups: Sequence[int], now: datetime) -> None:
+    """Note that wake-ups are with the broker, and forget those of a day ago."""
+    session.exec(update(Wakeup).where(col(Wakeup.id).in_(wakeups)).values(sent_at=now))
+    session.exec(delete(Wakeup).where(col(Wakeup.sent_at) < now - timedelta(days=1)))
+
+
+def nudge(session: Session, site: str, now: datetime) -> None:
+    """Put one wake-up for ``site``'s seeder into the outbox, unless one is waiting there."""
+    waiting = session.exec(
+        select(Wakeup.id).where(
+            Wakeup.site_id == site, Wakeup.task == "seed", col(Wakeup.sent_at).is_(None)
+        )
+    ).first()
+    if waiting is None:
+        session.add(Wakeup(site_id=site, task="seed", created_at=now))

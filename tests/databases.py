@@ -1,0 +1,108 @@
+"""Real databases for tests: a SQLite file, or a PostgreSQL cluster started for this run."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from fleet.store.migrate import upgrade
+
+
+def _binary(name: str) -> Path:
+    found = shutil.which(name)
+    places = [Path(found).resolve()] if found else []
+    places += sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    if not places:
+        pytest.skip(f"no {name} here: install the Debian package postgresql")
+    return places[0]
+
+
+@contextmanager
+def postgres_cluster(folder: Path) -> Iterator[str]:
+    """Run a cluster below ``folder``; yield the URL of its maintenance database."""
+    initdb, postgres = _binary("initdb"), _binary("postgres")
+    user: str | None = None
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        user = "postgres" if "postgres" in names else "nobody"
+        shutil.chown(folder, user)
+    data = folder / "data"
+    quiet = {"stdout": subprocess.DEVNULL, "user": user, "cwd": folder}
+    subprocess.run(
+        [initdb, "-D", data, "-U", "fleet", "-A", "trust", "--no-sync", "--locale=C.UTF-8"],
+        check=True,
+        **quiet,
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        "-c",
+        "fsync=off",
+        "-c",
+        f"unix_socket_directories={folder}",
+        "-c",
+        "log_min_messages=fatal",
+    ]
+    server = subprocess.Popen(
+        [postgres, "-D", data, "-h", "127.0.0.1", "-p", str(port), *options],
+        stderr=subprocess.DEVNULL,
+        **quiet,
+    )
+    url = f"postgresql://fleet@127.0.0.1:{port}/postgres"
+    try:
+        _await(url, server)
+        yield url
+    finally:
+        server.send_signal(2)  # SIGINT: fast shutdown
+        server.wait(20)
+
+
+def _await(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            psycopg.connect(url, connect_timeout=1).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError("the PostgreSQL server of the tests did not come up")
+
+
+class Databases:
+    """Hands out empty databases with the tables made, each from a copy of one template."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self.kind, self.url, self.made = kind, url, 0
+        if kind == "postgresql":
+            self._admin("CREATE DATABASE template_fleet")
+            upgrade(self._named("template_fleet"))
+        else:
+            upgrade(f"sqlite:///{url}/template.db")
+
+    def make(self) -> str:
+        self.made += 1
+        if self.kind == "postgresql":
+            name = f"test_{self.made}"
+            self._admin(f"CREATE DATABASE {name} TEMPLATE template_fleet")
+            return self._named(name)
+        path = Path(self.url) / f"test_{self.made}.db"
+        shutil.copy(Path(self.url) / "template.db", path)
+        return f"sqlite:///{path}"
+
+    def _named(self, name: str) -> str:
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def _admin(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)

@@ -1,0 +1,73 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlmodel import SQLModel
+
+from fleet.store import tables  # noqa: F401
+from fleet.store.columns import new_id
+from fleet.store.database import Store
+from fleet.store.migrate import is_current, upgrade
+from fleet.store.tables import Dataset
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_declares(live_store: Store) -> None:
+    with live_store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+    assert is_current(live_store)
+
+
+def test_upgrading_twice_changes_nothing(database_url: str) -> None:
+    upgrade(database_url)
+    upgrade(database_url)
+
+
+def test_a_unit_of_work_that_fails_leaves_nothing_behind(store: Store) -> None:
+    def fail() -> None:
+        with store.write() as session:
+            session.add(Dataset(id="half", created_at=store.now(session)))
+            session.flush()
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        fail()
+    with store.read() as session:
+        assert session.get(Dataset, "half") is None
+
+
+def test_moments_come_back_in_utc_whatever_zone_they_were_given_in(store: Store) -> None:
+    toronto = timezone(timedelta(hours=-5))
+    moment = datetime(2026, 3, 1, 7, 30, 0, 123000, tzinfo=toronto)
+    with store.write() as session:
+        session.add(Dataset(id="when", created_at=moment))
+    with store.read() as session:
+        kept = session.get_one(Dataset, "when").created_at
+    assert kept == moment
+    assert kept.tzinfo is UTC
+
+
+def test_a_moment_without_a_zone_is_refused(store: Store) -> None:
+    with pytest.raises(Exception, match="no time zone"), store.write() as session:
+        session.add(Dataset(id="naive", created_at=datetime(2026, 3, 1)))  # noqa: DTZ001
+
+
+def test_the_databases_clock_is_utc_and_moves(live_store: Store) -> None:
+    with live_store.read() as session:
+        first, second = live_store.now(session), live_store.now(session)
+    assert abs(first - datetime.now(UTC)) < timedelta(seconds=30)
+    assert timedelta(0) <= second - first < timedelta(seconds=5)
+
+
+def test_dataset_ids_are_case_sensitive(store: Store) -> None:
+    with store.write() as session:
+        for name in ("ca_Red-Deer", "ca_red-deer"):
+            session.add(Dataset(id=name, created_at=store.now(session)))
+
+
+def test_ids_made_later_sort_later() -> None:
+    ids = [new_id("tr") for _ in range(500)]
+    assert len(set(ids)) == len(ids)
+    stamps = [one[:13] for one in ids]
+    assert stamps == sorted(stamps)
