@@ -1,0 +1,99 @@
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import libtorrent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pull_support import item, noise, order, v1_pieces
+from workers.digests import Bep52, Digests, kinds, mismatch, pieces_of
+
+
+@given(
+    blocks=st.lists(st.binary(max_size=60_000), max_size=8),
+    length=st.sampled_from([16_384, 50_000]),
+)
+def test_one_pass_gives_what_each_hash_gives_alone(blocks: list[bytes], length: int) -> None:
+    digests = Digests(("sha256", "md5"), length)
+    for block in blocks:
+        digests.update(block)
+    body = b"".join(blocks)
+
+    found = digests.finish()
+
+    assert found.size == len(body)
+    assert found.sha256 == hashlib.sha256(body).hexdigest()
+    assert found.md5 == hashlib.md5(body).hexdigest()
+    assert found.pieces == v1_pieces(body, length)
+
+
+def merkle_root(body: bytes) -> str | None:
+    """The root by the letter of BEP 52, with all leaves in memory."""
+    layer = [hashlib.sha256(body[at : at + 16_384]).digest() for at in range(0, len(body), 16_384)]
+    if not layer:
+        return None
+    while len(layer) & (len(layer) - 1):
+        layer.append(bytes(32))
+    while len(layer) > 1:
+        pairs = zip(layer[::2], layer[1::2], strict=True)
+        layer = [hashlib.sha256(left + right).digest() for left, right in pairs]
+    return layer[0].hex()
+
+
+@given(size=st.integers(0, 20 * 16_384), step=st.integers(1000, 100_000))
+def test_the_bep52_root_is_the_trees(size: int, step: int) -> None:
+    body = noise(size)
+    root = Bep52()
+    for at in range(0, size, step):
+        root.update(body[at : at + step])
+
+    assert root.finish() == merkle_root(body)
+
+
+@pytest.mark.parametrize("size", [1, 16_384, 16_385, 100_000, 1_000_000])
+def test_the_bep52_root_is_libtorrents(size: int, tmp_path: Path) -> None:
+    body = noise(size)
+    (tmp_path / "census.zip").write_bytes(body)
+    files = libtorrent.list_files(str(tmp_path / "census.zip"))
+    torrent = libtorrent.create_torrent(files, flags=libtorrent.create_torrent.v2_only)
+    libtorrent.set_piece_hashes(torrent, str(tmp_path))
+    made: Any = torrent.generate()
+    root = Bep52()
+    root.update(body)
+
+    assert root.finish() == made[b"info"][b"file tree"][b"census.zip"][b""][b"pieces root"].hex()
+
+
+def test_md5_is_computed_only_where_it_is_wanted_or_all_there_is() -> None:
+    with_md5 = item("a", md5="ab" * 16)
+
+    assert kinds(order(), item("a")) == {"sha256"}
+    assert kinds(order(), with_md5) == {"sha256", "md5"}
+    assert kinds(order(), item("a", body=b"", md5="ab" * 16)) == {"sha256"}
+    assert kinds(order(digests=("sha256", "md5")), item("a")) == {"sha256", "md5"}
+
+
+def test_which_items_are_cut_by_themselves() -> None:
+    ingest = order(item("a"), digests=("sha256", "pieces"), alone_from=1000)
+    shard = {"shard": "s", "digests": ("sha256", "pieces"), "piece_length": 65_536}
+
+    assert pieces_of(ingest, 999) is None
+    assert pieces_of(ingest, 1000) == 256 * 1024
+    assert pieces_of(order(item("a"), alone_from=1000), 1000) is None
+    assert pieces_of(order(item("a"), digests=("sha256", "pieces"), alone_from=0), 0) is None
+    assert pieces_of(order(item("a"), **shard), 5) == 65_536
+    assert pieces_of(order(item("a"), item("b"), **shard), 5) is None
+
+
+def test_what_is_wrong_is_named() -> None:
+    digests = Digests(("sha256", "md5"))
+    digests.update(b"abc")
+    found = digests.finish()
+
+    assert mismatch(item("a"), found) == ""
+    assert mismatch(item("a", body=b"abc", md5=hashlib.md5(b"abc").hexdigest()), found) == ""
+    assert mismatch(item("a", size=4), found) == "3 bytes where 4 were expected"
+    assert "sha256 ba7816bf8f01cfea…" in mismatch(item("a", sha256="0" * 64), found)
+    assert "md5 900150983cd24fb0" in mismatch(item("a", md5="0" * 32), found)

@@ -1,0 +1,1 @@
+"""One site: does the work, reports what it saw, and knows nothing of the database."""

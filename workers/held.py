@@ -1,0 +1,73 @@
+"""A lease that the centre gave: renewed from a thread of its own while the work goes on."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from fleet.messages import Heartbeat, Order
+from workers.centre import Centre, CentreAway, CentreRefused
+from workers.lease import Lease, Stopped
+
+_log = structlog.get_logger()
+
+
+class HeldLease(Lease):
+    """Heartbeats three times a lease; goes on working while the centre is away."""
+
+    def __init__(self, order: Order, centre: Centre) -> None:
+        """Hold the lease that came with ``order``; use as a context manager."""
+        super().__init__(order.budget)
+        self._order = order
+        self._centre = centre
+        self._every = order.lease_seconds / 3
+        self._ended = threading.Event()
+        self._paused = False
+        self._stop = ""
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the centre wants no more bytes asked for."""
+        return self._paused
+
+    def check(self) -> None:
+        """Return if the work may go on.
+
+        Raises:
+            Stopped: the centre wants it to end.
+        """
+        if self._stop:
+            raise Stopped(self._stop)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._every):
+            beat = Heartbeat(fence=self._order.fence, bytes_done=self.bytes_done, note=self.note)
+            try:
+                answer = self._centre.heartbeat(self._order.attempt, beat)
+            except CentreAway as error:
+                _log.warning("centre away, going on", reason=str(error))
+                continue
+            except CentreRefused as error:
+                self._stop = str(error)
+                return
+            self._every = answer.lease_seconds / 3
+            self.budget = answer.budget
+            self._paused = answer.action == "pause"
+            if answer.action == "stop":
+                self._stop = answer.reason or "the centre said stop"
+                return

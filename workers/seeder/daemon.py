@@ -1,0 +1,144 @@
+"""``fleet seeder``: one long-lived process per site.
+
+It puts the parts together, runs them until SIGTERM or SIGINT, and ends them in order.  It may be
+killed at any moment: the next one seeds from the cache at once.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from fleet.settings import SiteSettings
+from workers.seeder.cache import Cache
+from workers.seeder.centre import SeedCentre
+from workers.seeder.control import answer, bind, socket_path
+from workers.seeder.door import Door
+from workers.seeder.keeper import Keeper
+from workers.seeder.seeder import Seeder
+from workers.seeder.session import Session, SessionError
+
+_log = structlog.get_logger()
+
+
+class StartError(Exception):
+    """The seeder cannot start; the message says what to change."""
+
+
+def main(settings: SiteSettings) -> None:
+    """Run a site's seeder until it is told to stop; exit with 1 if it cannot start."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        asyncio.run(run(settings))
+    except StartError as error:
+        _log.error("cannot start", site=settings.site, reason=str(error))
+        raise SystemExit(1) from error
+
+
+async def run(settings: SiteSettings) -> None:
+    """Run a site's seeder until SIGTERM or SIGINT.
+
+    Raises:
+        StartError: an address is taken, the token is missing, or another seeder runs here.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            stack.enter_context(_alone(settings.state))
+            session = stack.enter_context(_session(settings.bittorrent))
+            door = Door(settings.store_root, settings.door) if settings.door else None
+            centre = await stack.enter_async_context(SeedCentre(settings))
+            path = socket_path(settings)
+            control = bind(path)
+        except (OSError, ValueError, SessionError) as error:
+            raise StartError(str(error)) from error
+        keeper = Keeper(settings.store_root, session)
+        seeder = Seeder(Cache(settings.state / "seeds"), keeper, centre)
+        ports = {"bittorrent": session.port, "door": door.port if door else None}
+        commands = _Commands(settings.site, seeder, ports)
+        server = await answer(control, {"sync": commands.sync, "status": commands.status})
+        stack.callback(path.unlink, missing_ok=True)
+        stack.callback(server.close)
+        await asyncio.to_thread(seeder.load)
+        _log.info("ready", site=settings.site, **ports, seeding=seeder.seeding)
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(seeder.follow(settings.seeds_seconds))
+            if door:
+                tasks.create_task(door.run_until_closed())
+            await stop.wait()
+            following.cancel()
+            if door:
+                door.close()
+        # a poll that was cancelled may still be in the session
+        await loop.shutdown_default_executor()
+    _log.info("stopped", site=settings.site)
+
+
+class _Commands:
+    """What the control socket answers."""
+
+    def __init__(self, site: str, seeder: Seeder, ports: dict[str, int | None]) -> None:
+        self._site = site
+        self._seeder = seeder
+        self._ports = ports
+
+    async def sync(self) -> dict[str, Any]:
+        await self._seeder.nudge()
+        trouble = self._seeder.trouble
+        answer = {"ok": not trouble, "seeding": self._seeder.seeding}
+        return answer | ({"error": trouble} if trouble else {})
+
+    async def status(self) -> dict[str, Any]:
+        seeder = self._seeder
+        torrents = [
+            report.model_dump() | {"name": seed.name, "shard": seed.shard, "size": seed.size}
+            for infohash, report in seeder.reports.items()
+            if (seed := seeder.desired.get(infohash))
+        ]
+        return {
+            "ok": True,
+            "site": self._site,
+            **self._ports,
+            "seeding": seeder.seeding,
+            "centre": seeder.trouble,
+            "torrents": torrents,
+        }
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Hold a site's state against a second seeder; the lock ends with the process."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "seeder.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another seeder is running on {state}; stop it first") from error
+        yield
+
+
+@contextlib.contextmanager
+def _session(address: str) -> Iterator[Session]:
+    session = Session(address)
+    try:
+        yield session
+    finally:
+        session.close()

@@ -1,0 +1,108 @@
+"""What a site shall seed, checked before it is believed.  Pure.
+
+Rules this module keeps:
+
+- One bad entry never hides the others: each is refused by itself, with its reason.
+- A torrent is what its infohash says, and lies where its seed says, or it is refused.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from fleet.messages import DesiredSeeds, Seed
+from fleet.torrent.metainfo import Files, MetainfoError
+from fleet.torrent.parsed import parse
+
+
+class RefusedError(ValueError):
+    """What the centre sent cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A seed and the files, below its folder, that its torrent consists of."""
+
+    seed: Seed
+    content: Files
+
+
+def read_desired(data: bytes) -> tuple[DesiredSeeds, tuple[str, ...]]:
+    """Read the centre's list.
+
+    Returns:
+        The seeds that are sound, and why each of the others is not.
+
+    Raises:
+        RefusedError: it is no such list at all.
+    """
+    try:
+        outer = json.loads(data)
+        if not isinstance(outer, dict) or not isinstance(outer.get("seeds", []), list):
+            raise RefusedError("the list of seeds is no list of seeds")
+        revision = DesiredSeeds.model_validate({**outer, "seeds": ()}).revision
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"the list of seeds is malformed: {_brief(error)}") from error
+    seeds: dict[str, Seed] = {}
+    refused: list[str] = []
+    for index, entry in enumerate(outer.get("seeds", [])):
+        try:
+            seed = Seed.model_validate(entry)
+        except ValidationError as error:
+            refused.append(f"seed {index} is malformed: {_brief(error)}")
+            continue
+        if seed.infohash in seeds:
+            refused.append(f"seed {index} repeats the infohash {seed.infohash}")
+        seeds.setdefault(seed.infohash, seed)
+    return DesiredSeeds(revision=revision, seeds=tuple(seeds.values())), tuple(refused)
+
+
+def admit(seed: Seed, torrent: bytes) -> Wanted:
+    """Check that ``torrent`` is the one that ``seed`` speaks of.
+
+    Raises:
+        RefusedError: it is malformed, or another one.
+    """
+    try:
+        parsed = parse(torrent)
+    except MetainfoError as error:
+        raise RefusedError(str(error)) from error
+    if parsed.infohash != seed.infohash:
+        raise RefusedError(f"the centre sent the torrent {parsed.infohash} in its place")
+    if (parsed.name, parsed.size) != (seed.name, seed.size):
+        raise RefusedError(
+            f"the torrent is {parsed.name!r} of {parsed.size} bytes, "
+            f"not {seed.name!r} of {seed.size}"
+        )
+    return Wanted(seed, parsed.content)
+
+
+def settle(
+    desired: DesiredSeeds, known: Mapping[str, Wanted]
+) -> tuple[dict[str, Wanted], tuple[Seed, ...]]:
+    """Compare what is desired with what is known.
+
+    Returns:
+        What is known and still desired just so, by infohash; and the seeds that are new or have
+        changed, whose torrents are still to be had.
+    """
+    kept: dict[str, Wanted] = {}
+    new: list[Seed] = []
+    for seed in desired.seeds:
+        wanted = known.get(seed.infohash)
+        if wanted is not None and wanted.seed == seed:
+            kept[seed.infohash] = wanted
+        else:
+            new.append(seed)
+    return kept, tuple(new)
+
+
+def _brief(error: Exception) -> str:
+    """Put an error of many lines on one."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return f"{where}: {first['msg']}" if where else first["msg"]
+    return str(error) or type(error).__name__
