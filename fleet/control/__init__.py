@@ -1,0 +1,1 @@
+"""Acts on decisions: loads what they need, has them made, commits what follows."""

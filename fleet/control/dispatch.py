@@ -1,0 +1,46 @@
+"""Announcing work: waiting transfers become attempts, with their wake-ups, in one commit.
+
+A site is told of no more than it has slots for; the rest waits in the store, where it can be
+reordered, explained and never lost.
+"""
+
+from datetime import datetime
+
+from sqlmodel import Session
+
+from fleet.control import facts
+from fleet.planning.states import TASKS, TransferKind
+from fleet.planning.windows import wait_for
+from fleet.store import transfers
+from fleet.store.database import Store
+from fleet.store.tables import Site
+
+URGENT = 100  # a rule of this priority or more does not wait for quiet hours
+_WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
+_LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
+
+
+def step(store: Store) -> bool:
+    """Announce what every site has room for; False when nothing was due."""
+    with store.write() as session:
+        now = store.now(session)
+        announced = 0
+        for executor in transfers.executors_due(session, now):
+            announced += _fill(session, session.get_one(Site, executor), now)
+        return announced > 0
+
+
+def _fill(session: Session, site: Site, now: datetime) -> int:
+    announced = 0
+    wait = wait_for(facts.windows(session, site.id), now)
+    for lane in _LANES:
+        room = site.slots - transfers.taken(session, site.id, lane)
+        if room <= 0:
+            continue
+        for transfer in transfers.due(session, site.id, lane, room, now):
+            if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
+                transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
+                announced += 1  # it was looked at: the next one may be due in its stead
+            elif transfers.announce(session, transfer, TASKS[transfer.kind], now):
+                announced += 1
+    return announced

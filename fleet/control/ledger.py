@@ -1,0 +1,263 @@
+"""The ledger: applies what workers report.  It alone writes the state of replicas.
+
+Rules this module keeps:
+
+- An outcome counts while no later claim has superseded its attempt; an expired lease alone does
+  not matter.  Applied twice, it changes nothing the second time.
+- A superseded outcome changes no state: it is kept as an observation, and what it says it brought
+  is verified, so that no work is thrown away.
+- One bad item never stops the others.
+"""
+
+from datetime import datetime
+
+from sqlmodel import Session
+
+from fleet.control import probes, replicas, scores
+from fleet.control.errors import NotFoundError, RefusedError
+from fleet.control.sealing import seal
+from fleet.messages import ItemResult, Outcome, Verdict
+from fleet.planning.retry import after_failure
+from fleet.planning.states import (
+    ArtifactState,
+    AttemptState,
+    TransferKind,
+    TransferState,
+)
+from fleet.settings import CentreSettings
+from fleet.store import holdings, transfers
+from fleet.store.database import Store
+from fleet.store.tables import (
+    Artifact,
+    Attempt,
+    Observation,
+    Shard,
+    Transfer,
+    Version,
+)
+
+_ENDED = frozenset({AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.SUPERSEDED})
+
+
+def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
+    """Apply ``outcome``, whose sender's identity was checked, in one unit of work.
+
+    Raises:
+        NotFoundError: that site never had such an attempt.
+        RefusedError: the attempt was never claimed with that fence, or a blob is missing.
+    """
+    with store.write() as session:
+        attempt = session.get(Attempt, outcome.attempt)
+        if attempt is None or attempt.site_id != outcome.site:
+            raise NotFoundError(f"site {outcome.site} has no attempt {outcome.attempt}")
+        transfer = transfers.lock(session, attempt.transfer_id)
+        session.refresh(attempt)
+        if attempt.fence is None or outcome.fence != attempt.fence:
+            raise RefusedError(f"attempt {attempt.id} was not claimed with fence {outcome.fence}")
+        if attempt.state in _ENDED:
+            return Verdict(
+                applied=attempt.state != AttemptState.SUPERSEDED, reason="applied before"
+            )
+        now = store.now(session)
+        attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
+        scores.note(session, outcome, now)
+        if transfer.fence != outcome.fence or transfer.state in (
+            TransferState.DONE,
+            TransferState.SUSPENDED,
+            TransferState.CANCELLED,
+        ):
+            return _superseded(session, transfer, attempt, outcome, now)
+        transfers.withdraw_announced(session, transfer.id)
+        problem = _Application(session, settings, transfer, outcome, now).apply()
+        attempt.state = AttemptState.FAILED if problem else AttemptState.SUCCEEDED
+        attempt.reason = problem
+        return Verdict(applied=True, reason=problem or "applied")
+
+
+def _superseded(
+    session: Session, transfer: Transfer, attempt: Attempt, outcome: Outcome, now: datetime
+) -> Verdict:
+    reason = f"a later claim (fence {transfer.fence}) superseded fence {outcome.fence}"
+    attempt.state, attempt.reason = AttemptState.SUPERSEDED, reason
+    session.add(
+        Observation(
+            kind="superseded_outcome",
+            observer=outcome.site,
+            site_id=transfer.target_id,
+            shard_id=transfer.shard_id,
+            at=now,
+            detail=outcome.model_dump(mode="json", include={"attempt", "fence", "items"}),
+        )
+    )
+    if transfer.shard_id is not None and any(item.ok for item in outcome.items):
+        replicas.want_verify(session, transfer.shard_id, transfer.target_id, reason, now)
+    return Verdict(applied=False, reason=reason)
+
+
+class _Application:
+    """One outcome being applied to its transfer."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: CentreSettings,
+        transfer: Transfer,
+        outcome: Outcome,
+        now: datetime,
+    ) -> None:
+        self.session = session
+        self.settings = settings
+        self.transfer = transfer
+        self.outcome = outcome
+        self.now = now
+        self.failed = [item for item in outcome.items if not item.ok]
+
+    def apply(self) -> str:
+        """Apply it; return the problem, empty when all went well."""
+        match self.transfer.kind:
+            case TransferKind.INGEST:
+                return self._ingest()
+            case TransferKind.COPY:
+                return self._copy()
+            case TransferKind.VERIFY:
+                return self._verify()
+            case _:
+                problem = self._problem()
+                probes.note(self.session, self.settings, self.transfer, self.outcome, self.now)
+                return problem
+
+    def _ingest(self) -> str:
+        waiting = {one.id: one for one in holdings.ingested_by(self.session, self.transfer.id)}
+        for item in self.outcome.items:
+            artifact = waiting.get(item.artifact)
+            if artifact is None:
+                continue
+            if item.ok:
+                _learn(artifact, item)
+                continue
+            artifact.reason = item.reason
+            if item.final:
+                artifact.state = ArtifactState.EXCLUDED
+        problem = self._problem()
+        if any(one.state == ArtifactState.EXPECTED for one in waiting.values()):
+            self._try_again(problem or "it reported nothing about some files")
+        else:
+            lost = any(one.state == ArtifactState.EXCLUDED for one in waiting.values())
+            state = TransferState.SUSPENDED if lost else TransferState.DONE
+            _end(self.transfer, state, problem, self.now)
+        _settle(self.session, self.transfer)
+        return problem
+
+    def _copy(self) -> str:
+        problem = self._problem()
+        shard = self.session.get_one(Shard, self.transfer.shard_id)
+        wanted = {one.id for one in holdings.artifacts_of(self.session, shard.id)}
+        missing = wanted - {item.artifact for item in self.outcome.items if item.ok}
+        if not missing and shard.infohash is None:
+            problem = seal(self.session, shard, self.outcome.pieces)
+        elif missing:
+            problem = problem or f"{len(missing)} files were not reported"
+        if problem:
+            self._try_again(problem)
+            return problem
+        self._arrive(shard)
+        _end(self.transfer, TransferState.DONE, "", self.now)
+        return ""
+
+    def _verify(self) -> str:
+        problem = self._problem()
+        shard = self.session.get_one(Shard, self.transfer.shard_id)
+        lost = [item for item in self.failed if item.fault in ("missing", "corrupt")]
+        if lost:
+            replicas.lose(self.session, shard.id, self.transfer.target_id, lost, problem)
+        elif problem or len(self.outcome.items) != shard.files:
+            self._try_again(problem or "it did not report on every file")
+            return problem
+        else:
+            self._arrive(shard)
+        _end(self.transfer, TransferState.DONE, problem, self.now)
+        return problem
+
+    def _arrive(self, shard: Shard) -> None:
+        target = self.transfer.target_id
+        replicas.arrive(self.session, self.settings, shard.id, target, self.now)
+        probes.ensure(self.session, self.settings, target, self.now)
+
+    def _try_again(self, problem: str) -> None:
+        _retry(self.session, self.settings, self.transfer, problem, self.now)
+
+    def _problem(self) -> str:
+        """Put all that went wrong into one line."""
+        if not self.failed:
+            return self.outcome.reason
+        first = self.failed[0].reason
+        more = len(self.failed) - 1
+        return first if not more else f"{first} (and {more} more files failed)"
+
+
+def lapse(
+    session: Session, settings: CentreSettings, attempt: Attempt, reason: str, now: datetime
+) -> None:
+    """Let the transfer of an attempt whose lease ran out be claimed again, or suspend it."""
+    if not transfers.release(session, attempt, reason, now):
+        return
+    transfer = session.get_one(Transfer, attempt.transfer_id)
+    if transfer.kind == TransferKind.PROBE:
+        probes.rearm(session, settings, transfer, now)
+    elif transfer.attempts >= settings.max_attempts:
+        _give_up(session, transfer, f"gave up after {transfer.attempts} attempts: {reason}", now)
+
+
+def _retry(
+    session: Session, settings: CentreSettings, transfer: Transfer, problem: str, now: datetime
+) -> None:
+    """Let a transfer that failed wait for its next time, or suspend it."""
+    retry = after_failure(
+        problem,
+        attempts=transfer.attempts,
+        max_attempts=settings.max_attempts,
+        first_wait=settings.retry_seconds,
+        now=now,
+    )
+    if retry.at is None:
+        _give_up(session, transfer, retry.reason, now)
+        return
+    transfer.state, transfer.reason = TransferState.WAITING, retry.reason
+    transfer.not_before = retry.at
+    if transfer.kind == TransferKind.COPY and transfer.shard_id:
+        replicas.failed(session, transfer.shard_id, transfer.target_id, retry.reason)
+
+
+def _give_up(session: Session, transfer: Transfer, reason: str, now: datetime) -> None:
+    """Suspend a transfer; the version goes on without what an ingest could not bring."""
+    _end(transfer, TransferState.SUSPENDED, reason, now)
+    if transfer.kind == TransferKind.COPY and transfer.shard_id:
+        replicas.failed(session, transfer.shard_id, transfer.target_id, reason)
+    if transfer.kind == TransferKind.INGEST:
+        for artifact in holdings.ingested_by(session, transfer.id):
+            artifact.state = ArtifactState.EXCLUDED
+            artifact.reason = artifact.reason or reason
+        _settle(session, transfer)
+
+
+def _end(transfer: Transfer, state: TransferState, reason: str, now: datetime) -> None:
+    transfer.state, transfer.reason = state, reason
+    transfer.ended_at, transfer.not_before = now, None
+
+
+def _settle(session: Session, transfer: Transfer) -> None:
+    """Have the version looked at once it waits for no file any more."""
+    session.flush()
+    version = holdings.lock(session, Version, transfer.version_id)
+    if holdings.expected(session, version.id) == 0:
+        version.dirty = True
+
+
+def _learn(artifact: Artifact, item: ItemResult) -> None:
+    """Fix what is known of an artifact, once."""
+    artifact.state, artifact.reason = ArtifactState.KNOWN, ""
+    artifact.size, artifact.sha256 = item.size, item.sha256
+    artifact.md5 = item.md5 or artifact.md5
+    artifact.bep52_root = item.bep52_root
+    artifact.piece_length = item.piece_length if item.pieces else None
+    artifact.pieces = item.pieces.sha256 if item.pieces else None

@@ -1,0 +1,82 @@
+"""Keeping rules: from a shard about which something changed to placements and transfers."""
+
+from datetime import datetime
+
+from sqlmodel import Session, select
+
+from fleet.control import facts, replicas
+from fleet.planning.facts import Decision, SiteFacts
+from fleet.planning.placement import place
+from fleet.planning.states import ReplicaState, TransferKind
+from fleet.store import holdings, transfers
+from fleet.store.database import Store
+from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
+
+_AT_ONCE = 100
+_WANTING = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
+
+
+def step(store: Store) -> bool:
+    """Serve the rules of a batch of dirty shards; False when there are none."""
+    with store.write() as session:
+        dirty = holdings.dirty_shards(session, _AT_ONCE)
+        if not dirty:
+            return False
+        now = store.now(session)
+        sites = facts.sites(session)
+        for shard in dirty:
+            shard.dirty = False
+            version = session.get_one(Version, shard.version_id)
+            rule = facts.rule_of(session, version.dataset_id)
+            if rule is not None and (rule.expires is None or rule.expires > now):
+                _serve(session, shard, rule, sites, now)
+        return True
+
+
+def _serve(
+    session: Session, shard: Shard, rule: Rule, sites: list[SiteFacts], now: datetime
+) -> None:
+    held = [facts.replica(row) for row in holdings.replicas(session, shard.id)]
+    decision = place(facts.rule(rule), shard.size, sites, held)
+    _record(session, shard, rule, decision, now)
+    for choice in decision.choices:
+        replica = replicas.expect(session, shard.id, choice.site, choice.reason)
+        if replica.state not in _WANTING:
+            continue
+        if transfers.live(session, shard.id, choice.site, (TransferKind.COPY,)) is not None:
+            continue
+        session.add(
+            Transfer(
+                kind=TransferKind.COPY,
+                version_id=shard.version_id,
+                shard_id=shard.id,
+                target_id=choice.site,
+                executor_id=choice.site,
+                size=shard.size,
+                priority=rule.priority,
+                deadline=rule.deadline,
+                reason=choice.reason,
+                created_at=now,
+            )
+        )
+
+
+def _record(session: Session, shard: Shard, rule: Rule, decision: Decision, now: datetime) -> None:
+    """Keep the decision with its reasons; one that stands keeps its date."""
+    wanted: dict[str | None, str] = {choice.site: choice.reason for choice in decision.choices}
+    if decision.short:
+        wanted[None] = decision.short
+    rows = session.exec(select(Placement).where(Placement.shard_id == shard.id)).all()
+    for row in rows:
+        if row.rule_id != rule.id or row.site_id not in wanted:
+            session.delete(row)
+        else:
+            reason = wanted.pop(row.site_id)
+            if row.site_id is None:
+                row.reason = reason
+    for site, reason in wanted.items():
+        session.add(
+            Placement(
+                rule_id=rule.id, shard_id=shard.id, site_id=site, reason=reason, decided_at=now
+            )
+        )

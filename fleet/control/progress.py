@@ -1,0 +1,138 @@
+"""How far a version is: for a progress bar, and to know when waiting is over."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from fleet.control.errors import NotFoundError
+from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
+from fleet.store import holdings
+from fleet.store.tables import Artifact, Attempt, Placement, Replica, Shard, Transfer, Version
+from fleet.store.transfers import LIVE
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Counts of one version; ``bytes_done`` counts every site's copy, as ``bytes_wanted`` does."""
+
+    state: str
+    artifacts: int
+    known: int
+    excluded: int
+    shards: int
+    replicas_wanted: int
+    replicas_available: int
+    bytes_known: int
+    bytes_wanted: int
+    bytes_done: int
+    live: int
+    suspended: int
+    short: int
+    settled: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything asked for is there."""
+        return (
+            self.settled
+            and self.state == VersionState.PUBLISHED
+            and not (self.excluded or self.suspended or self.short)
+            and self.replicas_available == self.replicas_wanted
+        )
+
+
+def of(session: Session, version_id: str) -> Progress:
+    """Return how far a version is.
+
+    Raises:
+        NotFoundError: there is no such version.
+    """
+    version = session.get(Version, version_id)
+    if version is None:
+        raise NotFoundError(f"there is no version {version_id!r}")
+    states = dict(
+        session.exec(
+            select(Artifact.state, func.count())
+            .where(Artifact.version_id == version_id)
+            .group_by(col(Artifact.state))
+        ).all()
+    )
+    transfers = holdings.counts(session, version_id)
+    wanted, available, bytes_wanted, bytes_available = _replicas(session, version_id)
+    dirty = _dirty(session, version)
+    live = sum(transfers.get(state, 0) for state in LIVE)
+    return Progress(
+        state=version.state,
+        artifacts=sum(states.values()),
+        known=states.get(ArtifactState.KNOWN, 0),
+        excluded=states.get(ArtifactState.EXCLUDED, 0),
+        shards=_count(session, Shard, version_id),
+        replicas_wanted=wanted,
+        replicas_available=available,
+        bytes_known=int(
+            session.exec(
+                select(func.sum(col(Artifact.size))).where(Artifact.version_id == version_id)
+            ).one()
+            or 0
+        ),
+        bytes_wanted=bytes_wanted,
+        bytes_done=bytes_available + _under_way(session, version_id),
+        live=live,
+        suspended=transfers.get(TransferState.SUSPENDED, 0),
+        short=_short(session, version_id),
+        settled=not dirty and live == 0,
+    )
+
+
+def _count(session: Session, table: type[Shard], version_id: str) -> int:
+    return session.exec(
+        select(func.count()).select_from(table).where(table.version_id == version_id)
+    ).one()
+
+
+def _replicas(session: Session, version_id: str) -> tuple[int, int, int, int]:
+    """Count the replicas wanted and there, and sum their bytes."""
+    rows = session.exec(
+        select(Replica.state, func.count(), func.sum(col(Shard.size)))
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .where(Shard.version_id == version_id, Replica.state != ReplicaState.RETIRED)
+        .group_by(col(Replica.state))
+    ).all()
+    there = [row for row in rows if row[0] == ReplicaState.AVAILABLE]
+    return (
+        sum(row[1] for row in rows),
+        sum(row[1] for row in there),
+        sum(int(row[2]) for row in rows),
+        sum(int(row[2]) for row in there),
+    )
+
+
+def _under_way(session: Session, version_id: str) -> int:
+    """Sum what running attempts have done so far."""
+    return session.exec(
+        select(func.coalesce(func.sum(col(Attempt.bytes_done)), 0))
+        .join(Transfer, col(Transfer.attempt_id) == col(Attempt.id))
+        .where(Transfer.version_id == version_id, Transfer.state == TransferState.RUNNING)
+    ).one()
+
+
+def _dirty(session: Session, version: Version) -> bool:
+    if version.dirty or version.look_at is not None:
+        return True
+    return (
+        session.exec(
+            select(Shard.id).where(Shard.version_id == version.id, col(Shard.dirty).is_(True))
+        ).first()
+        is not None
+    )
+
+
+def _short(session: Session, version_id: str) -> int:
+    """Count the shards whose rule cannot be satisfied."""
+    return session.exec(
+        select(func.count())
+        .select_from(Placement)
+        .join(Shard, col(Shard.id) == col(Placement.shard_id))
+        .where(Shard.version_id == version_id, col(Placement.site_id).is_(None))
+    ).one()

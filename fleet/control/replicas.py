@@ -1,0 +1,95 @@
+"""The states of replicas, and the reasons for them; only the ledger's side calls it.
+
+Observations and doubts only demote; a replica becomes available when its bytes were verified.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from fleet.messages import ItemResult
+from fleet.planning.states import ReplicaState, TransferKind
+from fleet.settings import CentreSettings
+from fleet.store import holdings, transfers
+from fleet.store.tables import Replica, Shard, Transfer
+
+_ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
+
+
+def expect(session: Session, shard: str, site: str, reason: str) -> Replica:
+    """Note that a shard shall be at a site; a copy that is there already keeps its state."""
+    row = holdings.replica(session, shard, site)
+    if row is None:
+        row = Replica(shard_id=shard, site_id=site, reason=reason)
+        session.add(row)
+    elif row.state in _ABSENT:
+        row.reason = reason
+    return row
+
+
+def copying(session: Session, shard: str, site: str) -> None:
+    """Note that a site has begun to copy a shard."""
+    row = holdings.replica(session, shard, site)
+    if row is not None and row.state in _ABSENT:
+        row.state = ReplicaState.COPYING
+
+
+def failed(session: Session, shard: str, site: str, reason: str) -> None:
+    """Note that a copy did not come about."""
+    row = holdings.replica(session, shard, site)
+    if row is not None and row.state == ReplicaState.COPYING:
+        row.state, row.reason = ReplicaState.PENDING, reason
+
+
+def arrive(
+    session: Session, settings: CentreSettings, shard: str, site: str, now: datetime
+) -> None:
+    """Note that every byte of a shard was verified at a site just now."""
+    row = expect(session, shard, site, "its bytes arrived here first")
+    fresh = row.state != ReplicaState.AVAILABLE
+    row.state, row.faulty, row.verified_at = ReplicaState.AVAILABLE, [], now
+    row.look_at = now + timedelta(days=settings.fixity_days)
+    if fresh:
+        transfers.nudge(session, site, now)
+
+
+def lose(session: Session, shard: str, site: str, faulty: Sequence[ItemResult], why: str) -> None:
+    """Note that bytes of a replica are bad or missing, and have it copied again."""
+    row = holdings.replica(session, shard, site)
+    if row is None:
+        return
+    corrupt = any(item.fault == "corrupt" for item in faulty)
+    row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
+    row.faulty, row.reason, row.look_at = [item.artifact for item in faulty], why, None
+    holdings.lock(session, Shard, shard).dirty = True
+
+
+def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+    """Stop offering a replica, and have it verified."""
+    row = holdings.replica(session, shard, site)
+    if row is None or row.state != ReplicaState.AVAILABLE:
+        return
+    row.state, row.reason = ReplicaState.SUSPECT, reason
+    transfers.nudge(session, site, now)
+    want_verify(session, shard, site, reason, now)
+
+
+def want_verify(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+    """Have a shard's bytes read where they lie, unless that is under way."""
+    kinds = (TransferKind.VERIFY, TransferKind.COPY)
+    if transfers.live(session, shard, site, kinds) is not None:
+        return
+    row = session.get_one(Shard, shard)
+    session.add(
+        Transfer(
+            kind=TransferKind.VERIFY,
+            version_id=row.version_id,
+            shard_id=shard,
+            target_id=site,
+            executor_id=site,
+            size=row.size,
+            reason=reason,
+            created_at=now,
+        )
+    )

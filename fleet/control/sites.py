@@ -1,0 +1,195 @@
+"""Sites, as a declarative file names them, and the tokens they prove themselves with.
+
+The file holds no secret.  A token is shown once, when it is made; the store keeps its digest.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from sqlalchemy import update
+from sqlmodel import Session, col, delete, select
+
+from fleet.control.errors import NotFoundError, RefusedError
+from fleet.planning.states import VersionState
+from fleet.store.database import Store
+from fleet.store.tables import Budget, Shard, Site, Version, Window
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+def _bytes(value: object) -> object:
+    """Read ``950 GB`` or ``1 TiB`` as bytes."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"{value!r} is not a size such as '950 GB' or '1 TiB'")
+    number, unit, binary = match.groups()
+    steps = "kmgt".index(unit.lower()) + 1 if unit else 0
+    return int(float(number) * (1024**steps if binary else _UNITS[unit.lower()]))
+
+
+Size = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WindowSpec(_Spec):
+    """Daily quiet hours in a zone's local time; they may cross midnight."""
+
+    timezone: str
+    opens: str
+    closes: str
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"no time zone is called {value!r}") from error
+        return value
+
+    @field_validator("opens", "closes")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        time.fromisoformat(value)
+        return value
+
+
+class BudgetSpec(_Spec):
+    """How fast a site may be used; ``source`` says where the figures come from."""
+
+    streams: int = Field(4, ge=1)
+    bytes_per_second: Size | None = None
+    source: str = ""
+
+
+class SiteSpec(_Spec):
+    """One site of the file."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    kind: Literal["node", "object_store", "repository", "archive", "volunteer", "http"]
+    driver: str
+    region: str = ""
+    country: str = ""
+    jurisdiction: str = ""
+    operator: str = ""
+    provider: str = ""
+    arch: str = ""
+    capacity: Size | None = None
+    speed_mbps: int | None = Field(None, gt=0)
+    trusted: bool = False
+    read_url: str = Field("", pattern=r"^(https?://[^?#]+)?$")
+    peer: str = Field("", pattern=r"^([^/\s]+:[0-9]+)?$")
+    fronts: tuple[str, ...] = ()
+    slots: int = Field(4, ge=1)
+    retired: bool = False
+    windows: tuple[WindowSpec, ...] = ()
+    budget: BudgetSpec | None = None
+
+
+class _File(_Spec):
+    sites: tuple[SiteSpec, ...]
+
+
+def read(path: Path) -> tuple[SiteSpec, ...]:
+    """Read a sites file.
+
+    Raises:
+        RefusedError: it cannot be read; the message names the site and the field.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        specs = _File.model_validate(data).sites
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RefusedError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RefusedError(f"{path}: {where}: {first['msg']}") from error
+    names = [spec.id for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise RefusedError(f"{path}: site {name} is there twice")
+    for spec in specs:
+        for front in spec.fronts:
+            if front not in names:
+                raise RefusedError(f"{path}: site {spec.id} fronts {front}, which is not there")
+    return specs
+
+
+def apply(store: Store, specs: tuple[SiteSpec, ...]) -> list[str]:
+    """Make the store's sites what the file says; return the changes, in words."""
+    changes: list[str] = []
+    with store.write() as session:
+        before = {site.id: site for site in session.exec(select(Site)).all()}
+        for spec in specs:
+            changes += _apply_one(session, spec, before.pop(spec.id, None))
+        changes += [
+            f"{site.id}: not in the file, left as it is; say `retired: true` to retire it"
+            for site in before.values()
+            if not site.retired
+        ]
+        published = select(Version.id).where(Version.state == VersionState.PUBLISHED)
+        session.exec(update(Shard).where(col(Shard.version_id).in_(published)).values(dirty=True))
+    return changes
+
+
+def _apply_one(session: Session, spec: SiteSpec, site: Site | None) -> list[str]:
+    values = spec.model_dump(exclude={"windows", "budget"}) | {"fronts": list(spec.fronts)}
+    if site is None:
+        session.add(Site(**values))
+        session.flush()
+        changes = [f"{spec.id}: added"]
+    else:
+        changed = [name for name, value in values.items() if getattr(site, name) != value]
+        for name in changed:
+            setattr(site, name, values[name])
+        changes = [f"{spec.id}: {', '.join(changed)} changed"] if changed else []
+    session.exec(delete(Window).where(col(Window.site_id) == spec.id))
+    session.exec(delete(Budget).where(col(Budget.site_id) == spec.id))
+    session.add_all(Window(site_id=spec.id, **window.model_dump()) for window in spec.windows)
+    if spec.budget is not None:
+        session.add(Budget(site_id=spec.id, **spec.budget.model_dump()))
+    return changes
+
+
+def make_token(store: Store, site_id: str) -> str:
+    """Make a new token for a site, in place of the old one.
+
+    Raises:
+        NotFoundError: there is no such site.
+    """
+    token = secrets.token_urlsafe(32)
+    with store.write() as session:
+        site = session.get(Site, site_id)
+        if site is None:
+            raise NotFoundError(f"there is no site {site_id!r}; `fleet site list` names them")
+        site.token_hash = _digest(token)
+    return token
+
+
+def by_token(session: Session, token: str) -> Site | None:
+    """Return the site that a token belongs to, comparing in constant time."""
+    digest = _digest(token)
+    found = None
+    for site in session.exec(select(Site).where(col(Site.token_hash).is_not(None))).all():
+        if hmac.compare_digest(site.token_hash or "", digest):
+            found = site
+    return found
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,61 @@
+"""What anyone may ask: datasets, where their copies are and why, torrents, magnets, health."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from fleet.control import seeds, views, why
+from fleet.torrent.metainfo import magnet, torrent_bytes
+from fleet.web.access import StoreDep
+
+router = APIRouter(prefix="/api/v1", tags=["public"])
+
+
+@router.get("/health")
+def health(store: StoreDep) -> dict[str, str]:
+    """Answer when the store can be read."""
+    with store.read() as session:
+        return {"status": "operational", "now": store.now(session).isoformat()}
+
+
+@router.get("/datasets")
+def datasets(store: StoreDep) -> list[dict[str, Any]]:
+    """List the datasets and their versions."""
+    with store.read() as session:
+        return [asdict(one) for one in views.datasets(session)]
+
+
+@router.get("/datasets/{dataset}")
+def dataset(dataset: str, store: StoreDep) -> dict[str, Any]:
+    """Tell where one dataset's newest version is."""
+    with store.read() as session:
+        return asdict(views.dataset(session, dataset))
+
+
+@router.get("/why/{name}")
+def explain(name: str, store: StoreDep) -> dict[str, Any]:
+    """Explain a dataset, version, shard, replica, transfer, attempt, artifact or site."""
+    with store.read() as session:
+        return asdict(why.explain(session, name))
+
+
+@router.get("/torrents/{infohash}.torrent")
+def torrent(infohash: str, store: StoreDep) -> Response:
+    """Return a torrent, with the sites that hold a verified copy as its web seeds."""
+    with store.read() as session:
+        meta, web_seeds, _peers = seeds.torrent_of(session, infohash)
+    return Response(
+        torrent_bytes(meta, web_seeds=web_seeds),
+        media_type="application/x-bittorrent",
+        headers={"Content-Disposition": f'attachment; filename="{infohash}.torrent"'},
+    )
+
+
+@router.get("/torrents/{infohash}.magnet")
+def magnet_link(infohash: str, store: StoreDep) -> Response:
+    """Return a magnet link, with the peers that the fleet runs."""
+    with store.read() as session:
+        meta, web_seeds, peers = seeds.torrent_of(session, infohash)
+    link = magnet(meta, web_seeds=web_seeds, peers=peers)
+    return Response(link, media_type="text/plain")
