@@ -1,0 +1,249 @@
+"""`fleet …`: every command, each a few lines that call the room that does the work.
+
+Exit codes: 0 done; 1 refused or failed, with one line on standard error; 2 wrong usage; 3 it was
+carried out, but not everything that was asked for is there (`fleet why` tells what and why).
+
+Imports stand inside the commands, so that each starts as fast as what it needs.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fleet.cli import local
+from fleet.control.errors import FleetError
+
+INCOMPLETE = 3
+app = typer.Typer(
+    help="Fleet keeps open data alive: mirrored, verified, seeded, cited.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+site_app = typer.Typer(help="Sites that can hold replicas.", no_args_is_help=True)
+app.add_typer(site_app, name="site")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Site = Annotated[str, typer.Option("--site", help="This site's id.")]
+
+
+@app.command()
+def mirror(
+    source: Annotated[str, typer.Argument(help="A URL, or the path of a list or a folder.")],
+    dataset: Annotated[str, typer.Option(help="The dataset's id; else named after it.")] = "",
+    label: Annotated[str, typer.Option(help="The version's label; else today's date.")] = "",
+    rule: Annotated[
+        str, typer.Option(help='What must hold, as JSON: {"copies": 2, "selector": "kind=node"}.')
+    ] = "",
+    key: Annotated[str, typer.Option(help="Asked for twice under one key, it is done once.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Mirror a dataset: import it, prove every byte, copy it to every site its rule names."""
+    from fleet.cli import mirroring
+
+    mirrored = mirroring.start(source, dataset=dataset, label=label, rule=rule, key=key)
+    if not as_json:
+        again = " (asked for before)" if mirrored.repeated else ""
+        typer.echo(
+            f"{mirrored.dataset} {mirrored.label}: {mirrored.artifacts} files{again}, "
+            f"version {mirrored.version}"
+        )
+    done = mirroring.wait(mirrored.version, quiet=as_json) if wait else None
+    if as_json:
+        _print_json(mirroring.as_json(mirrored, done))
+    if done is not None and not done.complete:
+        if not as_json:
+            _print_why(local.why(mirrored.version))
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="A URL, or the path of a list or a folder.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it holds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a source holds, as Fleet reads it; `fleet mirror` brings it in."""
+    from fleet import importers
+    from fleet.importers.draft import ImportRefused
+
+    if not dry_run:
+        raise FleetError(f"say --dry-run to look, or `fleet mirror {source}` to bring it in")
+    try:
+        draft = importers.read_source(source, import_root=None)
+    except ImportRefused as error:
+        raise FleetError(str(error)) from error
+    data = importers.as_json(draft)
+    if as_json:
+        _print_json(data)
+        return
+    for artifact in data["artifacts"]:
+        typer.echo(f"{artifact['path']}  ({len(artifact['sources'])} sources)")
+    for refused in data["refused"]:
+        typer.echo(f"refused: {refused['reason']}", err=True)
+    for note in data["notes"]:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"{len(data['artifacts'])} files")
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(help="A dataset or site, or the id of anything.")],
+    as_json: Json = False,
+) -> None:
+    """Explain a dataset, replica, transfer or anything else, and when it is looked at again."""
+    answer = local.why(name)
+    if as_json:
+        _print_json(answer)
+    else:
+        _print_why(answer)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show every dataset and site."""
+    from fleet.cli import tables
+
+    data = local.status()
+    if as_json:
+        _print_json(data)
+    else:
+        tables.show_status(data)
+
+
+@app.command()
+def retry(transfer: Annotated[str, typer.Argument(help="The transfer's id.")]) -> None:
+    """Let a suspended transfer be tried again."""
+    from fleet.control import suspensions
+
+    typer.echo(suspensions.retry(local.store(), transfer))
+
+
+@app.command()
+def report(
+    site: Annotated[str, typer.Argument(help="The site that is at fault.")],
+    symptom: Annotated[str, typer.Argument(help="unreachable, slow, wrong bytes, stale, other.")],
+    dataset: Annotated[str | None, typer.Option(help="The dataset it was seen with.")] = None,
+) -> None:
+    """Report a fault of a site: it is probed at once."""
+    from fleet.control import observations
+
+    typer.echo(f"report {observations.report(local.store(), site, symptom, dataset)} kept")
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the database's tables to what this release needs."""
+    local.upgrade()
+
+
+@site_app.command("apply")
+def site_apply(path: Annotated[Path, typer.Argument(help="The sites file (YAML).")]) -> None:
+    """Make the sites what a file says."""
+    from fleet.control import sites
+
+    changes = sites.apply(local.store(), sites.read(path))
+    for change in changes or ["nothing changed"]:
+        typer.echo(change)
+
+
+@site_app.command("list")
+def site_list(as_json: Json = False) -> None:
+    """List the sites and what they hold."""
+    from fleet.cli import tables
+
+    data = local.status()["sites"]
+    if as_json:
+        _print_json(data)
+    else:
+        tables.show_sites(data)
+
+
+@site_app.command("token")
+def site_token(site: str) -> None:
+    """Make a new token for a site, in place of the old one; it is shown only now."""
+    from fleet.control import sites
+
+    typer.echo(sites.make_token(local.store(), site))
+
+
+@app.command()
+def server() -> None:
+    """Run the centre's web server: pages, public API, control API, admin API."""
+    from fleet.cli import centre
+
+    centre.run_server()
+
+
+@app.command()
+def scheduler() -> None:
+    """Run the scheduler: one leads, others stand by."""
+    from fleet.cli import centre
+
+    centre.run_scheduler()
+
+
+@app.command()
+def consumer() -> None:
+    """Run the Celery worker of the admin queue: fleet.mirror_dataset and friends."""
+    from fleet.cli import centre
+
+    centre.run_consumer()
+
+
+@app.command()
+def worker(site: Site) -> None:
+    """Run a site's Celery workers, bulk and light, and send what they spooled."""
+    from fleet.cli import node
+
+    node.run_worker(site)
+
+
+@app.command()
+def seeder(site: Site) -> None:
+    """Run a site's BitTorrent seeder and its HTTP door for verified files."""
+    from fleet.cli import node
+
+    node.run_seeder(site)
+
+
+@app.command()
+def up() -> None:
+    """Run a whole fleet on this machine: broker, centre, Flower and three sites."""
+    from fleet.cli.up import run
+
+    run()
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Mirror a sample dataset through a whole fleet on this machine, and prove every byte."""
+    from fleet.cli.demo import run
+
+    raise typer.Exit(run.main(keep=keep, as_json=as_json))
+
+
+def main() -> None:
+    """Run the command line; say what was refused in one line."""
+    try:
+        app()
+    except FleetError as error:
+        sys.stderr.write(f"fleet: {error}\n")
+        sys.exit(1)
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False, default=str))
+
+
+def _print_why(answer: dict[str, Any]) -> None:
+    from fleet.cli import tables
+
+    tables.show_why(answer)

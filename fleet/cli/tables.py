@@ -1,0 +1,79 @@
+"""Tables for the terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fleet.cli.text import clean, size
+
+_GOOD = frozenset({"available", "published", "done", "known", "succeeded"})
+_BAD = frozenset({"excluded", "suspended", "unsatisfiable", "bad", "missing", "failed"})
+
+
+def show_why(answer: dict[str, Any]) -> None:
+    """Print the causes, one a row, the reason wrapped."""
+    table = _table("what", "state", "why")
+    for cause in answer["causes"]:
+        again = f" (looked at again {_local(cause['again'])})" if cause["again"] else ""
+        state = Text(cause["state"], style=_style(cause["state"]))
+        table.add_row(Text(clean(cause["thing"])), state, Text(clean(cause["reason"]) + again))
+    console = Console()
+    console.print(table)
+    if answer["more"]:
+        console.print(f"and {answer['more']} more")
+
+
+def show_status(data: dict[str, Any]) -> None:
+    """Print datasets and sites."""
+    table = _table("dataset", "version", "state", "files", "size", "copies")
+    for one in data["datasets"]:
+        done = one["progress"]
+        table.add_row(
+            one["id"],
+            one["version"],
+            Text(done["state"], style=_style(done["state"])),
+            f"{done['known']}/{done['artifacts']}",
+            size(done["bytes_known"]),
+            f"{done['replicas_available']}/{done['replicas_wanted']}",
+        )
+    Console().print(table)
+    show_sites(data["sites"])
+
+
+def show_sites(sites: list[dict[str, Any]]) -> None:
+    """Print sites and what they hold."""
+    table = _table("site", "kind", "country", "provider", "copies", "held", "health")
+    for one in sites:
+        table.add_row(
+            one["id"],
+            one["kind"],
+            one["country"],
+            one["provider"],
+            str(one["available"]),
+            size(one["bytes"]),
+            Text(
+                clean(one["incident"]) or "no known fault", style="red" if one["incident"] else ""
+            ),
+        )
+    Console().print(table)
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        numeric = title in {"files", "size", "copies", "held"}
+        table.add_column(
+            title, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
+        )
+    return table
+
+
+def _style(state: str) -> str:
+    return "green" if state in _GOOD else "red" if state in _BAD else ""
+
+
+def _local(moment: Any) -> str:
+    """Write a moment in the reader's own zone, which is named."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
