@@ -1,0 +1,180 @@
+"""A centre in one process, and a worker's part played by the test: for tests of decisions."""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlmodel import select
+
+from fleet.control import blobs, dispatch, leases, ledger, mirror, scheduler, sites
+from fleet.control.errors import RefusedError
+from fleet.control.mirror import RuleSpec
+from fleet.control.sites import SiteSpec
+from fleet.messages import BlobRef, Heartbeat, HeartbeatAnswer, ItemResult, Order, Outcome, Verdict
+from fleet.settings import CentreSettings
+from fleet.store.database import Store
+from fleet.store.tables import Office, Replica, Transfer, Wakeup
+from fleet.torrent.pieces import PieceHasher, piece_length
+
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def content(path: str) -> bytes:
+    """The bytes of a file of the test's dataset: a few, made of its name."""
+    return path.encode() * 100
+
+
+@dataclass
+class Centre:
+    """What a test asks of the centre, in the words of the story."""
+
+    store: Store
+    folder: Path
+    settings: CentreSettings = field(
+        default_factory=lambda: CentreSettings(lease_seconds=10, retry_seconds=5, max_attempts=3)
+    )
+
+    def apply_sites(self, *names: str, **details: object) -> None:
+        specs = tuple(
+            SiteSpec(
+                id=name,
+                kind="node",
+                driver="posix",
+                read_url=f"http://{name}.example",
+                **details,  # type: ignore[arg-type]
+            )
+            for name in names
+        )
+        sites.apply(self.store, specs)
+
+    def mirror(self, *paths: str, rule: RuleSpec | None = None, key: str = "") -> str:
+        """Ask for a dataset of these files; return its version."""
+        listing = self.folder / "list.txt"
+        listing.write_text("".join(f"https://origin.example/{path}\n" for path in paths))
+        return mirror.mirror_dataset(
+            self.store, str(listing), rule or RuleSpec(), dataset="data", key=key
+        ).version
+
+    def tick(self) -> None:
+        scheduler.tick(self.store, self.settings)
+
+    def open_doors(self) -> None:
+        """Have the server and the scheduler in office since long ago, and for long."""
+        with self.store.write() as session:
+            for role in ("server", "scheduler"):
+                session.merge(
+                    Office(
+                        role=role,
+                        holder="test",
+                        since=datetime(2020, 1, 1, tzinfo=UTC),
+                        until=datetime(2100, 1, 1, tzinfo=UTC),
+                    )
+                )
+
+    def wakeups(self) -> list[Wakeup]:
+        """Take what waits in the outbox."""
+        with self.store.write() as session:
+            rows = session.exec(select(Wakeup).where(Wakeup.sent_at == None)).all()  # noqa: E711
+            for row in rows:
+                row.sent_at = self.store.now(session)
+            return list(rows)
+
+    def announced(self) -> list[tuple[str, str]]:
+        """Take the announced attempts from the outbox, with their sites."""
+        return [(row.attempt_id, row.site_id) for row in self.wakeups() if row.attempt_id]
+
+    def claim(self, attempt: str, site: str) -> Order:
+        return leases.claim(self.store, self.settings, attempt, site)
+
+    def orders(self) -> list[Order]:
+        """Claim all that is announced."""
+        return [self.claim(attempt, site) for attempt, site in self.announced()]
+
+    def report_but(self, order: Order, path: str, instead: Callable[[str], ItemResult]) -> None:
+        """Report that everything went well but for one path, if the order has it."""
+        items = tuple(
+            instead(item.artifact) if item.path == path else result
+            for item, result in zip(order.items, self.outcome(order).items, strict=True)
+        )
+        self.report(order, items=items)
+
+    def beat(self, order: Order) -> HeartbeatAnswer:
+        beat = Heartbeat(fence=order.fence, bytes_done=1)
+        return leases.heartbeat(self.store, self.settings, order.attempt, order.site, beat)
+
+    def report(self, order: Order, **changes: object) -> Verdict:
+        """Report that everything went well, but for ``changes`` to the outcome."""
+        outcome = self.outcome(order).model_copy(update=changes)
+        return ledger.apply(self.store, self.settings, outcome)
+
+    def outcome(self, order: Order) -> Outcome:
+        items = tuple(self._item(order, item.artifact, item.path) for item in order.items)
+        pieces = None
+        if order.shard and "pieces" in order.digests:
+            hasher = PieceHasher(order.piece_length or 0)
+            for item in order.items:
+                hasher.update(content(item.path))
+            pieces = self._blob(hasher.finish())
+        return Outcome(
+            attempt=order.attempt,
+            fence=order.fence,
+            site=order.site,
+            started_at=MOMENT,
+            ended_at=MOMENT,
+            items=items,
+            pieces=pieces,
+        )
+
+    def _item(self, order: Order, artifact: str, path: str) -> ItemResult:
+        data = content(path)
+        alone = order.shard is None and len(data) >= order.alone_from
+        length = piece_length(len(data))
+        pieces = None
+        if alone and order.task == "pull":
+            hasher = PieceHasher(length)
+            hasher.update(data)
+            pieces = self._blob(hasher.finish())
+        return ItemResult(
+            artifact=artifact,
+            ok=True,
+            size=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            piece_length=length if pieces else None,
+            pieces=pieces,
+        )
+
+    def _blob(self, data: bytes) -> BlobRef:
+        name = hashlib.sha256(data).hexdigest()
+        blobs.keep(self.store, name, data)
+        return BlobRef(sha256=name, size=len(data))
+
+    def work(self, rounds: int = 20) -> None:
+        """Tick, and carry out all that is announced, until nothing is."""
+        for _ in range(rounds):
+            self.tick()
+            todo = self.announced()
+            if not todo:
+                return
+            for attempt, site in todo:
+                with suppress(RefusedError):  # as a worker: not its to do any more
+                    self.report(self.claim(attempt, site))
+        raise AssertionError(f"still busy after {rounds} rounds")
+
+    def transfers(self, **wanted: str) -> list[Transfer]:
+        with self.store.read() as session:
+            rows = session.exec(select(Transfer).order_by(Transfer.id)).all()
+        return [row for row in rows if all(getattr(row, k) == v for k, v in wanted.items())]
+
+    def replicas(self) -> dict[str, list[str]]:
+        """The states of replicas, by site."""
+        states: dict[str, list[str]] = {}
+        with self.store.read() as session:
+            for row in session.exec(select(Replica)).all():
+                states.setdefault(row.site_id, []).append(row.state)
+        return states
+
+    def dispatch(self) -> None:
+        dispatch.step(self.store)
