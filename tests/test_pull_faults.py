@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fleet.messages import Budget, SourceReport
-from tests.fault_server import FAULTS, PAGE, FaultServer
+from tests.fault_kinds import FAULTS, PAGE
+from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order
 from workers.pull import course
 

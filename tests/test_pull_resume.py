@@ -301,17 +301,36 @@ def test_a_whole_part_is_published_without_asking_again(server: FaultServer, sit
     assert server.requests == []
 
 
-def test_a_rotten_part_does_not_condemn_the_source(server: FaultServer, site: Site) -> None:
+@pytest.mark.parametrize(
+    ("good", "whole", "asked"),
+    [(1000, 200_000, ["bytes=1000-", None]), (200_000, 200_000, [None]), (1000, 1000, [None])],
+)
+def test_a_rotten_part_does_not_condemn_the_source(
+    server: FaultServer, site: Site, good: int, whole: int, asked: list[str | None]
+) -> None:
     body = noise(200_000)
     url = server.serve(NAME, body)
-    staged(site, b"x" * 1000)
-    journal(site, url=url, etag=server.files[NAME].etag, size=len(body), good=1000, answers=1)
+    staged(site, b"x" * good)
+    journal(site, url=url, etag=server.files[NAME].etag, size=whole, good=good, answers=1)
 
     work = site.pull(order(item(NAME, url, body=body)))
 
     assert work.items[0].ok
-    assert [asked.range for asked in server.asked(NAME)] == ["bytes=1000-", None]
+    assert [one.range for one in server.asked(NAME)] == asked
     assert site.file(NAME).read_bytes() == body
+
+
+def test_a_source_is_measured_by_its_own_progress(server: FaultServer, site: Site) -> None:
+    body = noise(600_000)
+    first = server.serve("first", body, "truncated", cuts=(100_000,))
+    second = server.serve("second", body)
+    staged(site, body[:550_000])
+    journal(site, url=second, etag='"e"', size=len(body), good=550_000, answers=1)
+
+    found = site.pull_one(item(NAME, first, second))
+
+    assert found.source == first
+    assert [asked.start for asked in server.requests] == [at * 100_000 for at in range(6)]
 
 
 @pytest.mark.parametrize("taken_again", [False, True])

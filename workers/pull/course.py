@@ -8,8 +8,8 @@ Decisions this module takes:
   of thousands of its files would take hours to say the same.
 - A file that changes while it is read is begun again once; if it changes once more, the source
   is given up with both states named.
-- A digest that does not match after several answers were put together is no proof against the
-  source: the file is pulled once more, clean, from this source alone.  Then it is.
+- A digest that does not match is no proof against the source if the bytes are not all of one
+  answer of its own: the file is pulled once more, clean, from this source alone.  Then it is.
 """
 
 import asyncio
@@ -51,6 +51,7 @@ class Course:
         self._best = partial.good
         self._strikes = 0
         self._changes = 0
+        self._own = False  # whether the partial's first byte came in this course
         self._clean = False
 
     async def go(self) -> Found:
@@ -111,6 +112,8 @@ class Course:
         else:
             if self._partial.kept:
                 await in_thread(self._partial.discard)
+            if not self._own:
+                self._own, self._best = True, 0
             self._partial.begin(self._source.url, body.size, body.validator)
             if part.same_url and part.validator.differs(body.validator):
                 states = f"({part.validator}, then {body.validator})"
@@ -169,7 +172,7 @@ class Course:
             raise Worthless(str(page(self._wanted, "by its first bytes")))
         if not wrong:
             return found
-        if partial.journal.answers == 1 or self._clean:
+        if self._clean or (self._own and partial.journal.answers == 1):
             raise Worthless(f"{self._tally.host}: sent the wrong bytes ({wrong})")
         await in_thread(partial.discard)
         self._clean, self._best, self._strikes = True, 0, 0

@@ -206,16 +206,16 @@ def _lock(path: Path) -> int:
     """Open and lock ``path``; a file that was published or removed meanwhile is not it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor, held = os.open(path, flags, 0o600), False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            named = path.stat()
+            held = os.path.samestat(path.stat(), os.fstat(descriptor))
         except BlockingIOError as error:
-            os.close(descriptor)
             raise Local("another attempt on this host is still writing it") from error
         except FileNotFoundError:
-            os.close(descriptor)
             continue
-        if os.path.samestat(named, os.fstat(descriptor)):
+        finally:
+            if not held:
+                os.close(descriptor)
+        if held:
             return descriptor
-        os.close(descriptor)
