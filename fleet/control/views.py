@@ -53,6 +53,14 @@ class TorrentView:
 
 
 @dataclass(frozen=True)
+class PlaceView:
+    """Where a file can be read: a site with a verified copy."""
+
+    site: str
+    url: str
+
+
+@dataclass(frozen=True)
 class FileView:
     """One artifact, and where it can be read now."""
 
@@ -61,7 +69,7 @@ class FileView:
     sha256: str | None
     state: str
     reason: str
-    urls: tuple[str, ...]
+    places: tuple[PlaceView, ...]
 
 
 @dataclass(frozen=True)
@@ -223,9 +231,9 @@ def _files(session: Session, version: Version) -> list[FileView]:
     for row in rows:
         if row.shard_id and row.shard_id not in sites:
             sites[row.shard_id] = list(holdings.readable(session, row.shard_id))
-        urls = tuple(
-            url_at(site.read_url, holdings.folder(version), row.path)
+        places = tuple(
+            PlaceView(site.id, url_at(site.read_url, holdings.folder(version), row.path))
             for site in sites.get(row.shard_id or "", ())
         )
-        views.append(FileView(row.path, row.size, row.sha256, row.state, row.reason, urls))
+        views.append(FileView(row.path, row.size, row.sha256, row.state, row.reason, places))
     return views
