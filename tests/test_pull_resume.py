@@ -67,8 +67,9 @@ class StopAt(Lease):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_after_kill_9_at_most_a_checkpoint_is_fetched_twice(
-    server: FaultServer, site: Site, known: bool
+@pytest.mark.parametrize(("lost", "most"), [("process", 4 * MIB), ("power", CHECKPOINT)])
+def test_after_kill_9_a_few_blocks_and_after_a_power_cut_a_checkpoint_is_fetched_twice(
+    server: FaultServer, site: Site, known: bool, lost: str, most: int
 ) -> None:
     body = noise(3 * CHECKPOINT + 12345)
     held_at = 2 * CHECKPOINT + 5 * MIB
@@ -81,6 +82,8 @@ def test_after_kill_9_at_most_a_checkpoint_is_fetched_twice(
         until(lambda: part.exists() and part.stat().st_size > held_at - 2 * MIB)
         os.kill(worker.pid, signal.SIGKILL)
     assert site.visible() == []
+    if lost == "power":
+        start_anew(part.with_suffix(".note"))
     server.serve(NAME, body)
 
     work = site.pull(one)
@@ -95,10 +98,16 @@ def test_after_kill_9_at_most_a_checkpoint_is_fetched_twice(
     }
     assert site.file(NAME).read_bytes() == body
     again = held_at - server.asked(NAME)[1].start
-    assert 0 < again <= CHECKPOINT
+    assert 0 < again <= most
     assert server.sent[NAME] - len(body) == again
     assert work.bytes_fetched == len(body) - held_at + again
     assert site.staged() == []
+
+
+def start_anew(note: Path) -> None:
+    """Have a note be of an earlier start of the machine."""
+    written = json.loads(note.read_text())
+    note.write_text(json.dumps(written | {"boot": "an earlier one"}))
 
 
 def test_a_stopped_pull_leaves_its_part_and_the_next_goes_on_there(

@@ -3,7 +3,9 @@
 Rules this module keeps:
 
 - The journal is written, whole or not at all, only after the bytes it vouches for were synced;
-  what lies beyond is fetched again (at most ``CHECKPOINT`` bytes after a crash).
+  after a power cut what lies beyond is fetched again (at most ``CHECKPOINT`` bytes).
+- The death of a process takes nothing from the page cache, so a note beside the journal vouches
+  for every block written, synced or not, until the machine is started anew.
 - One process at a time: the partial is locked as long as it is open, and the lock counts only
   while the file still bears its name.
 - Digests' states can't be kept, so the good part is read again on resuming; it is mostly still
@@ -28,6 +30,7 @@ from workers.pull.faults import Local
 from workers.storage.posix import PosixStorage, sync
 
 CHECKPOINT = 16 * 1024 * 1024
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Journal(BaseModel):
@@ -41,6 +44,15 @@ class Journal(BaseModel):
     size: int | None = None
     good: int = Field(0, ge=0)
     answers: int = 0
+
+
+class Note(BaseModel):
+    """A journal that holds until the machine with this ``boot`` id is started anew."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    boot: str
+    journal: Journal
 
 
 class Partial:
@@ -60,10 +72,13 @@ class Partial:
         self.journal = Journal()
         self.digests = digests(None)
         self._beside = path.with_suffix(".json")
+        self._noted = path.with_suffix(".note")
+        self._boot = _boot_id()
         self._make = digests
         self._published = False
         self._descriptor = _lock(path)
         self._saved = self._load()
+        self._resumable = self._load_note() or self._saved
 
     def __enter__(self) -> Self:
         return self
@@ -72,18 +87,18 @@ class Partial:
         """Keep what is worth resuming and let go; an empty partial leaves nothing behind."""
         try:
             if self._published:
-                self._beside.unlink(missing_ok=True)
+                self._forget()
             elif self.good:
                 self.checkpoint()
             elif not self.kept:
                 self.path.unlink()
-                self._beside.unlink(missing_ok=True)
+                self._forget()
         finally:
             os.close(self._descriptor)
 
     def resume(self, check: Callable[[], None]) -> None:
         """Read again what an earlier attempt vouched for; ``check`` may raise between blocks."""
-        journal = self._saved
+        journal = self._resumable
         digests = self._make(journal.size)
 
         def take(block: Block) -> None:
@@ -101,7 +116,7 @@ class Partial:
     @property
     def kept(self) -> bool:
         """Whether anything is held, or was vouched for by an earlier attempt."""
-        return bool(self.good or self._saved.good)
+        return bool(self.good or self._resumable.good)
 
     @property
     def whole(self) -> bool:
@@ -143,21 +158,19 @@ class Partial:
         self.digests.update(block)
         if self.good - self._saved.good >= CHECKPOINT:
             self.checkpoint()
+        elif self._boot:
+            note = Note(boot=self._boot, journal=self._now())
+            _replace(self._noted, note.model_dump_json(), durable=False)
 
     def checkpoint(self) -> None:
         """Make the good part one that a later attempt may trust."""
-        journal = self.journal.model_copy(update={"good": self.good})
+        journal = self._now()
         if journal == self._saved:
             return
         os.fdatasync(self._descriptor)
-        fresh = self._beside.with_suffix(".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(journal.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._beside)
-        self._saved = journal
+        _replace(self._beside, journal.model_dump_json(), durable=True)
+        self._noted.unlink(missing_ok=True)
+        self._saved = self._resumable = journal
 
     def complete(self) -> None:
         """Take what is held for the whole file, whose size nobody had told."""
@@ -165,11 +178,11 @@ class Partial:
 
     def discard(self) -> None:
         """Throw away what is held; the journal first, so that it never vouches for other bytes."""
+        self._forget()
         if self._saved.good:
-            self._beside.unlink()
             sync(self._beside.parent)
         os.ftruncate(self._descriptor, 0)
-        self._saved = self.journal = Journal()
+        self._saved = self._resumable = self.journal = Journal()
         self.digests = self._make(None)
 
     def finish(self, pieces: Callable[[int], int | None]) -> Found:
@@ -192,14 +205,58 @@ class Partial:
         storage.publish(self.path, final)
         self._published = True
 
+    def _now(self) -> Journal:
+        """Return the journal that vouches for everything held."""
+        return self.journal.model_copy(update={"good": self.good})
+
+    def _forget(self) -> None:
+        for path in (self._noted, self._beside):
+            _fresh(path).unlink(missing_ok=True)  # left behind if a process was killed just then
+            path.unlink(missing_ok=True)
+
     def _load(self) -> Journal:
         """Read the journal; one that is torn, or says more than the file has, says nothing."""
         try:
             journal = Journal.model_validate_json(self._beside.read_bytes())
         except (FileNotFoundError, ValidationError):
             return Journal()
-        kept = os.fstat(self._descriptor).st_size
-        return journal if kept >= journal.good else Journal()
+        return journal if self._holds(journal) else Journal()
+
+    def _load_note(self) -> Journal | None:
+        """Read the note, if it is of this boot and says more than the journal."""
+        try:
+            note = Note.model_validate_json(self._noted.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        counts = note.boot == self._boot and self._holds(note.journal)
+        return note.journal if counts and note.journal.good > self._saved.good else None
+
+    def _holds(self, journal: Journal) -> bool:
+        return os.fstat(self._descriptor).st_size >= journal.good
+
+
+def _boot_id() -> str:
+    """Name this start of the machine; empty where it has no name, and notes are not taken."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_suffix(path.suffix + ".new")
+
+
+def _replace(path: Path, text: str, *, durable: bool) -> None:
+    """Put a small file in place of another, whole or not at all."""
+    fresh = _fresh(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def _lock(path: Path) -> int:

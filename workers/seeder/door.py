@@ -147,6 +147,8 @@ class Door(uvicorn.Server):
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            # what strangers send is not worth a line each
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,

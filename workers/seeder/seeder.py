@@ -99,6 +99,8 @@ class Seeder:
             await self._learn()
         except (CentreAwayError, RefusedError) as error:
             trouble = str(error)
+        except OSError as error:
+            trouble = f"what the centre sent cannot be kept: {error}"
         await asyncio.to_thread(self._apply)
         if not trouble:
             try:
