@@ -61,7 +61,7 @@ def test_everything_arrives_once_whatever_dies(
         assert _on_disk(home / "sites" / site / "data") == digests
     sent = origin.counters["bytes"] + sum(relay.bytes_back for relay in relays)
     twice = sent / (2 * FILES * FILE_BYTES) - 1
-    print(json.dumps({"recovery_seconds": recoveries, "fetched_twice": round(twice, 5)}))  # noqa: T201
+    print(json.dumps({"recovery_seconds": recoveries, "fetched_twice": round(twice, 5)}))
     assert twice <= 0.02
     assert max(recoveries.values()) < RECOVERY
 

@@ -40,12 +40,12 @@ def test_libtorrent_downloads_a_lone_file_and_a_bundle_from_it(
             assert report.bytes_from_web_seeds == 0
             assert shard.lies_in(tmp_path / "peer")
         for shard in shards:
-            eventually(
-                lambda infohash=shard.infohash, size=shard.meta.size: (
-                    seeder.sync()["ok"] and told.last(infohash)["uploaded"] >= size
-                ),
-                "the centre hears of the upload",
-            )
+
+            def heard(infohash: str = shard.infohash, size: int = shard.meta.size) -> bool:
+                assert seeder.sync()["ok"]
+                return bool(told.last(infohash)["uploaded"] >= size)
+
+            eventually(heard, "the centre hears of the upload")
             assert told.last(shard.infohash)["state"] == "seeding"
         assert seeder.end() == 0
     assert told.unchanged > 0

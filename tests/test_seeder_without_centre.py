@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,7 +147,7 @@ def test_hostile_seeds_are_refused_one_by_one(tmp_path: Path, told: Centre) -> N
     told.torrents[shards["other"].infohash] = good.torrent
     told.torrents[shards["broken"].infohash] = b"d4:info"
     del told.torrents[shards["lost"].infohash]
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "renamed": {"name": "b"},
         "resized": {"size": 1},
         "climbs": {"folder": "../../climbs/v1/x"},

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlmodel import SQLModel
+from sqlmodel import SQLModel, select
 
 from fleet.store import tables  # noqa: F401
 from fleet.store.columns import new_id
@@ -71,3 +71,11 @@ def test_ids_made_later_sort_later() -> None:
     assert len(set(ids)) == len(ids)
     stamps = [one[:13] for one in ids]
     assert stamps == sorted(stamps)
+
+
+def test_a_view_shows_one_moment_however_many_queries_it_makes(store: Store) -> None:
+    with store.read() as session:
+        assert session.get(Dataset, "late") is None
+        with store.write() as other:
+            other.add(Dataset(id="late", created_at=store.now(other)))
+        assert session.exec(select(Dataset)).all() == []

@@ -88,7 +88,7 @@ def test_malformed_input_is_refused(data: bytes) -> None:
     [
         pytest.param(b"l" * 100_000 + b"e" * 100_000, id="deep"),
         pytest.param(b"l" * (MAX_DEPTH + 2) + b"e" * (MAX_DEPTH + 2), id="one too deep"),
-        pytest.param(b"l" + b"le" * MAX_VALUES + b"e", id="many"),
+        pytest.param(b"l" + b"0:" * MAX_VALUES + b"e", id="many"),
         pytest.param(b"9999999999999999999999:a", id="length"),
         pytest.param(b"i" + b"9" * 1_000_000 + b"e", id="integer"),
         pytest.param(b"i%de" % INTEGER_LIMIT, id="65 bits"),

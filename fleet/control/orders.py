@@ -230,7 +230,10 @@ class _Ranking:
 
 def host_of(url: str) -> str:
     """Return the part of a URL that a source's record is kept under."""
-    return urlsplit(url).netloc
+    parts = urlsplit(url)
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    port = f":{parts.port}" if parts.port not in (None, usual) else ""
+    return f"{parts.hostname or ''}{port}"
 
 
 def blob_name(data: bytes) -> str:

@@ -6,6 +6,7 @@ demote: two failures in a row open an incident, wrong bytes make the replica sus
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -17,6 +18,7 @@ from fleet.store import transfers
 from fleet.store.tables import Incident, Observation, Site, Transfer
 
 _KIND = "probe"
+_EVIDENCE = frozenset({"source", "corrupt"})  # other faults are the observer's own trouble
 
 
 def ensure(session: Session, settings: CentreSettings, target: str, now: datetime) -> None:
@@ -56,7 +58,7 @@ def note(
         )
         if item.ok:
             _close(session, transfer.target_id, now)
-        elif before is not None and not before.detail.get("ok"):
+        elif before is not None and _accuses(before.detail) and item.fault in _EVIDENCE:
             _open(session, transfer.target_id, item.reason, now)
         if item.fault == "corrupt" and transfer.shard_id:
             replicas.doubt(session, transfer.shard_id, transfer.target_id, item.reason, now)
@@ -94,6 +96,10 @@ def _last(session: Session, target: str) -> Observation | None:
         .where(Observation.kind == _KIND, Observation.site_id == target)
         .order_by(col(Observation.at).desc())
     ).first()
+
+
+def _accuses(detail: dict[str, Any]) -> bool:
+    return not detail.get("ok") and detail.get("fault") in _EVIDENCE
 
 
 def _open_one(session: Session, target: str) -> Incident | None:

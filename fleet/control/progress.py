@@ -110,11 +110,12 @@ def _replicas(session: Session, version_id: str) -> tuple[int, int, int, int]:
 
 def _under_way(session: Session, version_id: str) -> int:
     """Sum what running attempts have done so far."""
-    return session.exec(
-        select(func.coalesce(func.sum(col(Attempt.bytes_done)), 0))
+    total = session.exec(
+        select(func.sum(col(Attempt.bytes_done)))
         .join(Transfer, col(Transfer.attempt_id) == col(Attempt.id))
         .where(Transfer.version_id == version_id, Transfer.state == TransferState.RUNNING)
     ).one()
+    return int(total or 0)
 
 
 def _dirty(session: Session, version: Version) -> bool:

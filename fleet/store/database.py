@@ -28,6 +28,9 @@ class Store:
         self.engine = _engine(url)
         self.clock = clock or DatabaseClock()
         self._reading = self.engine.execution_options(fleet_reading=True)
+        if self.engine.dialect.name == "postgresql":
+            # Else each query of a view would see another moment.
+            self._reading = self._reading.execution_options(isolation_level="REPEATABLE READ")
 
     @contextmanager
     def write(self) -> Iterator[Session]:

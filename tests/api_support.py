@@ -1,0 +1,93 @@
+"""The real application under a real server on loopback, and those who talk to it."""
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import uvicorn
+
+from fleet.control import sites
+from fleet.settings import CentreSettings
+from fleet.store.database import Store
+from fleet.web.app import make_app
+from tests.centre_support import Centre
+
+PATIENCE = 20.0
+
+
+class _Server(uvicorn.Server):
+    """Says when it is up, and when it could not come up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self.settled.set()
+
+
+@contextmanager
+def serving(store: Store, settings: CentreSettings, *, port: int = 0) -> Iterator[str]:
+    """Serve ``store`` on loopback, on a free port or on ``port``; yield the server's URL."""
+    config = uvicorn.Config(
+        make_app(store, settings), log_level="warning", timeout_graceful_shutdown=3
+    )
+    server = _Server(config)
+    listener = socket.create_server(("127.0.0.1", port))
+    thread = threading.Thread(target=server.run, args=([listener],), name="api")
+    thread.start()
+    try:
+        assert server.settled.wait(PATIENCE), "the server did not come up"
+        assert server.started, "the server could not start"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+        listener.close()
+
+
+@dataclass
+class Api:
+    """A served centre, and the tokens of its sites."""
+
+    url: str
+    centre: Centre
+    client: httpx.Client
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def token(self, site: str) -> str:
+        """The site's token, made when it is first asked for."""
+        if site not in self.tokens:
+            self.tokens[site] = sites.make_token(self.centre.store, site)
+        return self.tokens[site]
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """Ask as anybody may."""
+        return self.client.get(path, headers=headers)
+
+    def ask(self, site: str, method: str, path: str, **more: Any) -> httpx.Response:
+        """Ask the control API as a site would."""
+        headers = {"Authorization": f"Bearer {self.token(site)}"} | more.pop("headers", {})
+        return self.client.request(method, f"/api/v1/worker/{path}", headers=headers, **more)
+
+    def announced(self) -> tuple[str, str]:
+        """Tick; return the first attempt that was announced, and its site."""
+        self.centre.tick()
+        return self.centre.announced()[0]
+
+
+@contextmanager
+def served(centre: Centre, *, port: int = 0) -> Iterator[Api]:
+    """Serve a test's centre."""
+    with (
+        serving(centre.store, centre.settings, port=port) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False) as client,
+    ):
+        yield Api(url, centre, client)
