@@ -1,6 +1,8 @@
 # Everything runs from .venv, which the first target that needs it makes.
 # `make demo` and `make test` need Python 3.11 or later, pip and make; no root and no services.
 PYTHON ?= python3
+# Behind a proxy with a certificate of its own, only the system knows whom to trust.
+export UV_SYSTEM_CERTS ?= true
 UV := .venv/bin/uv
 RUN := .venv/.run
 DEV := .venv/.dev

@@ -34,13 +34,17 @@ def start(source: str, *, dataset: str, label: str, rule: str, key: str) -> Mirr
 def wait(version: str, *, quiet: bool, store: Store | None = None) -> progress.Progress:
     """Wait until nothing about a version is under way, with a bar on standard error."""
     opened = store or local.store()
+    console = Console(stderr=True, quiet=quiet)
+    console.print(
+        f"`fleet why {version}` tells at any time what it waits for; Ctrl-C only stops waiting"
+    )
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(binary_units=False),
         TextColumn("{task.fields[copies]}"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         disable=quiet,
     )
     with bar:
@@ -61,15 +65,16 @@ def as_json(mirrored: Mirrored, done: progress.Progress | None) -> dict[str, Any
 
 
 def _shown(done: progress.Progress) -> dict[str, Any]:
+    waiting = done.live and not done.active
     if done.replicas_wanted:
         return {
-            "description": "copying",
+            "description": "waiting to copy" if waiting else "copying",
             "total": done.bytes_wanted,
             "completed": min(done.bytes_done, done.bytes_wanted),
             "copies": f"{done.replicas_available}/{done.replicas_wanted} copies",
         }
     return {
-        "description": "fetching",
+        "description": "waiting to try again" if waiting else "fetching",
         "completed": done.bytes_known,
         "copies": f"{done.known}/{done.artifacts} files",
     }

@@ -14,7 +14,10 @@ from fleet.store.transfers import LIVE
 
 @dataclass(frozen=True)
 class Progress:
-    """Counts of one version; ``bytes_done`` counts every site's copy, as ``bytes_wanted`` does."""
+    """Counts of one version; ``bytes_done`` counts every site's copy, as ``bytes_wanted`` does.
+
+    Of its ``live`` transfers, ``active`` ones were announced or run; the others wait.
+    """
 
     state: str
     artifacts: int
@@ -27,6 +30,7 @@ class Progress:
     bytes_wanted: int
     bytes_done: int
     live: int
+    active: int
     suspended: int
     short: int
     settled: bool
@@ -79,6 +83,7 @@ def of(session: Session, version_id: str) -> Progress:
         bytes_wanted=bytes_wanted,
         bytes_done=bytes_available + _under_way(session, version_id),
         live=live,
+        active=live - transfers.get(TransferState.WAITING, 0),
         suspended=transfers.get(TransferState.SUSPENDED, 0),
         short=_short(session, version_id),
         settled=not dirty and live == 0,
