@@ -103,9 +103,14 @@ class Session:
         self._session.remove_torrent(self._handles.pop(infohash))
 
     def counters(self) -> dict[str, Counters]:
-        """Ask how every torrent is doing."""
-        statuses = self._session.get_torrent_status(lambda _status: True, 0)
-        return {str(status.info_hashes.v1): _counters(status) for status in statuses}
+        """Ask how every torrent is doing.
+
+        One by one: ``get_torrent_status`` calls its predicate without holding the interpreter's
+        lock, which ends the process on Python 3.12.
+        """
+        return {
+            infohash: _counters(handle.status(0)) for infohash, handle in self._handles.items()
+        }
 
     def close(self) -> None:
         """End the session; it takes up to a second while trackers are told."""
