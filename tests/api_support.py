@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -37,20 +38,32 @@ class _Server(uvicorn.Server):
 def serving(store: Store, settings: CentreSettings, *, port: int = 0) -> Iterator[str]:
     """Serve ``store`` on loopback, on a free port or on ``port``; yield the server's URL."""
     config = uvicorn.Config(
-        make_app(store, settings), log_level="warning", timeout_graceful_shutdown=3
+        make_app(store, settings),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
     )
     server = _Server(config)
-    listener = socket.create_server(("127.0.0.1", port))
-    thread = threading.Thread(target=server.run, args=([listener],), name="api")
+    thread = threading.Thread(target=server.run, name="api")
     thread.start()
     try:
         assert server.settled.wait(PATIENCE), "the server did not come up"
         assert server.started, "the server could not start"
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
-        listener.close()
+
+
+def three_sites(store: Store, folder: Path, settings: CentreSettings | None = None) -> Centre:
+    """A centre with three sites and nothing to do."""
+    centre = Centre(store, folder)
+    if settings is not None:
+        centre.settings = settings
+    centre.apply_sites("toronto", "amsterdam", "netcup")
+    centre.open_doors()
+    return centre
 
 
 @dataclass

@@ -61,14 +61,17 @@ def _lane(settings: SiteSettings, lane: str) -> Program:
 
 
 def _send_spooled(settings: SiteSettings, stop: threading.Event) -> None:
-    """Send outcomes that wait on disk, as soon as the centre takes them."""
+    """Send outcomes that wait on disk, as soon as the centre takes them, whatever goes wrong."""
     from workers.centre import Centre, CentreAway
     from workers.spool import Spool
 
-    spool = Spool(settings.state / "spool")
+    spool, trouble = Spool(settings.state / "spool"), ""
     with Centre(settings) as centre:
         while not stop.wait(_FLUSH_SECONDS):
+            before, trouble = trouble, ""
             try:
                 spool.flush(centre)
-            except CentreAway as error:
-                _log.warning("outcomes wait on disk", reason=str(error))
+            except (CentreAway, OSError) as error:
+                trouble = str(error)
+            if trouble and trouble != before:
+                _log.warning("outcomes wait on disk", reason=trouble)
