@@ -5,13 +5,17 @@ Rules this module keeps (the measurements behind them are in docs/adr/0002):
 - A message carries an id and no authority; losing one, or all of them, loses no work.
 - Acknowledged early, never redelivered, no ETA or countdown, no results in the broker.
 - JSON only.
+- Nobody who sends waits long for a broker that is away.
 """
 
 from celery import Celery
+from kombu.connection import Connection
 
 ADMIN_QUEUE = "admin"
 BULK, LIGHT = "bulk", "light"
 _LANES = {"pull": BULK, "verify": BULK, "publish": BULK, "probe": LIGHT, "seed": LIGHT}
+_PATIENCE = 1.0
+_LEASES, _LEAST_EXPIRY = 10, 300.0
 
 
 def queue(site: str, task: str) -> str:
@@ -22,6 +26,33 @@ def queue(site: str, task: str) -> str:
 def lane_queue(site: str, lane: str) -> str:
     """Name the queue of ``site`` for one of its lanes, ``bulk`` or ``light``."""
     return f"{site}.{lane}"
+
+
+def expiry(lease: float) -> float:
+    """Return how long a wake-up lives, in seconds, where a claim lasts ``lease`` seconds.
+
+    A node judges it by its own clock, and one that runs ahead by more would drop every wake-up:
+    so it is far more than the lease after which the next one is sent.  What a site finds twice
+    does no harm, as only one claim succeeds; expiry merely bounds the backlog of one that was
+    away.
+    """
+    return max(_LEASES * lease, _LEAST_EXPIRY)
+
+
+def impatient(app: Celery) -> Connection:
+    """Make a connection for sending that tries once and waits a second at most for an answer.
+
+    The workers' own have no such limit: they wait for a message as long as it takes.
+    """
+    connection: Connection = app.connection_for_write(
+        connect_timeout=_PATIENCE,
+        transport_options={
+            "max_retries": 0,
+            "socket_connect_timeout": _PATIENCE,
+            "socket_timeout": _PATIENCE,
+        },
+    )
+    return connection
 
 
 def make_app(name: str, broker_url: str) -> Celery:

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from fleet import __version__
 from fleet.control import offices
@@ -15,6 +17,7 @@ from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.web import admin_api, pages, public_api, worker_api
 
+_log = structlog.get_logger()
 _SEEN_SECONDS = 2.0
 _STATUS: dict[type[Exception], int] = {NotFoundError: 404, RefusedError: 409}
 
@@ -49,10 +52,22 @@ def _refuse(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _stay_in_office(store: Store) -> None:
-    """Note that workers can renew their leases here; while nobody does, none expires."""
-    holder = uuid4().hex
+    """Note that workers can renew their leases here; while nobody does, none expires.
+
+    A database that fails is asked again: were this to end, no lease would ever expire.
+    """
+    holder, trouble = uuid4().hex, ""
     while True:
-        await asyncio.to_thread(_sign, store, holder)
+        before, trouble = trouble, ""
+        try:
+            await asyncio.to_thread(_sign, store, holder)
+        except SQLAlchemyError as error:
+            # The driver's own words: SQLAlchemy's add the parameters, which are never the same.
+            trouble = str(error.orig if isinstance(error, DBAPIError) else error)
+        if trouble and trouble != before:
+            _log.warning("the server is out of office", reason=trouble)
+        elif before and not trouble:
+            _log.info("the server is in office again")
         await asyncio.sleep(_SEEN_SECONDS / 4)
 
 
