@@ -13,7 +13,7 @@ from fleet.control import scheduler
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import ItemResult, Order
 from fleet.store.database import Store
-from fleet.store.tables import Attempt, Observation, Office, Transfer
+from fleet.store.tables import Artifact, Attempt, Observation, Office, Transfer
 from tests.centre_support import Centre
 
 AT_ONCE = 6
@@ -240,17 +240,23 @@ def test_no_lease_expires_while_the_server_is_away(centre: Centre) -> None:
     assert centre.announced() == []
 
 
-def test_a_worker_that_dies_each_time_is_not_sent_for_ever(centre: Centre) -> None:
+def test_a_file_that_ends_every_worker_is_tried_at_other_sites_and_then_given_up(
+    centre: Centre,
+) -> None:
     _first_order(centre)
-    for _ in range(10):
+    for _ in range(30):
         _advance(centre, 11)
         centre.tick()
-        for attempt, site in centre.announced():
-            centre.claim(attempt, site)
-    [transfer] = centre.transfers(kind="ingest")
-    assert transfer.state == "suspended"
-    assert "gave up after 3 attempts" in transfer.reason
-    assert "silent" in transfer.reason
+        centre.orders()
+    transfers = centre.transfers(kind="ingest")
+    assert [one.state for one in transfers] == ["suspended"] * 3
+    assert len({one.target_id for one in transfers}) > 1
+    for one in transfers:
+        assert "gave up after 3 attempts" in one.reason
+        assert "silent" in one.reason
+    with centre.store.read() as session:
+        [artifact] = session.exec(select(Artifact)).all()
+    assert artifact.state == "excluded"
 
 
 @settings(

@@ -17,17 +17,19 @@ from fleet.store.tables import Site
 
 URGENT = 100  # a rule of this priority or more does not wait for quiet hours
 _WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
+_AT_ONCE = 50
 _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
 
 
 def step(store: Store) -> bool:
     """Announce what every site has room for; False when nothing was due."""
-    with store.write() as session:
-        now = store.now(session)
-        announced = 0
-        for executor in transfers.executors_due(session, now):
-            announced += _fill(session, session.get_one(Site, executor), now)
-        return announced > 0
+    with store.read() as session:
+        executors = transfers.executors_due(session, store.now(session))
+    announced = 0
+    for executor in executors:  # each in a unit of its own, so that heartbeats come in between
+        with store.write() as session:
+            announced += _fill(session, session.get_one(Site, executor), store.now(session))
+    return announced > 0
 
 
 def _fill(session: Session, site: Site, now: datetime) -> int:
@@ -37,7 +39,7 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
         room = site.slots - transfers.taken(session, site.id, lane)
         if room <= 0:
             continue
-        for transfer in transfers.due(session, site.id, lane, room, now):
+        for transfer in transfers.due(session, site.id, lane, min(room, _AT_ONCE), now):
             if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
                 transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead

@@ -1,14 +1,20 @@
 """From a draft to a published version: ingest, cut, seal, publish.
 
-Each call of ``step`` does one bounded unit of work for one version, so that a version of a
-hundred thousand files never holds the store for long.
+Rules this module keeps:
+
+- Each call of ``step`` does one bounded piece of work for one version, in units of work that
+  hold the store for a moment each, whatever number of files the version has.
+- A version is cut only while it waits for no file.  What is cut already stays as it is: a plan
+  is made, outside of any unit of work, of the artifacts that are in no shard yet.
+- What no torrent can hold is left out of the version, with its reason.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+import time
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, select
+import structlog
+from sqlalchemy import func, update
+from sqlmodel import Session, col, select
 
 from fleet.control import facts, probes, replicas
 from fleet.control.sealing import seal
@@ -19,44 +25,60 @@ from fleet.planning.states import TransferKind, VersionState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Blob, Rule, Shard, Transfer, Version
-from fleet.torrent.pieces import piece_length
+from fleet.store.tables import Artifact, Blob, Rule, Shard, Site, Transfer, Version
+from fleet.torrent.paths import path_fault
+from fleet.torrent.pieces import DIGEST_BYTES, piece_count, piece_length
 
+_log = structlog.get_logger()
 _FILES_AT_ONCE = 1000
+_CUT_SECONDS = 1.0
 _LOOK_AGAIN = timedelta(minutes=1)
 
 
 def step(store: Store, settings: CentreSettings) -> bool:
     """Bring one dirty version a step further; False when there is none."""
-    with store.write() as session:
-        now = store.now(session)
-        version = holdings.next_version(session, now)
-        if version is None:
-            return False
-        version.look_at = None
-        rule = facts.rule_of(session, version.dataset_id)
-        if version.state != VersionState.DRAFT or rule is None:
-            version.dirty = False
-            return True
-        if _ingest(session, version, rule, now) or holdings.expected(session, version.id):
-            return True
-    _cut(store, settings, version.id)
-    with store.write() as session:
-        _seal_or_publish(session, holdings.lock(session, Version, version.id), now)
+    with store.read() as session:
+        version_id = holdings.next_version(session, store.now(session))
+    if version_id is None:
+        return False
+    try:
+        _advance(store, settings, version_id)
+    except Exception as error:  # noqa: BLE001 - one bad version never stops the others
+        _log.exception("version set aside", version=version_id)
+        with store.write() as session:
+            version = holdings.lock(session, Version, version_id)
+            version.dirty, version.look_at = False, store.now(session) + _LOOK_AGAIN
+            version.reason = f"set aside, see the scheduler's log: {error}"
     return True
 
 
+def _advance(store: Store, settings: CentreSettings, version_id: str) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        version = holdings.lock(session, Version, version_id)
+        version.look_at, version.dirty = None, True
+        rule = facts.rule_of(session, version.dataset_id)
+        if version.state != VersionState.DRAFT or rule is None:
+            version.dirty = False
+            return
+        if _ingest(session, version, rule, now) or not version.dirty:
+            return
+    _cut(store, settings, version_id)
+    with store.write() as session:
+        _publish_or_wait(session, holdings.lock(session, Version, version_id), store.now(session))
+
+
 def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bool:
-    """Give artifacts that nobody fetches yet to sites; True while there may be more."""
+    """Give artifacts that nobody fetches yet to sites; True while there were any."""
     waiting = holdings.without_ingest(session, version.id, _FILES_AT_ONCE)
     if not waiting:
         version.dirty = holdings.expected(session, version.id) == 0
         if not version.dirty:
             version.reason = "waits for its files to arrive from their origins"
         return False
-    wanted = [ingest.Wanted(one.id, one.size) for one in waiting]
+    wanted = [ingest.Wanted(one.id, one.size, tuple(one.tried)) for one in waiting]
     batches, short = ingest.assign(wanted, facts.rule(rule), facts.sites(session))
-    by_id = {one.id: one for one in waiting}
+    given: dict[str, str] = {}
     for batch in batches:
         transfer = Transfer(
             kind=TransferKind.INGEST,
@@ -70,108 +92,163 @@ def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bo
             created_at=now,
         )
         session.add(transfer)
-        for artifact in batch.artifacts:
-            by_id[artifact].ingest_id = transfer.id
-    if short:
+        given |= dict.fromkeys(batch.artifacts, transfer.id)
+    if not batches and all(one.reason for one in waiting):
         version.reason, version.dirty, version.look_at = short, False, now + _LOOK_AGAIN
+    # what is left bears the reason, so that those that nobody tried go before it the next time
+    holdings.assign(session, ((one.id, given.get(one.id), short) for one in waiting))
     return True
 
 
 def _cut(store: Store, settings: CentreSettings, version_id: str) -> None:
-    """Fix a version's shards, some in each unit of work; what is cut already stays as it is."""
+    """Make shards of a version's artifacts that are in none yet, as far as time allows."""
     with store.read() as session:
-        files = [FileFacts(*row) for row in holdings.known_files(session, version_id)]
+        if not holdings.uncut(session, version_id):
+            return
+        label = session.get_one(Version, version_id).label
+        position = holdings.next_position(session, version_id)
+        files = [FileFacts(*row) for row in holdings.uncut_files(session, version_id)]
+    faults = {file.id: fault for file in files if (fault := path_fault(f"{label}/{file.path}"))}
     plan = shards.cut(
-        files,
+        (file for file in files if file.id not in faults),
         alone_from=settings.alone_from,
         bundle_bytes=settings.bundle_bytes,
         bundle_files=settings.bundle_files,
     )
-    groups = list(enumerate(plan))
-    while groups:
-        batch = [groups.pop(0)]
-        while groups and sum(len(group) for _, group in batch) < _FILES_AT_ONCE:
-            batch.append(groups.pop(0))
+    reasons = {one: f"no torrent can hold it: {fault}" for one, fault in faults.items()}
+    if not plan:
+        empty = (file.id for file in files if file.id not in faults)
+        reasons |= dict.fromkeys(empty, "an empty file cannot be put into a torrent by itself")
+    excluded = list(reasons.items())
+    for first in range(0, len(excluded), _FILES_AT_ONCE):
         with store.write() as session:
-            version = holdings.lock(session, Version, version_id)
-            if version.state != VersionState.DRAFT:
+            if not _may_cut(session, version_id, position):
                 return
-            for position, group in batch:
-                _make(session, settings, version, position, group, store.now(session))
+            holdings.exclude(session, dict(excluded[first : first + _FILES_AT_ONCE]))
+    until = time.monotonic() + _CUT_SECONDS
+    for group in plan:
+        with store.write() as session:
+            if not _may_cut(session, version_id, position):
+                return
+            position += _make(session, settings, version_id, position, group, store.now(session))
+        if time.monotonic() > until:
+            return
+
+
+def _may_cut(session: Session, version_id: str, position: int) -> bool:
+    """Take the version; False if it changed since the plan was made."""
+    version = holdings.lock(session, Version, version_id)
+    return (
+        version.state == VersionState.DRAFT
+        and holdings.next_position(session, version_id) == position
+        and not holdings.expected(session, version_id)
+    )
 
 
 def _make(
     session: Session,
     settings: CentreSettings,
-    version: Version,
+    version_id: str,
     position: int,
     group: tuple[FileFacts, ...],
     now: datetime,
-) -> None:
-    """Make one shard, and seal it or have it sealed where most of it lies already."""
-    if session.get_one(Artifact, group[0].id).shard_id is not None:
-        return
-    artifacts = [session.get_one(Artifact, file.id) for file in group]
-    size = sum(one.size or 0 for one in artifacts)
+) -> bool:
+    """Make one shard, and seal it or have it sealed where most of it lies already.
+
+    Returns False if no torrent can be made of it: then its artifacts are left out.
+    """
+    size = sum(file.size for file in group)
     shard = Shard(
-        version_id=version.id,
+        version_id=version_id,
         position=position,
         size=size,
-        files=len(artifacts),
+        files=len(group),
         piece_length=piece_length(size),
         dirty=False,
     )
     session.add(shard)
     session.flush()
-    offset = 0
-    for artifact in artifacts:
-        artifact.shard_id, artifact.offset = shard.id, offset
-        offset += artifact.size or 0
-    session.flush()
-    where = holdings.ingest_sites(session, artifacts)
-    weights = Counter[str]()
-    for artifact in artifacts:
-        weights[where[artifact.id]] += artifact.size or 1
-    site = weights.most_common(1)[0][0]
-    only = artifacts[0]
-    if len(artifacts) == 1 and only.pieces and only.piece_length == shard.piece_length:
-        blob = session.get_one(Blob, only.pieces)
-        seal(session, shard, BlobRef(sha256=blob.sha256, size=len(blob.data)))
-        replicas.arrive(session, settings, shard.id, site, now)
-        probes.ensure(session, settings, site, now)
-        return
+    holdings.put_in_shard(session, shard.id, _offsets(group))
+    site = holdings.arrival(session, shard.id)
+    pieces = _pieces(session, shard, group)
+    if pieces is None:
+        _have_sealed(session, shard, site, now)
+        return True
+    problem = seal(session, shard, pieces)
+    if problem:
+        holdings.exclude(session, {file.id: problem for file in group})
+        session.delete(shard)
+        return False
+    replicas.arrive(session, settings, shard.id, site, now)
+    probes.ensure(session, settings, site, now)
+    return True
+
+
+def _offsets(group: tuple[FileFacts, ...]) -> list[tuple[str, int]]:
+    offsets, at = [], 0
+    for file in group:
+        offsets.append((file.id, at))
+        at += file.size
+    return offsets
+
+
+def _pieces(session: Session, shard: Shard, group: tuple[FileFacts, ...]) -> BlobRef | None:
+    """Return the pieces of a lone artifact, if they were hashed as it arrived."""
+    if len(group) > 1:
+        return None
+    only = session.get_one(Artifact, group[0].id)
+    blob = session.get(Blob, only.pieces) if only.pieces else None
+    if blob is None or only.piece_length != shard.piece_length:
+        return None
+    if len(blob.data) != piece_count(shard.size, shard.piece_length) * DIGEST_BYTES:
+        return None
+    return BlobRef(sha256=blob.sha256, size=len(blob.data))
+
+
+def _have_sealed(session: Session, shard: Shard, site: str, now: datetime) -> None:
     reason = f"most of it arrived at {site}, where its piece hashes are computed"
+    if session.get_one(Site, site).retired:
+        other = holdings.other_node(session, site)
+        if other is None:
+            return
+        site, reason = other, f"{site} was retired, so its piece hashes are computed at {other}"
     replicas.expect(session, shard.id, site, reason)
     session.add(
         Transfer(
             kind=TransferKind.COPY,
-            version_id=version.id,
+            version_id=shard.version_id,
             shard_id=shard.id,
             target_id=site,
             executor_id=site,
-            size=size,
+            size=shard.size,
             reason=reason,
             created_at=now,
         )
     )
 
 
-def _seal_or_publish(session: Session, version: Version, now: datetime) -> None:
+def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
     """Publish a version whose shards are all sealed; else say what it waits for."""
+    draft = version.state == VersionState.DRAFT
+    if draft and (holdings.expected(session, version.id) or holdings.uncut(session, version.id)):
+        return  # it stays dirty: the next step goes on with it
     version.dirty = False
-    cut = session.exec(select(Shard).where(Shard.version_id == version.id)).all()
-    unsealed = sum(shard.infohash is None for shard in cut)
-    if version.state != VersionState.DRAFT:
+    if not draft:
         return
+    cut, sealed = session.exec(
+        select(func.count(), func.count(col(Shard.infohash))).where(Shard.version_id == version.id)
+    ).one()
     if not cut:
         version.reason = "none of its files could be had"
-    elif unsealed:
-        version.reason = f"waits for the piece hashes of {unsealed} of its shards"
+    elif sealed < cut:
+        version.reason = f"waits for the piece hashes of {cut - sealed} of its shards"
+        for shard in holdings.unsealed_by_nobody(session, version.id):
+            _have_sealed(session, shard, holdings.arrival(session, shard.id), now)
     else:
-        _publish(session, version, cut, now)
+        _publish(session, version, now)
 
 
-def _publish(session: Session, version: Version, cut: Sequence[Shard], now: datetime) -> None:
+def _publish(session: Session, version: Version, now: datetime) -> None:
     """Make the version final, and its shards ready to be placed."""
     excluded = holdings.excluded(session, version.id)
     previous = session.exec(
@@ -184,5 +261,4 @@ def _publish(session: Session, version: Version, cut: Sequence[Shard], now: date
         version.previous_id = other.id
     version.state, version.published_at = VersionState.PUBLISHED, now
     version.reason = f"published without {excluded} files" if excluded else ""
-    for shard in cut:
-        shard.dirty = True
+    session.exec(update(Shard).where(col(Shard.version_id) == version.id).values(dirty=True))

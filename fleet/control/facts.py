@@ -29,6 +29,7 @@ def site(row: Site, held: int = 0, queued: int = 0) -> SiteFacts:
         arch=row.arch,
         trusted=row.trusted,
         retired=row.retired,
+        silent=row.silent,
         fronts=tuple(row.fronts),
         free=None if row.capacity is None else row.capacity - held,
         queued=queued,

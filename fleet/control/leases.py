@@ -24,6 +24,7 @@ from fleet.store.tables import Attempt, Site, Transfer, Wakeup
 from fleet.store.tables import Budget as BudgetRow
 
 _BATCH = 200
+_PATIENCE = 6  # announcements in vain before a site counts as silent
 
 
 def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) -> Order:
@@ -39,6 +40,7 @@ def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
         if transfer is None:
             raise RefusedError(f"attempt {attempt_id} is {attempt.state}, not announced")
         now = store.now(session)
+        _heard(session, site)
         attempt.state, attempt.fence, attempt.claimed_at = AttemptState.RUNNING, transfer.fence, now
         attempt.lease_until = now + timedelta(seconds=settings.lease_seconds)
         if transfer.kind == TransferKind.COPY and transfer.shard_id:
@@ -55,66 +57,95 @@ def heartbeat(
     Raises:
         NotFoundError: there is no such attempt at this site.
     """
+    lease = settings.lease_seconds
     with store.write() as session:
         attempt = _attempt(session, attempt_id, site)
-        until = store.now(session) + timedelta(seconds=settings.lease_seconds)
-        held = beat.fence == attempt.fence and (
-            transfers.renew(session, attempt, until, beat.bytes_done)
-            or (
-                attempt.state == AttemptState.EXPIRED
-                and transfers.revive(session, attempt)
-                and transfers.renew(session, attempt, until, beat.bytes_done)
-            )
-        )
-        if not held:
-            return HeartbeatAnswer(
-                action="stop",
-                reason=f"attempt {attempt_id} is {attempt.state} and was superseded",
-                lease_seconds=settings.lease_seconds,
-            )
-        transfer = session.get_one(Transfer, attempt.transfer_id)
+        transfer = transfers.lock(session, attempt.transfer_id)
+        session.refresh(attempt)
+        if not _holds(attempt, transfer, beat.fence):
+            reason = f"attempt {attempt_id} is {attempt.state}, its transfer {transfer.state}"
+            if transfer.fence != beat.fence:
+                reason = f"a later claim (fence {transfer.fence}) superseded attempt {attempt_id}"
+            return HeartbeatAnswer(action="stop", reason=reason, lease_seconds=lease)
+        if transfer.state != TransferState.RUNNING:
+            transfers.take_back(session, transfer, attempt)
+        now = store.now(session)
+        attempt.state, attempt.bytes_done = AttemptState.RUNNING, beat.bytes_done
+        attempt.lease_until = now + timedelta(seconds=lease)
+        _heard(session, site)
         return HeartbeatAnswer(
-            action="continue",
-            lease_seconds=settings.lease_seconds,
-            budget=budget(session, transfer),
+            action="continue", lease_seconds=lease, budget=budget(session, transfer)
         )
 
 
 def expire(store: Store, settings: CentreSettings) -> int:
     """Make the transfers of lapsed attempts claimable again; return how many."""
-    with store.write() as session:
+    with store.read() as session:
         now = store.now(session)
         if not offices.leases_may_expire(session, now, settings.lease_seconds):
             return 0
-        lapsed = transfers.expired(session, now, _BATCH)
-        for attempt in lapsed:
+        lapsed = [attempt.id for attempt in transfers.expired(session, now, _BATCH)]
+    for attempt_id in lapsed:  # each by itself, so that no two rows wait for each other's locks
+        with store.write() as session:
+            attempt = session.get_one(Attempt, attempt_id)
             reason = f"{attempt.site_id} was silent for {settings.lease_seconds:g} s"
-            ledger.lapse(session, settings, attempt, reason, now)
-        return len(lapsed)
+            ledger.lapse(session, settings, attempt, reason, store.now(session))
+    return len(lapsed)
 
 
 def announce_again(store: Store, settings: CentreSettings) -> int:
-    """Send the wake-ups of unclaimed attempts anew: the broker may have lost them."""
-    with store.write() as session:
-        now = store.now(session)
-        forgotten = transfers.unclaimed(
-            session, now - timedelta(seconds=settings.lease_seconds), _BATCH
+    """Send the wake-ups of unclaimed attempts anew: the broker may have lost them.
+
+    A site that claims nothing for ``_PATIENCE`` leases counts as silent, and what another site
+    could do in its stead is given to another.
+    """
+    lease = timedelta(seconds=settings.lease_seconds)
+    with store.read() as session:
+        before = store.now(session) - lease
+        forgotten = [attempt.id for attempt in transfers.unclaimed(session, before, _BATCH)]
+    for attempt_id in forgotten:
+        with store.write() as session:
+            _announce_again(session, settings, session.get_one(Attempt, attempt_id), store)
+    return len(forgotten)
+
+
+def _announce_again(
+    session: Session, settings: CentreSettings, attempt: Attempt, store: Store
+) -> None:
+    transfer = transfers.lock(session, attempt.transfer_id)
+    session.refresh(attempt)
+    if attempt.state != AttemptState.ANNOUNCED or transfer.attempt_id != attempt.id:
+        return
+    now = store.now(session)
+    attempt.announced_at, attempt.announcements = now, attempt.announcements + 1
+    if attempt.announcements > _PATIENCE:
+        session.get_one(Site, attempt.site_id).silent = True
+        transfer.reason = f"{attempt.site_id} answers no wake-up; it is asked again"
+        if ledger.reassign(session, settings, transfer, attempt, now):
+            return
+    session.add(
+        Wakeup(
+            site_id=attempt.site_id,
+            task=TASKS[transfer.kind],
+            attempt_id=attempt.id,
+            created_at=now,
         )
-        for attempt in forgotten:
-            transfer = transfers.lock(session, attempt.transfer_id)
-            if transfer.state != TransferState.ANNOUNCED or transfer.attempt_id != attempt.id:
-                attempt.state = AttemptState.WITHDRAWN
-                continue
-            attempt.announced_at = now
-            session.add(
-                Wakeup(
-                    site_id=attempt.site_id,
-                    task=TASKS[transfer.kind],
-                    attempt_id=attempt.id,
-                    created_at=now,
-                )
-            )
-        return len(forgotten)
+    )
+
+
+def _holds(attempt: Attempt, transfer: Transfer, fence: int) -> bool:
+    """Whether an attempt may go on: nobody claimed after it, and its transfer has not ended."""
+    return (
+        fence == attempt.fence == transfer.fence
+        and attempt.state in (AttemptState.RUNNING, AttemptState.EXPIRED)
+        and transfer.state in transfers.LIVE
+    )
+
+
+def _heard(session: Session, site_id: str) -> None:
+    site = session.get_one(Site, site_id)
+    if site.silent:
+        site.silent = False
 
 
 def budget(session: Session, transfer: Transfer) -> Budget:

@@ -36,6 +36,7 @@ from fleet.store.tables import (
     Version,
 )
 
+_MOVES = 2  # how often a file is given to another site before it is given up
 _ENDED = frozenset({AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.SUPERSEDED})
 
 
@@ -61,11 +62,7 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         now = store.now(session)
         attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
         scores.note(session, outcome, now)
-        if transfer.fence != outcome.fence or transfer.state in (
-            TransferState.DONE,
-            TransferState.SUSPENDED,
-            TransferState.CANCELLED,
-        ):
+        if transfer.fence != outcome.fence or transfer.state == TransferState.DONE:
             return _superseded(session, transfer, attempt, outcome, now)
         transfers.withdraw_announced(session, transfer.id)
         problem = _Application(session, settings, transfer, outcome, now).apply()
@@ -127,36 +124,58 @@ class _Application:
                 return problem
 
     def _ingest(self) -> str:
-        waiting = {one.id: one for one in holdings.ingested_by(self.session, self.transfer.id)}
-        for item in self.outcome.items:
+        """Learn what came; what did not is tried again, given to another site, or excluded.
+
+        An artifact that was given to another site meanwhile counts as well while nobody knows it:
+        its bytes lie here now.
+        """
+        version = self.session.get_one(Version, self.transfer.version_id)
+        waiting = {
+            one.id: one for one in holdings.expected_among(self.session, version.id, self._ids())
+        }
+        results = [_checked(item, waiting.get(item.artifact)) for item in self.outcome.items]
+        self.failed = [item for item in results if not item.ok]
+        for item in results:
             artifact = waiting.get(item.artifact)
             if artifact is None:
                 continue
             if item.ok:
                 _learn(artifact, item)
+                artifact.ingest_id = self.transfer.id
                 continue
             artifact.reason = item.reason
             if item.final:
                 artifact.state = ArtifactState.EXCLUDED
+        self.session.flush()
         problem = self._problem()
-        if any(one.state == ArtifactState.EXPECTED for one in waiting.values()):
+        excluded = any(one.state == ArtifactState.EXCLUDED for one in waiting.values())
+        if holdings.ingested_by(self.session, self.transfer.id):
             self._try_again(problem or "it reported nothing about some files")
         else:
-            lost = any(one.state == ArtifactState.EXCLUDED for one in waiting.values())
-            state = TransferState.SUSPENDED if lost else TransferState.DONE
+            state = TransferState.SUSPENDED if excluded else TransferState.DONE
             _end(self.transfer, state, problem, self.now)
         _settle(self.session, self.transfer)
         return problem
 
+    def _ids(self) -> list[str]:
+        return [item.artifact for item in self.outcome.items]
+
+    def _check(self, shard: Shard) -> set[str]:
+        """Hold every item against what is known of it; return the artifacts that are well."""
+        known = {one.id: one for one in holdings.artifacts_of(self.session, shard.id)}
+        results = [_checked(item, known.get(item.artifact)) for item in self.outcome.items]
+        self.failed = [item for item in results if not item.ok]
+        return {item.artifact for item in results if item.ok} & set(known)
+
     def _copy(self) -> str:
-        problem = self._problem()
         shard = self.session.get_one(Shard, self.transfer.shard_id)
-        wanted = {one.id for one in holdings.artifacts_of(self.session, shard.id)}
-        missing = wanted - {item.artifact for item in self.outcome.items if item.ok}
-        if not missing and shard.infohash is None:
-            problem = seal(self.session, shard, self.outcome.pieces)
-        elif missing:
-            problem = problem or f"{len(missing)} files were not reported"
+        missing = shard.files - len(self._check(shard))
+        problem = self._problem()
+        if missing:
+            problem = problem or f"{missing} files were not reported"
+        elif shard.infohash is None:
+            unsealed = seal(self.session, shard, self.outcome.pieces)
+            problem = unsealed and (self.outcome.reason or unsealed)
         if problem:
             self._try_again(problem)
             return problem
@@ -165,8 +184,9 @@ class _Application:
         return ""
 
     def _verify(self) -> str:
-        problem = self._problem()
         shard = self.session.get_one(Shard, self.transfer.shard_id)
+        self._check(shard)
+        problem = self._problem()
         lost = [item for item in self.failed if item.fault in ("missing", "corrupt")]
         if lost:
             replicas.lose(self.session, shard.id, self.transfer.target_id, lost, problem)
@@ -184,7 +204,15 @@ class _Application:
         probes.ensure(self.session, self.settings, target, self.now)
 
     def _try_again(self, problem: str) -> None:
-        _retry(self.session, self.settings, self.transfer, problem, self.now)
+        ours = [item for item in self.failed if item.fault not in ("source", "refused")]
+        _retry(
+            self.session,
+            self.settings,
+            self.transfer,
+            problem,
+            self.now,
+            movable={item.artifact for item in ours},
+        )
 
     def _problem(self) -> str:
         """Put all that went wrong into one line."""
@@ -205,11 +233,37 @@ def lapse(
     if transfer.kind == TransferKind.PROBE:
         probes.rearm(session, settings, transfer, now)
     elif transfer.attempts >= settings.max_attempts:
-        _give_up(session, transfer, f"gave up after {transfer.attempts} attempts: {reason}", now)
+        reason = f"gave up after {transfer.attempts} attempts: {reason}"
+        _give_up(session, transfer, reason, now, movable=None)
+
+
+def reassign(
+    session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt, now: datetime
+) -> bool:
+    """Give the work of a site that does not answer to another, where another can do it."""
+    if transfer.kind == TransferKind.PROBE:
+        attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
+        probes.rearm(session, settings, transfer, now)
+        return True
+    if transfer.kind != TransferKind.INGEST:
+        return False
+    if holdings.other_node(session, attempt.site_id) is None:
+        return False
+    attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
+    for artifact in holdings.ingested_by(session, transfer.id):
+        _move(artifact, attempt.site_id)
+    _end(transfer, TransferState.CANCELLED, transfer.reason, now)
+    _settle(session, transfer)
+    return True
 
 
 def _retry(
-    session: Session, settings: CentreSettings, transfer: Transfer, problem: str, now: datetime
+    session: Session,
+    settings: CentreSettings,
+    transfer: Transfer,
+    problem: str,
+    now: datetime,
+    movable: set[str],
 ) -> None:
     """Let a transfer that failed wait for its next time, or suspend it."""
     retry = after_failure(
@@ -220,7 +274,7 @@ def _retry(
         now=now,
     )
     if retry.at is None:
-        _give_up(session, transfer, retry.reason, now)
+        _give_up(session, transfer, retry.reason, now, movable)
         return
     transfer.state, transfer.reason = TransferState.WAITING, retry.reason
     transfer.not_before = retry.at
@@ -228,16 +282,30 @@ def _retry(
         replicas.failed(session, transfer.shard_id, transfer.target_id, retry.reason)
 
 
-def _give_up(session: Session, transfer: Transfer, reason: str, now: datetime) -> None:
-    """Suspend a transfer; the version goes on without what an ingest could not bring."""
+def _give_up(
+    session: Session, transfer: Transfer, reason: str, now: datetime, movable: set[str] | None
+) -> None:
+    """Suspend a transfer; the version goes on without what its origins do not give.
+
+    Artifacts that are ``movable`` (None: all), because the site and not their origin is at fault,
+    are given to another site first.
+    """
     _end(transfer, TransferState.SUSPENDED, reason, now)
     if transfer.kind == TransferKind.COPY and transfer.shard_id:
         replicas.failed(session, transfer.shard_id, transfer.target_id, reason)
-    if transfer.kind == TransferKind.INGEST:
-        for artifact in holdings.ingested_by(session, transfer.id):
+    if transfer.kind != TransferKind.INGEST:
+        return
+    for artifact in holdings.ingested_by(session, transfer.id):
+        artifact.reason = artifact.reason or reason
+        if len(artifact.tried) < _MOVES and (movable is None or artifact.id in movable):
+            _move(artifact, transfer.executor_id)
+        else:
             artifact.state = ArtifactState.EXCLUDED
-            artifact.reason = artifact.reason or reason
-        _settle(session, transfer)
+    _settle(session, transfer)
+
+
+def _move(artifact: Artifact, away_from: str) -> None:
+    artifact.ingest_id, artifact.tried = None, [*artifact.tried, away_from]
 
 
 def _end(transfer: Transfer, state: TransferState, reason: str, now: datetime) -> None:
@@ -246,11 +314,28 @@ def _end(transfer: Transfer, state: TransferState, reason: str, now: datetime) -
 
 
 def _settle(session: Session, transfer: Transfer) -> None:
-    """Have the version looked at once it waits for no file any more."""
+    """Have the version looked at once it waits for no site's work on its files any more."""
     session.flush()
     version = holdings.lock(session, Version, transfer.version_id)
-    if holdings.expected(session, version.id) == 0:
+    unassigned = holdings.without_ingest(session, version.id, 1)
+    if unassigned or holdings.expected(session, version.id) == 0:
         version.dirty = True
+
+
+def _checked(item: ItemResult, known: Artifact | None) -> ItemResult:
+    """Hold a result against what is known; one that contradicts it, or lacks proof, failed."""
+    if not item.ok:
+        return item
+    problem = ""
+    if item.sha256 is None or item.size is None:
+        problem = "it was reported well without its sha256 and size"
+    elif known is not None and known.sha256 not in (None, item.sha256):
+        problem = f"sha256 {item.sha256[:16]}… came where {(known.sha256 or '')[:16]}… was known"
+    elif known is not None and known.size not in (None, item.size) and known.sha256 is not None:
+        problem = f"{item.size:,} bytes came where {known.size:,} were known"
+    if not problem:
+        return item
+    return item.model_copy(update={"ok": False, "reason": problem, "fault": "local"})
 
 
 def _learn(artifact: Artifact, item: ItemResult) -> None:

@@ -6,11 +6,12 @@ Asked for twice under one key, it is done once.
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from sqlalchemy import func
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from sqlalchemy import func, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
 
 from fleet import importers
@@ -22,10 +23,11 @@ from fleet.planning.states import ArtifactState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Dataset, Request, Rule, Version
+from fleet.store.tables import Artifact, Dataset, Request, Rule, Shard, Version
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,132}")
-_ROWS_AT_ONCE = 2000
+_ROWS_AT_ONCE = 1000
+_IMPORT_MOST = timedelta(hours=1)  # after which an import that was not committed broke off
 SPREADS = ("jurisdiction", "country", "region", "operator", "provider")
 
 
@@ -39,8 +41,8 @@ class RuleSpec(BaseModel):
     selector: str = "kind=node"
     spread_by: tuple[str, ...] = ()
     priority: int = 0
-    deadline: datetime | None = None
-    expires: datetime | None = None
+    deadline: AwareDatetime | None = None
+    expires: AwareDatetime | None = None
 
     @field_validator("selector")
     @classmethod
@@ -87,38 +89,37 @@ def mirror_dataset(
         rule: what must hold for it; None: what held before, or a copy on every node.
         dataset: the dataset's id; empty: named after the source.
         label: the version's label; empty: today's date.
-        key: the idempotency key; empty: made of the other arguments and the day.
+        key: the idempotency key; empty: made of the other arguments, what the source holds, and
+            the day.
         import_root: the folder that local sources must lie in; None: anywhere.
 
     Raises:
         RefusedError: the source or the names cannot be used; nothing was changed.
     """
-    with store.read() as session:
-        today = store.now(session).date().isoformat()
-    key = key or _digest(source, rule.model_dump_json() if rule else "", dataset, label, today)
-    known = _asked_before(store, key)
-    if known:
-        return known
     try:
         draft = importers.read_source(source, import_root=import_root)
     except ImportRefused as error:
         raise RefusedError(str(error)) from error
     dataset = _checked("dataset", dataset or draft.name)
-    with store.write() as session:
-        version = _begin(session, store, source, draft, dataset, label or today)
+    with store.read() as session:
+        today = store.now(session).date().isoformat()
+    label = _checked("version", label or today)
+    asked = (source, rule.model_dump_json() if rule else "", dataset, label)
+    key = key or _digest(*asked, *(repr(one) for one in draft.artifacts))
+    known = _asked_before(store, key)
+    if known:
+        return known
+    version = _begin(store, key, source, draft, dataset, label)
     for first in range(0, len(draft.artifacts), _ROWS_AT_ONCE):
         with store.write() as session:
             rows = enumerate(draft.artifacts[first : first + _ROWS_AT_ONCE], first + 1)
-            session.add_all(_artifact(version.id, number, one) for number, one in rows)
+            session.add_all(_artifact(version, number, one) for number, one in rows)
     with store.write() as session:
-        if session.get(Request, key) is not None:
-            _forget(session, version.id)
-        else:
-            _commit(session, store, key, source, version.id, rule)
+        _commit(session, store, key, version, rule)
     mirrored = _asked_before(store, key)
     if mirrored is None:
-        raise RefusedError(f"request {key} vanished while it was made; try again")
-    return replace(mirrored, repeated=mirrored.version != version.id)
+        raise RefusedError(f"request {key} was taken over while it was made; try again")
+    return replace(mirrored, repeated=False)
 
 
 def required_root(settings: CentreSettings) -> Path:
@@ -147,7 +148,7 @@ def parse_rule(data: dict[str, object]) -> RuleSpec:
 def _asked_before(store: Store, key: str) -> Mirrored | None:
     with store.read() as session:
         request = session.get(Request, key)
-        if request is None or request.version_id is None:
+        if request is None or not request.committed:
             return None
         version = session.get_one(Version, request.version_id)
         count = session.exec(
@@ -158,10 +159,34 @@ def _asked_before(store: Store, key: str) -> Mirrored | None:
         )
 
 
-def _begin(
-    session: Session, store: Store, source: str, draft: Draft, dataset: str, label: str
+def _begin(store: Store, key: str, source: str, draft: Draft, dataset: str, label: str) -> str:
+    """Take the key and make an empty draft version under it; return the version's id.
+
+    Raises:
+        RefusedError: somebody else is at it just now.
+    """
+    busy = RefusedError("the same is being imported just now; ask again when that is done")
+    try:
+        with store.write() as session:
+            now = store.now(session)
+            request = session.get(Request, key, with_for_update=True)
+            if request is None:
+                request = Request(key=key, source=source, created_at=now)
+                session.add(request)
+            elif request.committed or request.created_at > now - _IMPORT_MOST:
+                raise busy
+            elif request.version_id is not None:
+                _forget(session, request.version_id)
+            version = _draft(session, source, draft, dataset, label, now)
+            request.version_id, request.created_at = version.id, now
+            return version.id
+    except IntegrityError as error:
+        raise busy from error
+
+
+def _draft(
+    session: Session, source: str, draft: Draft, dataset: str, label: str, now: datetime
 ) -> Version:
-    now = store.now(session)
     found = holdings.find_dataset(session, dataset)
     if found is None:
         found = Dataset(id=dataset, created_at=now)
@@ -170,7 +195,7 @@ def _begin(
     taken = session.exec(select(Version.label).where(Version.dataset_id == found.id)).all()
     version = Version(
         dataset_id=found.id,
-        label=_free_label(_checked("version", label), set(taken)),
+        label=_free_label(label, set(taken)),
         source=source,
         source_root=str(draft.root or ""),
         notes=list(draft.notes),
@@ -178,6 +203,7 @@ def _begin(
         reason="being imported",
     )
     session.add(version)
+    session.flush()
     return version
 
 
@@ -196,17 +222,15 @@ def _artifact(version: str, number: int, one: DraftArtifact) -> Artifact:
 
 
 def _commit(
-    session: Session,
-    store: Store,
-    key: str,
-    source: str,
-    version_id: str,
-    spec: RuleSpec | None,
+    session: Session, store: Store, key: str, version_id: str, spec: RuleSpec | None
 ) -> None:
-    now = store.now(session)
-    version = session.get_one(Version, version_id)
+    """Hand the draft over to the scheduler, with its rule; what held before is looked at anew."""
+    request = session.get_one(Request, key, with_for_update=True)
+    if request.version_id != version_id:
+        return
+    request.committed, request.created_at = True, store.now(session)
+    version = holdings.lock(session, Version, version_id)
     version.dirty, version.reason = True, "waits for the scheduler"
-    session.add(Request(key=key, source=source, version_id=version_id, created_at=now))
     if spec is None and facts.rule_of(session, version.dataset_id) is not None:
         return
     spec = spec or RuleSpec()
@@ -222,10 +246,12 @@ def _commit(
             expires=spec.expires,
         )
     )
+    versions = select(Version.id).where(Version.dataset_id == version.dataset_id)
+    session.exec(update(Shard).where(col(Shard.version_id).in_(versions)).values(dirty=True))
 
 
 def _forget(session: Session, version: str) -> None:
-    """Take back a draft whose request was committed by somebody else meanwhile."""
+    """Take back a draft whose import broke off."""
     session.exec(delete(Artifact).where(col(Artifact.version_id) == version))
     session.exec(delete(Version).where(col(Version.id) == version))
 

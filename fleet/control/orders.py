@@ -88,7 +88,7 @@ def _copy(
     copies.pop(transfer.target_id, None)
     # Until a shard is sealed it is nobody's replica, but its artifacts were verified where
     # they arrived.
-    arrivals = holdings.ingest_sites(session, artifacts) if shard.infohash is None else {}
+    arrivals = holdings.ingest_sites(session, shard.id) if shard.infohash is None else {}
     read_urls = _read_urls(session, set(arrivals.values()))
     ranking = _Ranking(session, attempt)
     items = []
@@ -132,6 +132,7 @@ def _probe(session: Session, transfer: Transfer) -> dict[str, object]:
             col(Replica.state).in_((ReplicaState.AVAILABLE, ReplicaState.SUSPECT)),
         )
     ).all()
+    transfer.shard_id = None
     if not held:
         return {}
     shard = session.get_one(Shard, random.choice(held))  # noqa: S311 - sampling, not a secret
@@ -140,6 +141,7 @@ def _probe(session: Session, transfer: Transfer) -> dict[str, object]:
     sample = _sample(session, shard, artifact)
     if sample is None:
         return {}
+    transfer.shard_id = shard.id  # whose replica the outcome will speak of
     folder = holdings.folder(version)
     source = Source(url=url_at(target.read_url, folder, artifact.path), site=target.id)
     item = _item(artifact, sources=(source,)).model_copy(update={"sample": sample})

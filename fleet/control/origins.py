@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+from sqlalchemy import or_
+from sqlmodel import Session, col, select
+
 from fleet.control.errors import NotFoundError
 from fleet.importers import CENTRE
 from fleet.planning.states import ArtifactState
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Transfer, Version
+from fleet.store.transfers import LIVE
 
 
 def locate(store: Store, artifact_id: str, site: str) -> Path:
@@ -15,13 +19,12 @@ def locate(store: Store, artifact_id: str, site: str) -> Path:
     The path is resolved anew: a folder's content may have changed since it was imported.
 
     Raises:
-        NotFoundError: it is not for this site, or lies outside the folder by now.
+        NotFoundError: this site is not at work on it, or it lies outside the folder by now.
     """
     refused = NotFoundError(f"artifact {artifact_id} has no file here for site {site}")
     with store.read() as session:
         artifact = session.get(Artifact, artifact_id)
-        transfer = session.get(Transfer, artifact.ingest_id) if artifact else None
-        if artifact is None or transfer is None or transfer.executor_id != site:
+        if artifact is None or not _wanted(session, artifact, site):
             raise refused
         root = Path(session.get_one(Version, artifact.version_id).source_root)
     names = [one for one in artifact.origins if one.startswith(CENTRE)]
@@ -31,3 +34,20 @@ def locate(store: Store, artifact_id: str, site: str) -> Path:
     if not path.is_relative_to(root) or not path.is_file():
         raise refused
     return path
+
+
+def _wanted(session: Session, artifact: Artifact, site: str) -> bool:
+    """Whether a site is at work on the transfer that brings an artifact, or a copy of it."""
+    return (
+        session.exec(
+            select(Transfer.id).where(
+                Transfer.executor_id == site,
+                col(Transfer.state).in_(LIVE),
+                or_(
+                    col(Transfer.id) == artifact.ingest_id,
+                    col(Transfer.shard_id) == artifact.shard_id,
+                ),
+            )
+        ).first()
+        is not None
+    )

@@ -1,7 +1,9 @@
 """Keeping rules: from a shard about which something changed to placements and transfers."""
 
+from dataclasses import replace
 from datetime import datetime
 
+import structlog
 from sqlmodel import Session, select
 
 from fleet.control import facts, replicas
@@ -12,6 +14,7 @@ from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
 
+_log = structlog.get_logger()
 _AT_ONCE = 100
 _WANTING = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
@@ -23,27 +26,37 @@ def step(store: Store) -> bool:
         if not dirty:
             return False
         now = store.now(session)
-        sites = facts.sites(session)
+        sites = {site.id: site for site in facts.sites(session)}
         for shard in dirty:
             shard.dirty = False
             version = session.get_one(Version, shard.version_id)
             rule = facts.rule_of(session, version.dataset_id)
-            if rule is not None and (rule.expires is None or rule.expires > now):
-                _serve(session, shard, rule, sites, now)
+            if rule is None or (rule.expires is not None and rule.expires <= now):
+                continue
+            try:
+                with session.begin_nested():
+                    _serve(session, shard, rule, sites, now)
+            except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
+                _log.exception("shard not placed", shard=shard.id)
+                reason = f"could not be decided, see the scheduler's log: {error}"
+                _record(session, shard, rule, Decision((), reason), now)
         return True
 
 
 def _serve(
-    session: Session, shard: Shard, rule: Rule, sites: list[SiteFacts], now: datetime
+    session: Session, shard: Shard, rule: Rule, sites: dict[str, SiteFacts], now: datetime
 ) -> None:
+    """Place one shard; what it takes at each site is no longer free for the next."""
     held = [facts.replica(row) for row in holdings.replicas(session, shard.id)]
-    decision = place(facts.rule(rule), shard.size, sites, held)
+    counted = {one.site for one in held if one.state in holdings.HOLDING}
+    decision = place(facts.rule(rule), shard.size, tuple(sites.values()), held)
     _record(session, shard, rule, decision, now)
     for choice in decision.choices:
         replica = replicas.expect(session, shard.id, choice.site, choice.reason)
-        if replica.state not in _WANTING:
-            continue
-        if transfers.live(session, shard.id, choice.site, (TransferKind.COPY,)) is not None:
+        site = sites[choice.site]
+        if choice.site not in counted and site.free is not None:
+            sites[choice.site] = replace(site, free=site.free - shard.size)
+        if replica.state not in _WANTING or _under_way(session, shard.id, choice.site):
             continue
         session.add(
             Transfer(
@@ -59,6 +72,12 @@ def _serve(
                 created_at=now,
             )
         )
+
+
+def _under_way(session: Session, shard: str, site: str) -> bool:
+    """Whether a copy is on its way, or was suspended until a person says so."""
+    kinds = (TransferKind.COPY,)
+    return transfers.live(session, shard, site, kinds, transfers.UNENDED) is not None
 
 
 def _record(session: Session, shard: Shard, rule: Rule, decision: Decision, now: datetime) -> None:

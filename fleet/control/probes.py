@@ -65,14 +65,17 @@ def note(
 
 
 def rearm(session: Session, settings: CentreSettings, transfer: Transfer, now: datetime) -> None:
-    """Let a probe whose observer fell silent wait for its next time."""
+    """Let a probe whose observer fell silent be made by another."""
     _arm(session, transfer, now + timedelta(seconds=settings.probe_seconds))
 
 
 def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
     observers = session.exec(
         select(Site.id).where(
-            Site.kind == "node", col(Site.retired).is_(False), Site.id != transfer.target_id
+            Site.kind == "node",
+            col(Site.retired).is_(False),
+            col(Site.silent).is_(False),
+            Site.id != transfer.target_id,
         )
     ).all()
     transfer.executor_id = random.choice(observers or [transfer.target_id])  # noqa: S311 - a rota

@@ -124,7 +124,7 @@ def _under_way(session: Session, version_id: str) -> int:
 
 
 def _dirty(session: Session, version: Version) -> bool:
-    if version.dirty or version.look_at is not None:
+    if version.dirty:
         return True
     return (
         session.exec(

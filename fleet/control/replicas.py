@@ -16,6 +16,8 @@ from fleet.store.tables import Replica, Shard, Transfer
 
 _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
+_LOOK_AGAIN = timedelta(days=1)
+
 
 def expect(session: Session, shard: str, site: str, reason: str) -> Replica:
     """Note that a shard shall be at a site; a copy that is there already keeps its state."""
@@ -23,6 +25,8 @@ def expect(session: Session, shard: str, site: str, reason: str) -> Replica:
     if row is None:
         row = Replica(shard_id=shard, site_id=site, reason=reason)
         session.add(row)
+    elif row.state == ReplicaState.RETIRED:
+        row.state, row.reason = ReplicaState.PENDING, reason
     elif row.state in _ABSENT:
         row.reason = reason
     return row
@@ -70,14 +74,15 @@ def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -
     row = holdings.replica(session, shard, site)
     if row is None or row.state != ReplicaState.AVAILABLE:
         return
-    row.state, row.reason = ReplicaState.SUSPECT, reason
+    row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
+    holdings.lock(session, Shard, shard).dirty = True
     transfers.nudge(session, site, now)
     want_verify(session, shard, site, reason, now)
 
 
 def want_verify(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
     """Have a shard's bytes read where they lie, unless that is under way."""
-    kinds = (TransferKind.VERIFY, TransferKind.COPY)
+    kinds = (TransferKind.VERIFY, TransferKind.COPY)  # a copy reads what is there, too
     if transfers.live(session, shard, site, kinds) is not None:
         return
     row = session.get_one(Shard, shard)
@@ -93,3 +98,11 @@ def want_verify(session: Session, shard: str, site: str, reason: str, now: datet
             created_at=now,
         )
     )
+
+
+def retire(session: Session, site: str, now: datetime) -> None:
+    """Stop counting and offering all that a retired site holds; other sites take its place."""
+    for row in holdings.at_site(session, site):
+        row.state, row.look_at = ReplicaState.RETIRED, None
+        row.reason = f"{site} was retired {now:%Y-%m-%d}"
+        holdings.lock(session, Shard, row.shard_id).dirty = True

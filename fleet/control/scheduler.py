@@ -5,6 +5,7 @@ mistake do no harm; the office merely saves the work of the second.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -24,24 +25,26 @@ from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
 _log = structlog.get_logger()
-_STEPS_AT_ONCE = 50
+_TICK_MOST = 2.0  # seconds after which a tick begins no further round
 OFFICE_SECONDS = 5.0
 
 
 def tick(store: Store, settings: CentreSettings) -> None:
-    """Look once at everything that is dirty or due."""
+    """Look at everything that is dirty or due, in turns, for a moment at most.
+
+    What is left is for the next tick: in between leases expire and wake-ups are sent.
+    """
     leases.expire(store, settings)
     leases.announce_again(store, settings)
     steps: tuple[Callable[[], bool], ...] = (
         lambda: drafts.step(store, settings),
         lambda: placements.step(store),
-        lambda: fixity.step(store),
+        lambda: fixity.step(store, settings),
         lambda: dispatch.step(store),
     )
-    for step in steps:
-        for _ in range(_STEPS_AT_ONCE):
-            if not step():
-                break
+    end = time.monotonic() + _TICK_MOST
+    while any([step() for step in steps]) and time.monotonic() < end:  # noqa: C419 - all of them
+        continue
 
 
 def run(store: Store, settings: CentreSettings, app: Celery, stop: threading.Event) -> None:
@@ -49,14 +52,20 @@ def run(store: Store, settings: CentreSettings, app: Celery, stop: threading.Eve
     holder = uuid4().hex
     leading, fault = False, ""
     while not stop.is_set():
-        with store.write() as session:
-            led, now = leading, store.now(session)
-            leading = offices.hold(session, offices.SCHEDULER, holder, OFFICE_SECONDS, now)
+        led, leading = leading, _lead(store, holder)
         if leading != led:
             _log.info("leading" if leading else "standing by")
         if leading:
             tick(store, settings)
+            _lead(store, holder)  # a long tick, and then a slow broker, would outlast the office
             before, fault = fault, outbox.send(store, settings, app)
             if fault and fault != before:
                 _log.warning("wake-ups wait in the outbox", reason=fault)
         stop.wait(settings.tick_seconds)
+
+
+def _lead(store: Store, holder: str) -> bool:
+    """Take or keep the scheduler's office."""
+    with store.write() as session:
+        now = store.now(session)
+        return offices.hold(session, offices.SCHEDULER, holder, OFFICE_SECONDS, now)

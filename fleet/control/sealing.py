@@ -5,9 +5,9 @@ from sqlmodel import Session
 from fleet.control.errors import RefusedError
 from fleet.messages import BlobRef
 from fleet.store import holdings
-from fleet.store.tables import Artifact, Blob, Shard, Version
-from fleet.torrent.metainfo import Metainfo
-from fleet.torrent.shard import shard_metainfo
+from fleet.store.tables import Blob, Shard, Version
+from fleet.torrent.metainfo import Metainfo, MetainfoError
+from fleet.torrent.shard import save_folder, shard_metainfo
 
 
 def seal(session: Session, shard: Shard, pieces: BlobRef | None) -> str:
@@ -18,23 +18,27 @@ def seal(session: Session, shard: Shard, pieces: BlobRef | None) -> str:
     """
     if pieces is None:
         return "the outcome has no piece hashes"
-    if session.get(Blob, pieces.sha256) is None:
+    blob = session.get(Blob, pieces.sha256)
+    if blob is None:
         raise RefusedError(f"send blob {pieces.sha256} before the outcome that names it")
-    wanted = -(-shard.size // shard.piece_length) * 20
-    if pieces.size != wanted:
-        return f"piece hashes of {pieces.size} bytes came, {wanted} were expected"
-    shard.pieces = pieces.sha256
-    shard.infohash = metainfo(session, shard).infohash
-    holdings.lock(session, Version, shard.version_id).dirty = True
+    version = holdings.lock(session, Version, shard.version_id)
+    files = holdings.files_of(session, shard.id)
+    try:
+        meta = _metainfo(version, shard, files, blob)
+    except MetainfoError as error:
+        return f"no torrent can be made of it: {error}"
+    shard.pieces, shard.infohash, shard.name = pieces.sha256, meta.infohash, meta.name
+    shard.folder = save_folder(version.dataset_id, version.label, meta, files[0][0])
+    version.dirty = True
     return ""
 
 
-def metainfo(session: Session, shard: Shard, artifacts: list[Artifact] | None = None) -> Metainfo:
-    """Return the torrent of a shard whose pieces are known."""
+def metainfo(session: Session, shard: Shard) -> Metainfo:
+    """Return the torrent of a shard that is sealed."""
     version = session.get_one(Version, shard.version_id)
     blob = session.get_one(Blob, shard.pieces)
-    files = [
-        (artifact.path, artifact.size or 0)
-        for artifact in artifacts or holdings.artifacts_of(session, shard.id)
-    ]
+    return _metainfo(version, shard, holdings.files_of(session, shard.id), blob)
+
+
+def _metainfo(version: Version, shard: Shard, files: list[tuple[str, int]], blob: Blob) -> Metainfo:
     return shard_metainfo(version.dataset_id, version.label, files, shard.piece_length, blob.data)

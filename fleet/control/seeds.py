@@ -1,7 +1,7 @@
 """What each site shall seed: the torrents of the shards it holds verified."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
@@ -13,7 +13,7 @@ from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Seeding, Shard, Site, Version
 from fleet.torrent.metainfo import Metainfo
-from fleet.torrent.shard import save_folder, web_seed
+from fleet.torrent.shard import web_seed
 
 
 def revision(store: Store, site: str) -> str:
@@ -26,17 +26,30 @@ def desired(store: Store, site: str) -> DesiredSeeds:
     """Return the torrents that ``site`` shall seed now."""
     with store.read() as session:
         shards = _shards(session, site)
-        seeds = tuple(_seed(session, shard) for shard in shards)
+    seeds = tuple(
+        Seed(
+            infohash=infohash,
+            shard=shard.id,
+            folder=shard.folder,
+            name=shard.name,
+            size=shard.size,
+        )
+        for infohash, shard in shards.items()
+    )
     return DesiredSeeds(revision=_revision(shards), seeds=seeds)
 
 
-def _revision(shards: Sequence[Shard]) -> str:
-    names = "\n".join(shard.infohash or "" for shard in shards)
+def _revision(shards: Mapping[str, Shard]) -> str:
+    names = "\n".join(f"{infohash} {shard.id}" for infohash, shard in shards.items())
     return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 
-def _shards(session: Session, site: str) -> Sequence[Shard]:
-    return session.exec(
+def _shards(session: Session, site: str) -> dict[str, Shard]:
+    """Map the torrents that a site holds verified to their shards.
+
+    The same file in several versions is one torrent: it is seeded from the newest's folder.
+    """
+    rows = session.exec(
         select(Shard)
         .join(Replica, col(Replica.shard_id) == col(Shard.id))
         .join(Version, col(Version.id) == col(Shard.version_id))
@@ -46,19 +59,9 @@ def _shards(session: Session, site: str) -> Sequence[Shard]:
             col(Shard.infohash).is_not(None),
             Version.state != VersionState.WITHDRAWN,
         )
-        .order_by(col(Shard.id))
+        .order_by(col(Version.created_at), col(Version.id), col(Shard.id))
     ).all()
-
-
-def _seed(session: Session, shard: Shard) -> Seed:
-    meta = metainfo(session, shard)
-    return Seed(
-        infohash=meta.infohash,
-        shard=shard.id,
-        folder=_folder(session, shard, meta),
-        name=meta.name,
-        size=shard.size,
-    )
+    return {shard.infohash: shard for shard in rows if shard.infohash is not None}
 
 
 def torrent_of(
@@ -66,26 +69,35 @@ def torrent_of(
 ) -> tuple[Metainfo, list[str], list[tuple[str, int]]]:
     """Return the torrent with ``infohash``, its web seeds, and the peers known to seed it.
 
+    The same file in several versions, or twice in one, is one torrent: all its copies count.
+
     Raises:
         NotFoundError: the fleet has no such torrent.
     """
-    shard = session.exec(select(Shard).where(Shard.infohash == infohash)).first()
-    if shard is None:
+    shards = session.exec(
+        select(Shard).where(Shard.infohash == infohash).order_by(col(Shard.id).desc())
+    ).all()
+    if not shards:
         raise NotFoundError(f"no torrent of this fleet has the infohash {infohash}")
-    meta = metainfo(session, shard)
-    sites = holdings.readable(session, shard.id)
-    folder = _folder(session, shard, meta)
-    web_seeds = [web_seed(site.read_url, folder, meta) for site in sites]
+    meta = metainfo(session, shards[0])
+    web_seeds = {
+        web_seed(site.read_url, shard.folder, meta): None
+        for shard in shards
+        for site in holdings.readable(session, shard.id)
+    }
     peers = session.exec(
         select(Site.peer)
         .join(Replica, col(Replica.site_id) == col(Site.id))
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
         .where(
-            Replica.shard_id == shard.id,
+            Shard.infohash == infohash,
             Replica.state == ReplicaState.AVAILABLE,
             Site.peer != "",
+            col(Site.retired).is_(False),
         )
+        .distinct()
     ).all()
-    return meta, web_seeds, [_address(peer) for peer in peers]
+    return meta, list(web_seeds), [_address(peer) for peer in peers]
 
 
 def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
@@ -106,9 +118,3 @@ def seeding(store: Store) -> set[tuple[str, str]]:
 def _address(peer: str) -> tuple[str, int]:
     host, _, port = peer.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def _folder(session: Session, shard: Shard, meta: Metainfo) -> str:
-    version = session.get_one(Version, shard.version_id)
-    first = holdings.artifacts_of(session, shard.id)[0].path
-    return save_folder(version.dataset_id, version.label, meta, first)

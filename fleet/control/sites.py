@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from datetime import time
+from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
+from fleet.control import retirement
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.planning.states import VersionState
 from fleet.store.database import Store
@@ -134,9 +135,10 @@ def apply(store: Store, specs: tuple[SiteSpec, ...]) -> list[str]:
     """Make the store's sites what the file says; return the changes, in words."""
     changes: list[str] = []
     with store.write() as session:
+        now = store.now(session)
         before = {site.id: site for site in session.exec(select(Site)).all()}
         for spec in specs:
-            changes += _apply_one(session, spec, before.pop(spec.id, None))
+            changes += _apply_one(session, spec, before.pop(spec.id, None), now)
         changes += [
             f"{site.id}: not in the file, left as it is; say `retired: true` to retire it"
             for site in before.values()
@@ -147,7 +149,7 @@ def apply(store: Store, specs: tuple[SiteSpec, ...]) -> list[str]:
     return changes
 
 
-def _apply_one(session: Session, spec: SiteSpec, site: Site | None) -> list[str]:
+def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
     values = spec.model_dump(exclude={"windows", "budget"}) | {"fronts": list(spec.fronts)}
     if site is None:
         session.add(Site(**values))
@@ -158,6 +160,8 @@ def _apply_one(session: Session, spec: SiteSpec, site: Site | None) -> list[str]
         for name in changed:
             setattr(site, name, values[name])
         changes = [f"{spec.id}: {', '.join(changed)} changed"] if changed else []
+        if "retired" in changed and spec.retired:
+            retirement.retire(session, spec.id, now)
     session.exec(delete(Window).where(col(Window.site_id) == spec.id))
     session.exec(delete(Budget).where(col(Budget.site_id) == spec.id))
     session.add_all(Window(site_id=spec.id, **window.model_dump()) for window in spec.windows)

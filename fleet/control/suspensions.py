@@ -1,10 +1,10 @@
 """What an admin may do about a suspended transfer."""
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.planning.states import ArtifactState, TransferKind, TransferState, VersionState
-from fleet.store import transfers
+from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Transfer, Version
 
@@ -14,7 +14,7 @@ def retry(store: Store, transfer_id: str) -> str:
 
     Raises:
         NotFoundError: there is no such transfer.
-        RefusedError: it is not suspended, or its version is final already.
+        RefusedError: it is not suspended, or its version goes on without its files already.
     """
     with store.write() as session:
         if session.get(Transfer, transfer_id) is None:
@@ -23,12 +23,7 @@ def retry(store: Store, transfer_id: str) -> str:
         if transfer.state != TransferState.SUSPENDED:
             raise RefusedError(f"transfer {transfer_id} is {transfer.state}, not suspended")
         if transfer.kind == TransferKind.INGEST:
-            version = session.get_one(Version, transfer.version_id)
-            if version.state != VersionState.DRAFT:
-                raise RefusedError(
-                    f"{version.dataset_id} {version.label} was published without these files and "
-                    "never changes; mirror the dataset again for a version that has them"
-                )
+            _check_open(session, transfer)
             for artifact in session.exec(
                 select(Artifact).where(
                     Artifact.ingest_id == transfer_id, col(Artifact.state) == ArtifactState.EXCLUDED
@@ -38,3 +33,15 @@ def retry(store: Store, transfer_id: str) -> str:
         transfer.state, transfer.attempts, transfer.not_before = TransferState.WAITING, 0, None
         transfer.ended_at, transfer.reason = None, "an admin let it be tried again"
         return transfer.reason
+
+
+def _check_open(session: Session, ingest: Transfer) -> None:
+    """Refuse unless files may still be added to the version that an ingest is for."""
+    version = holdings.lock(session, Version, ingest.version_id)
+    if version.state == VersionState.DRAFT and not holdings.next_position(session, version.id):
+        return
+    done = "being cut into shards" if version.state == VersionState.DRAFT else "published"
+    raise RefusedError(
+        f"{version.dataset_id} {version.label} is {done} without these files and takes no more; "
+        "mirror the dataset again for a version that has them"
+    )

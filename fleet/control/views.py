@@ -10,7 +10,7 @@ from fleet.control import progress
 from fleet.control.errors import NotFoundError
 from fleet.control.orders import url_at
 from fleet.control.progress import Progress
-from fleet.planning.states import ReplicaState
+from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.tables import Artifact, Dataset, Incident, Replica, Seeding, Shard, Site, Version
 
@@ -19,11 +19,12 @@ _FILES_SHOWN = 100
 
 @dataclass(frozen=True)
 class DatasetLine:
-    """One dataset in a list."""
+    """One dataset in a list; ``version`` and ``draft`` are as in ``DatasetView``."""
 
     id: str
     title: str
     version: str
+    draft: str
     progress: Progress
 
 
@@ -74,11 +75,15 @@ class FileView:
 
 @dataclass(frozen=True)
 class DatasetView:
-    """All about a dataset's newest version; ``files`` are its first few."""
+    """All about a dataset's published version; ``files`` are the first of it by path.
+
+    While none is published, it is the newest one; a newer draft is named, with its reason.
+    """
 
     id: str
     title: str
     version: str
+    draft: str
     progress: Progress
     copies: tuple[CopyView, ...]
     torrents: tuple[TorrentView, ...]
@@ -99,13 +104,13 @@ class SiteLine:
 
 
 def datasets(session: Session) -> list[DatasetLine]:
-    """List the datasets, each with its newest version."""
+    """List the datasets, each with the version that is shown of it."""
     lines = []
     for row in session.exec(select(Dataset).order_by(Dataset.id)).all():
-        version = _newest(session, row.id)
+        version, draft = _shown(session, row.id)
         if version is not None:
             done = progress.of(session, version.id)
-            lines.append(DatasetLine(row.id, row.title, version.label, done))
+            lines.append(DatasetLine(row.id, row.title, version.label, draft, done))
     return lines
 
 
@@ -116,13 +121,14 @@ def dataset(session: Session, name: str) -> DatasetView:
         NotFoundError: there is no such dataset.
     """
     row = holdings.find_dataset(session, name)
-    version = _newest(session, row.id) if row else None
+    version, draft = _shown(session, row.id) if row else (None, "")
     if row is None or version is None:
         raise NotFoundError(f"there is no dataset {name!r}")
     return DatasetView(
         id=row.id,
         title=row.title,
         version=version.label,
+        draft=draft,
         progress=progress.of(session, version.id),
         copies=tuple(_copies(session, version)),
         torrents=tuple(_torrents(session, version)),
@@ -159,50 +165,93 @@ def sites(session: Session) -> list[SiteLine]:
     ]
 
 
-def _newest(session: Session, dataset_id: str) -> Version | None:
-    return session.exec(
+def _shown(session: Session, dataset_id: str) -> tuple[Version | None, str]:
+    """Return the version that people are shown, and what to say of a newer draft beside it."""
+    newest_first = (
         select(Version)
         .where(Version.dataset_id == dataset_id)
-        .order_by(col(Version.created_at).desc())
-    ).first()
+        .order_by(col(Version.created_at).desc(), col(Version.id).desc())
+    )
+    newest = session.exec(newest_first).first()
+    published = session.exec(newest_first.where(Version.state == VersionState.PUBLISHED)).first()
+    if newest is None or published is None or newest.state != VersionState.DRAFT:
+        return published or newest, ""
+    return published, f"{newest.label}: {newest.reason}" if newest.reason else newest.label
 
 
 def _copies(session: Session, version: Version) -> list[CopyView]:
-    rows = session.exec(
-        select(Replica, Shard, Site)
+    asked = session.exec(
+        select(Site, func.count())
+        .join(Replica, col(Replica.site_id) == col(Site.id))
         .join(Shard, col(Shard.id) == col(Replica.shard_id))
-        .join(Site, col(Site.id) == col(Replica.site_id))
-        .where(Shard.version_id == version.id, Replica.state != ReplicaState.RETIRED)
-        .order_by(Site.id)
-    ).all()
-    by_site: dict[str, list[tuple[Replica, Shard, Site]]] = {}
-    for replica, shard, site in rows:
-        by_site.setdefault(site.id, []).append((replica, shard, site))
-    return [_copy(session, group) for group in by_site.values()]
-
-
-def _copy(session: Session, group: list[tuple[Replica, Shard, Site]]) -> CopyView:
-    there = [one for one in group if one[0].state == ReplicaState.AVAILABLE]
-    site = group[0][2]
-    verified = [one[0].verified_at for one in there if one[0].verified_at]
-    uploaded = session.exec(
-        select(func.sum(col(Seeding.uploaded))).where(
-            Seeding.site_id == site.id,
-            col(Seeding.infohash).in_([one[1].infohash for one in there]),
+        .where(
+            Shard.version_id == version.id,
+            Replica.state != ReplicaState.RETIRED,
+            col(Site.retired).is_(False),
         )
-    ).one()
-    reasons = {one[0].reason for one in group}
-    return CopyView(
-        site=site.id,
-        country=site.country,
-        provider=site.provider,
-        shards=len(group),
-        available=len(there),
-        bytes=sum(one[1].size for one in there),
-        verified_at=min(verified, default=None),
-        uploaded=int(uploaded or 0),
-        reason="; ".join(sorted(reasons)[:3]),
+        .group_by(col(Site.id))
+        .order_by(col(Site.id))
+    ).all()
+    there = {
+        site: (available, int(size), verified_at)
+        for site, available, size, verified_at in session.exec(
+            select(
+                Replica.site_id,
+                func.count(),
+                func.sum(col(Shard.size)),
+                func.min(col(Replica.verified_at)),
+            )
+            .join(Shard, col(Shard.id) == col(Replica.shard_id))
+            .where(Shard.version_id == version.id, Replica.state == ReplicaState.AVAILABLE)
+            .group_by(col(Replica.site_id))
+        ).all()
+    }
+    reasons, uploaded = _reasons(session, version), _uploaded(session, version)
+    views = []
+    for site, shards in asked:
+        available, size, verified_at = there.get(site.id, (0, 0, None))
+        views.append(
+            CopyView(
+                site=site.id,
+                country=site.country,
+                provider=site.provider,
+                shards=shards,
+                available=available,
+                bytes=size,
+                verified_at=verified_at,
+                uploaded=uploaded.get(site.id, 0),
+                reason="; ".join(sorted(reasons[site.id])[:3]),
+            )
+        )
+    return views
+
+
+def _reasons(session: Session, version: Version) -> dict[str, set[str]]:
+    """Return why each site has its copies: every reason once."""
+    reasons: dict[str, set[str]] = {}
+    for site, reason in session.exec(
+        select(Replica.site_id, Replica.reason)
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .where(Shard.version_id == version.id, Replica.state != ReplicaState.RETIRED)
+        .distinct()
+    ).all():
+        reasons.setdefault(site, set()).add(reason)
+    return reasons
+
+
+def _uploaded(session: Session, version: Version) -> dict[str, int]:
+    """Sum what each site's seeder uploaded of a version's torrents."""
+    torrents = (
+        select(Shard.infohash)
+        .where(Shard.version_id == version.id, col(Shard.infohash).is_not(None))
+        .distinct()
     )
+    rows = session.exec(
+        select(Seeding.site_id, func.sum(col(Seeding.uploaded)))
+        .where(col(Seeding.infohash).in_(torrents))
+        .group_by(col(Seeding.site_id))
+    ).all()
+    return {site: int(total or 0) for site, total in rows}
 
 
 def _torrents(session: Session, version: Version) -> list[TorrentView]:
@@ -211,10 +260,11 @@ def _torrents(session: Session, version: Version) -> list[TorrentView]:
         .where(Shard.version_id == version.id, col(Shard.infohash).is_not(None))
         .order_by(col(Shard.position))
     ).all()
+    base = holdings.folder(version)
     views = []
     for shard in shards:
-        first = holdings.artifacts_of(session, shard.id)[0]
-        name = first.path if shard.files == 1 else f"{version.dataset_id}/{version.label}"
+        alone = f"{shard.folder}/{shard.name}".removeprefix(f"{base}/")
+        name = alone if shard.files == 1 else base
         views.append(TorrentView(shard.infohash or "", name, shard.files, shard.size))
     return views
 
@@ -223,7 +273,7 @@ def _files(session: Session, version: Version) -> list[FileView]:
     rows = session.exec(
         select(Artifact)
         .where(Artifact.version_id == version.id)
-        .order_by(col(Artifact.size).desc(), col(Artifact.path))
+        .order_by(col(Artifact.path))
         .limit(_FILES_SHOWN)
     ).all()
     sites: dict[str, list[Site]] = {}

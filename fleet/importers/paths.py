@@ -18,9 +18,11 @@ from hashlib import sha256
 from fleet.importers.draft import ItemRefused
 from fleet.importers.groups import Groups
 
-MAX_PATH = 1024
+# Not what file systems take but what every BitTorrent client keeps as it is: 240 bytes in a name,
+# and 1024 in a path, with the version's label before it.
+MAX_PATH = 880
 """Most bytes of UTF-8 in a path."""
-MAX_SEGMENT = 255
+MAX_SEGMENT = 240
 """Most bytes of UTF-8 in one segment of a path."""
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

@@ -21,6 +21,7 @@ class SiteFacts:
     arch: str = ""
     trusted: bool = False
     retired: bool = False
+    silent: bool = False
     fronts: tuple[str, ...] = ()
     free: int | None = None
     queued: int = 0

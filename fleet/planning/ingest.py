@@ -15,10 +15,14 @@ UNKNOWN_BYTES = 8 * 1024 * 1024  # what a file of unknown size is reckoned at
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An artifact to ingest; ``size`` is None where its origin did not say."""
+    """An artifact to ingest.
+
+    ``size`` is None where its origin did not say; ``tried`` names sites that could not do it.
+    """
 
     id: str
     size: int | None
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +40,37 @@ def assign(
 ) -> tuple[list[Batch], str]:
     """Share the artifacts out over the sites that the rule allows, least loaded first.
 
-    Returns the batches, and a reason when some of them found no site.
+    A site that answers no wake-up is asked only where no other fits.  Returns the batches, and a
+    reason when some artifacts found no site; the others go on.
     """
     matches = selector.parse(rule.selector)
     able = [site for site in sites if matches(site) and site.kind == "node"]
     load = {site.id: site.queued for site in able}
+    taken = dict.fromkeys(load, 0)
     batches: list[Batch] = []
+    short = ""
     for group in _group(wanted):
         size = sum(_reckoned(one) for one in group)
-        fit = [site for site in able if not obstacle(site, load[site.id] - site.queued + size)]
+        fit = [site for site in able if not obstacle(site, taken[site.id] + size)]
         if not fit:
             blocked = "; ".join(filter(None, (obstacle(site, size) for site in able)))
-            return batches, "no site can fetch it from its origin: " + (
-                blocked or f"no node matches {rule.selector!r}"
-            )
-        best = min(fit, key=lambda site: (load[site.id] / (site.speed_mbps or 1000), site.id))
+            why = blocked or f"no node matches {rule.selector!r}"
+            short = short or f"no site can fetch it from its origin: {why}"
+            continue
+        best = min(
+            fit,
+            key=lambda site: (
+                site.id in group[0].tried,
+                site.silent,
+                load[site.id] / (site.speed_mbps or 1000),
+                site.id,
+            ),
+        )
         load[best.id] += size
+        taken[best.id] += size
         reason = f"{best.id} has the least to do of {len(fit)} sites that may hold it"
         batches.append(Batch(best.id, tuple(one.id for one in group), size, reason))
-    return batches, ""
+    return batches, short
 
 
 def _reckoned(one: Wanted) -> int:
@@ -66,7 +82,9 @@ def _group(wanted: Sequence[Wanted]) -> list[list[Wanted]]:
     held, most = 0, min(BATCH_FILES, max(1, len(wanted) // BATCHES))
     for one in wanted:
         size = _reckoned(one)
-        if not groups or held + size > BATCH_BYTES or len(groups[-1]) >= most:
+        last = groups[-1] if groups else []
+        full = held + size > BATCH_BYTES or len(last) >= most
+        if full or not last or last[0].tried != one.tried:
             groups.append([])
             held = 0
         groups[-1].append(one)

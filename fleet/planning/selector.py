@@ -23,6 +23,7 @@ ATTRIBUTES = (
     "arch",
     "trusted",
 )
+_LONGEST = 500  # so that no nesting is too deep to follow
 _TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z0-9._:-]+)|(?P<sign>!=|[=&|!()]))")
 
 
@@ -45,6 +46,8 @@ def parse(text: str) -> Callable[[SiteFacts], bool]:
     """
     if not text.strip():
         return lambda _site: True
+    if len(text) > _LONGEST:
+        raise SelectorError(f"selector: {len(text)} characters, and {_LONGEST} is the most")
     return _Parser(text).whole()
 
 

@@ -5,11 +5,16 @@ Rules this module keeps:
 - A unit of work is one ``with store.write()``: it commits at the end or changes nothing.
 - On SQLite a write takes the write lock at its beginning (``BEGIN IMMEDIATE``): a lock taken later
   cannot wait for another writer and fails at once instead.
+- SQLite lets writers poll for their turn, up to 100 ms apart, so that one process with many units
+  of work starves the others.  A file lock beside the database queues them: a heartbeat waits for
+  the unit under way, not for luck.
 """
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -27,6 +32,9 @@ class Store:
         """Open the store at ``url`` (SQLAlchemy's form); the tables must exist."""
         self.engine = _engine(url)
         self.clock = clock or DatabaseClock()
+        name = self.engine.url.database
+        is_file = self.engine.dialect.name == "sqlite" and name not in (None, "", ":memory:")
+        self._queue = Path(f"{name}-queue") if is_file else None
         self._reading = self.engine.execution_options(fleet_reading=True)
         if self.engine.dialect.name == "postgresql":
             # Else each query of a view would see another moment.
@@ -35,7 +43,11 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a unit of work."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
@@ -43,6 +55,16 @@ class Store:
         """Open a consistent view that changes nothing."""
         with Session(self._reading, expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for this writer's turn; the kernel gives it back when the process dies."""
+        if self._queue is None:
+            yield
+            return
+        with self._queue.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def now(self, session: Session) -> datetime:
         """Return the present moment."""

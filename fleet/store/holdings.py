@@ -1,10 +1,11 @@
 """Named queries over versions, artifacts, shards and replicas."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import func, or_
+from sqlalchemy import bindparam, func, or_, update
 from sqlmodel import Session, SQLModel, col, select
 
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
@@ -18,7 +19,7 @@ from fleet.store.tables import (
     Transfer,
     Version,
 )
-from fleet.store.transfers import LIVE
+from fleet.store.transfers import LIVE, UNENDED
 
 Row = TypeVar("Row", bound=SQLModel)
 TROUBLED = (ReplicaState.SUSPECT, ReplicaState.BAD, ReplicaState.MISSING)
@@ -54,6 +55,14 @@ def artifacts_of(session: Session, shard: str) -> list[Artifact]:
     return sorted(rows, key=lambda artifact: artifact.path)
 
 
+def files_of(session: Session, shard: str) -> list[tuple[str, int]]:
+    """Return the paths and sizes of a shard's artifacts, in the order they lie in it."""
+    rows = session.exec(
+        select(Artifact.path, Artifact.size).where(Artifact.shard_id == shard)
+    ).all()
+    return sorted((path, size or 0) for path, size in rows)
+
+
 def ingested_by(session: Session, transfer: str) -> Sequence[Artifact]:
     """Return the artifacts that an ingest has yet to bring."""
     return session.exec(
@@ -72,18 +81,65 @@ def expected(session: Session, version: str) -> int:
     ).one()
 
 
-def without_ingest(session: Session, version: str, limit: int) -> Sequence[Artifact]:
-    """Return artifacts of a version that no transfer fetches yet."""
+def expected_among(session: Session, version: str, ids: Iterable[str]) -> Sequence[Artifact]:
+    """Return those of the artifacts with ``ids`` that a version still waits for."""
     return session.exec(
-        select(Artifact)
-        .where(
+        select(Artifact).where(
             Artifact.version_id == version,
             Artifact.state == ArtifactState.EXPECTED,
-            col(Artifact.ingest_id).is_(None),
+            col(Artifact.id).in_(list(ids)),
         )
-        .order_by(col(Artifact.path))
-        .limit(limit)
     ).all()
+
+
+def other_node(session: Session, site: str) -> str | None:
+    """Return a node other than ``site`` that is there and answers, if any does."""
+    return session.exec(
+        select(Site.id)
+        .where(
+            Site.kind == "node",
+            Site.id != site,
+            col(Site.silent).is_(False),
+            col(Site.retired).is_(False),
+        )
+        .order_by(col(Site.id))
+    ).first()
+
+
+def without_ingest(session: Session, version: str, limit: int) -> Sequence[Artifact]:
+    """Return artifacts of a version that no transfer fetches yet, untried ones first."""
+    rows: list[Artifact] = []
+    for tried in (False, True):  # asked for in one sorted query, all of them would be read
+        rows += session.exec(
+            select(Artifact)
+            .where(
+                Artifact.version_id == version,
+                Artifact.state == ArtifactState.EXPECTED,
+                col(Artifact.ingest_id).is_(None),
+                (col(Artifact.reason) != "") == tried,
+            )
+            .limit(limit - len(rows))
+        ).all()
+        if len(rows) == limit:
+            break
+    return sorted(rows, key=lambda artifact: (artifact.reason, artifact.path))
+
+
+def assign(session: Session, given: Iterable[tuple[str, str | None, str]]) -> None:
+    """Note for artifacts, by id, the ingest that each was given to, or the reason why to none.
+
+    As the statements of this module that change thousands of rows do, it passes by the session,
+    which would hold the store for long.
+    """
+    session.connection().execute(
+        update(Artifact)
+        .where(col(Artifact.id) == bindparam("one"))
+        .values(ingest_id=bindparam("ingest"), reason=bindparam("why")),
+        [
+            {"one": one, "ingest": ingest, "why": "" if ingest else reason}
+            for one, ingest, reason in given
+        ],
+    )
 
 
 def excluded(session: Session, version: str) -> int:
@@ -95,26 +151,78 @@ def excluded(session: Session, version: str) -> int:
     ).one()
 
 
-def known_files(session: Session, version: str) -> list[tuple[str, str, int]]:
-    """Return id, path and size of the artifacts of a version whose bytes are known."""
+def uncut(session: Session, version: str) -> int:
+    """Count the artifacts of a version whose bytes are known and that are in no shard yet."""
+    known = session.exec(
+        select(func.count())
+        .select_from(Artifact)
+        .where(Artifact.version_id == version, Artifact.state == ArtifactState.KNOWN)
+    ).one()
+    cut = session.exec(select(func.sum(col(Shard.files))).where(Shard.version_id == version)).one()
+    return known - int(cut or 0)
+
+
+def uncut_files(session: Session, version: str) -> list[tuple[str, str, int]]:
+    """Return id, path and size of the artifacts that ``uncut`` counts."""
     rows = session.exec(
         select(Artifact.id, Artifact.path, Artifact.size).where(
-            Artifact.version_id == version, Artifact.state == ArtifactState.KNOWN
+            Artifact.version_id == version,
+            Artifact.state == ArtifactState.KNOWN,
+            col(Artifact.shard_id).is_(None),
         )
     ).all()
     return [(one, path, size or 0) for one, path, size in rows]
 
 
-def ingest_sites(session: Session, artifacts: Iterable[Artifact]) -> dict[str, str]:
-    """Map each artifact's id to the site whose ingest brought it."""
-    by_transfer = {artifact.id: artifact.ingest_id for artifact in artifacts if artifact.ingest_id}
-    rows = session.exec(
-        select(Transfer.id, Transfer.target_id).where(
-            col(Transfer.id).in_(set(by_transfer.values()))
+def next_position(session: Session, version: str) -> int:
+    """Return the position of a version's next shard; 0 while it has none."""
+    last = session.exec(select(func.max(Shard.position)).where(Shard.version_id == version)).one()
+    return 0 if last is None else last + 1
+
+
+def put_in_shard(session: Session, shard: str, offsets: Iterable[tuple[str, int]]) -> None:
+    """Put artifacts, by id with the offset of each, into a shard."""
+    session.connection().execute(
+        update(Artifact)
+        .where(col(Artifact.id) == bindparam("one"))
+        .values(shard_id=shard, offset=bindparam("at")),
+        [{"one": one, "at": at} for one, at in offsets],
+    )
+
+
+def exclude(session: Session, reasons: Mapping[str, str]) -> None:
+    """Leave artifacts, by id with the reason of each, out of their version."""
+    session.connection().execute(
+        update(Artifact)
+        .where(col(Artifact.id) == bindparam("one"))
+        .values(state=ArtifactState.EXCLUDED, reason=bindparam("why"), shard_id=None, offset=None),
+        [{"one": one, "why": reason} for one, reason in reasons.items()],
+    )
+
+
+def arrival(session: Session, shard: str) -> str:
+    """Return the site whose ingests brought most of a shard; one that is there, if any is."""
+    return session.exec(
+        select(Site.id)
+        .join(Transfer, col(Transfer.target_id) == col(Site.id))
+        .join(Artifact, col(Artifact.ingest_id) == col(Transfer.id))
+        .where(Artifact.shard_id == shard)
+        .group_by(col(Site.id), col(Site.retired), col(Site.silent))
+        .order_by(
+            col(Site.retired), col(Site.silent), func.sum(col(Artifact.size)).desc(), col(Site.id)
         )
+        .limit(1)
+    ).one()
+
+
+def ingest_sites(session: Session, shard: str) -> dict[str, str]:
+    """Map the id of each artifact of a shard to the site whose ingest brought it."""
+    rows = session.exec(
+        select(Artifact.id, Transfer.target_id)
+        .join(Transfer, col(Transfer.id) == col(Artifact.ingest_id))
+        .where(Artifact.shard_id == shard)
     ).all()
-    sites = dict(rows)
-    return {one: sites[transfer] for one, transfer in by_transfer.items() if transfer in sites}
+    return dict(rows)
 
 
 def replica(session: Session, shard: str, site: str) -> Replica | None:
@@ -129,6 +237,13 @@ def replicas(session: Session, shard: str) -> Sequence[Replica]:
     return session.exec(select(Replica).where(Replica.shard_id == shard)).all()
 
 
+def at_site(session: Session, site: str) -> Sequence[Replica]:
+    """Return all that a site holds or is to hold."""
+    return session.exec(
+        select(Replica).where(Replica.site_id == site, Replica.state != ReplicaState.RETIRED)
+    ).all()
+
+
 def readable(session: Session, shard: str) -> Sequence[Site]:
     """Return the sites that hold a verified copy of a shard and can be read from."""
     return session.exec(
@@ -138,6 +253,7 @@ def readable(session: Session, shard: str) -> Sequence[Site]:
             Replica.shard_id == shard,
             Replica.state == ReplicaState.AVAILABLE,
             Site.read_url != "",
+            col(Site.retired).is_(False),
         )
     ).all()
 
@@ -154,14 +270,23 @@ def fixity_due(session: Session, now: datetime, limit: int) -> Sequence[Replica]
 
 
 def bytes_held(session: Session) -> dict[str, int]:
-    """Sum the bytes that each site holds or is to hold."""
-    rows = session.exec(
+    """Sum the bytes that each site holds or is to hold, ingested ones of no shard yet too."""
+    held = Counter[str]()
+    for site, size in session.exec(
         select(Replica.site_id, func.sum(col(Shard.size)))
         .join(Shard, col(Shard.id) == col(Replica.shard_id))
         .where(col(Replica.state).in_(HOLDING))
         .group_by(col(Replica.site_id))
-    ).all()
-    return {site: int(total or 0) for site, total in rows}
+    ).all():
+        held[site] += int(size or 0)
+    for site, total in session.exec(
+        select(Transfer.target_id, func.sum(col(Artifact.size)))
+        .join(Artifact, col(Artifact.ingest_id) == col(Transfer.id))
+        .where(Artifact.state == ArtifactState.KNOWN, col(Artifact.shard_id).is_(None))
+        .group_by(col(Transfer.target_id))
+    ).all():
+        held[site] += int(total or 0)
+    return held
 
 
 def bytes_queued(session: Session) -> dict[str, int]:
@@ -174,15 +299,30 @@ def bytes_queued(session: Session) -> dict[str, int]:
     return {site: int(total or 0) for site, total in rows}
 
 
-def next_version(session: Session, now: datetime) -> Version | None:
+def next_version(session: Session, now: datetime) -> str | None:
     """Return a version about which something changed, or whose time to be looked at has come."""
     return session.exec(
-        select(Version)
+        select(Version.id)
         .where(or_(col(Version.dirty).is_(True), col(Version.look_at) <= now))
         .order_by(col(Version.id))
         .limit(1)
-        .with_for_update()
     ).first()
+
+
+def unsealed_by_nobody(session: Session, version: str) -> Sequence[Shard]:
+    """Return a version's shards that have no pieces and that no site is to hash."""
+    hashing = (
+        select(Transfer.shard_id)
+        .where(Transfer.version_id == version, col(Transfer.state).in_(UNENDED))
+        .where(col(Transfer.shard_id).is_not(None))
+    )
+    return session.exec(
+        select(Shard).where(
+            Shard.version_id == version,
+            col(Shard.infohash).is_(None),
+            col(Shard.id).not_in(hashing),
+        )
+    ).all()
 
 
 def dirty_shards(session: Session, limit: int) -> Sequence[Shard]:

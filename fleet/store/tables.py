@@ -69,7 +69,8 @@ class Version(SQLModel, table=True):
 class Artifact(SQLModel, table=True):
     """One file of a version; its sha256 is its identity.
 
-    ``ingest_id`` is the one transfer that fetches it from its origins.
+    ``ingest_id`` is the one transfer that fetches it from its origins; ``tried`` names the
+    sites that could not do their part, so that others were given it.
     """
 
     __table_args__ = (
@@ -91,6 +92,7 @@ class Artifact(SQLModel, table=True):
     piece_length: int | None = None
     pieces: str | None = None
     ingest_id: str | None = Field(default=None, index=True)
+    tried: list[str] = Field(default_factory=list, sa_type=JSON)
     shard_id: str | None = Field(default=None, index=True)
     offset: int | None = count()
 
@@ -98,7 +100,8 @@ class Artifact(SQLModel, table=True):
 class Shard(SQLModel, table=True):
     """What is placed, moved and seeded: one large artifact, or a bundle of small ones.
 
-    It is sealed when its v1 pieces, and so its infohash, are known.
+    It is sealed when its v1 pieces, and so its infohash, are known; ``name`` is then its torrent's
+    and ``folder`` where that torrent lies below a site's root.
     """
 
     __table_args__ = (UniqueConstraint("version_id", "position"),)
@@ -110,6 +113,8 @@ class Shard(SQLModel, table=True):
     piece_length: int
     pieces: str | None = None
     infohash: str | None = Field(default=None, index=True)
+    name: str = ""
+    folder: str = ""
     dirty: bool = Field(default=True, index=True)
 
 
@@ -133,6 +138,7 @@ class Site(SQLModel, table=True):
     fronts: list[str] = Field(default_factory=list, sa_type=JSON)
     slots: int = 4
     retired: bool = False
+    silent: bool = False
     token_hash: str | None = None
 
 
@@ -234,6 +240,7 @@ class Attempt(SQLModel, table=True):
     state: str = Field(default=AttemptState.ANNOUNCED)
     fence: int | None = None
     announced_at: datetime = moment(default=...)
+    announcements: int = 1
     claimed_at: datetime | None = moment()
     lease_until: datetime | None = moment()
     ended_at: datetime | None = moment()
@@ -311,7 +318,7 @@ class Request(SQLModel, table=True):
     key: str = Field(primary_key=True)
     source: str
     version_id: str | None = None
-    error: str = ""
+    committed: bool = False
     created_at: datetime = moment(default=...)
 
 

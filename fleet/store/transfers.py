@@ -8,7 +8,7 @@ sub-select is not enough).  A transfer's row is always taken before its attempt'
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, func, or_, update
+from sqlalchemy import delete, func, or_, update
 from sqlmodel import Session, col, select
 
 from fleet.planning.states import AttemptState, TransferKind, TransferState
@@ -16,6 +16,7 @@ from fleet.store.tables import Attempt, Transfer, Wakeup
 
 LIVE = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.RUNNING)
 TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
+UNENDED = (*LIVE, TransferState.SUSPENDED)
 BULK_KINDS = (TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY)
 
 
@@ -66,16 +67,30 @@ def taken(session: Session, executor: str, kinds: Sequence[str]) -> int:
     ).one()
 
 
-def live(session: Session, shard: str, target: str, kinds: Sequence[str]) -> Transfer | None:
-    """Return the transfer of ``kinds`` for a shard at a site that has not ended, if any."""
+def live(
+    session: Session, shard: str, target: str, kinds: Sequence[str], states: Sequence[str] = LIVE
+) -> Transfer | None:
+    """Return the transfer of ``kinds`` for a shard at a site that is in one of ``states``."""
     return session.exec(
         select(Transfer).where(
             Transfer.shard_id == shard,
             Transfer.target_id == target,
             col(Transfer.kind).in_(kinds),
-            col(Transfer.state).in_((*LIVE, TransferState.SUSPENDED)),
+            col(Transfer.state).in_(states),
         )
     ).first()
+
+
+def of_site(session: Session, site: str) -> Sequence[Transfer]:
+    """Return the transfers to a site, or carried out by it, that have not ended."""
+    return session.exec(
+        select(Transfer)
+        .where(
+            or_(col(Transfer.target_id) == site, col(Transfer.executor_id) == site),
+            col(Transfer.state).in_(UNENDED),
+        )
+        .with_for_update()
+    ).all()
 
 
 def announce(session: Session, transfer: Transfer, task: str, now: datetime) -> Attempt | None:
@@ -119,47 +134,11 @@ def take(session: Session, attempt: str, site: str) -> Transfer | None:
     return None if won is None else session.get(Transfer, won[0], populate_existing=True)
 
 
-def revive(session: Session, attempt: Attempt) -> bool:
-    """Give an expired attempt its transfer back, unless a later claim has superseded it."""
-    won = session.exec(
-        update(Transfer)
-        .where(
-            col(Transfer.id) == attempt.transfer_id,
-            col(Transfer.fence) == attempt.fence,
-            col(Transfer.state).in_((TransferState.WAITING, TransferState.ANNOUNCED)),
-        )
-        .values(
-            state=TransferState.RUNNING,
-            attempt_id=attempt.id,
-            not_before=None,
-            reason=f"running at {attempt.site_id}",
-        )
-        .returning(col(Transfer.id))
-    ).first()
-    if won is None:
-        return False
-    withdraw_announced(session, attempt.transfer_id)
-    return True
-
-
-def renew(session: Session, attempt: Attempt, until: datetime, bytes_done: int) -> bool:
-    """Move a running attempt's lease; False if it runs no longer."""
-    held = exists().where(
-        col(Transfer.id) == attempt.transfer_id,
-        col(Transfer.fence) == attempt.fence,
-        col(Transfer.state) == TransferState.RUNNING,
-    )
-    won = session.exec(
-        update(Attempt)
-        .where(
-            col(Attempt.id) == attempt.id,
-            col(Attempt.state).in_((AttemptState.RUNNING, AttemptState.EXPIRED)),
-            held,
-        )
-        .values(state=AttemptState.RUNNING, lease_until=until, bytes_done=bytes_done)
-        .returning(col(Attempt.id))
-    ).first()
-    return won is not None
+def take_back(session: Session, transfer: Transfer, attempt: Attempt) -> None:
+    """Give a locked transfer back to an attempt that nobody has superseded."""
+    withdraw_announced(session, transfer.id)
+    transfer.state, transfer.attempt_id = TransferState.RUNNING, attempt.id
+    transfer.not_before, transfer.reason = None, f"running at {attempt.site_id}"
 
 
 def expired(session: Session, now: datetime, limit: int) -> Sequence[Attempt]:

@@ -35,7 +35,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "health": ("Health", "État de santé"),
     "none_yet": ("Nothing is mirrored yet.", "Rien n’est encore répliqué."),
     "no_fault": ("no known fault", "aucune panne connue"),
-    "first_files": ("The largest files; the API lists", "Les plus gros fichiers; voir aussi"),
+    "first_files": ("The first files; see also", "Les premiers fichiers; voir aussi"),
+    "newer": (
+        "A newer version is being brought in",
+        "Une version plus récente est en cours d’arrivée",
+    ),
     "missing": ("files could not be had", "fichiers n’ont pu être obtenus"),
     "never": ("not yet", "pas encore"),
     "skip": ("Skip to the content", "Aller au contenu"),

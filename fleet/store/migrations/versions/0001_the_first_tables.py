@@ -55,7 +55,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("version_id", sa.String(), nullable=True),
-        sa.Column("error", sa.String(), nullable=False),
+        sa.Column("committed", sa.Boolean(), nullable=False),
         sa.Column("created_at", fleet.store.columns.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
@@ -78,6 +78,7 @@ def upgrade() -> None:
         sa.Column("fronts", sa.JSON(), nullable=False),
         sa.Column("slots", sa.Integer(), nullable=False),
         sa.Column("retired", sa.Boolean(), nullable=False),
+        sa.Column("silent", sa.Boolean(), nullable=False),
         sa.Column("token_hash", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -263,6 +264,7 @@ def upgrade() -> None:
         sa.Column("piece_length", sa.Integer(), nullable=True),
         sa.Column("pieces", sa.String(), nullable=True),
         sa.Column("ingest_id", sa.String(), nullable=True),
+        sa.Column("tried", sa.JSON(), nullable=False),
         sa.Column("shard_id", sa.String(), nullable=True),
         sa.Column("offset", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -290,6 +292,8 @@ def upgrade() -> None:
         sa.Column("piece_length", sa.Integer(), nullable=False),
         sa.Column("pieces", sa.String(), nullable=True),
         sa.Column("infohash", sa.String(), nullable=True),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("folder", sa.String(), nullable=False),
         sa.Column("dirty", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["version_id"],
@@ -404,6 +408,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=True),
         sa.Column("announced_at", fleet.store.columns.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("announcements", sa.Integer(), nullable=False),
         sa.Column("claimed_at", fleet.store.columns.UtcDateTime(timezone=True), nullable=True),
         sa.Column("lease_until", fleet.store.columns.UtcDateTime(timezone=True), nullable=True),
         sa.Column("ended_at", fleet.store.columns.UtcDateTime(timezone=True), nullable=True),
