@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import libtorrent as lt
 import pytest
@@ -292,17 +293,21 @@ def test_aria2_takes_the_door_as_a_web_seed(
     assert shard.lies_in(tmp_path)
 
 
+def download(torrent: bytes, folder: Path) -> None:
+    """Download with libtorrent; once its session has ended, everything is on disk."""
+    settings: Any = {"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "tick_interval": 100}
+    session = lt.session(settings)
+    params = lt.load_torrent_buffer(torrent)
+    params.save_path = str(folder)
+    params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    handle = session.add_torrent(params)
+    eventually(lambda: handle.status().is_seeding, "the download is complete")
+
+
 @pytest.mark.parametrize("files", [LONE, BUNDLE], ids=["lone file", "bundle"])
 def test_libtorrent_takes_the_door_as_a_web_seed(
     asked: Asked, tmp_path: Path, files: dict[str, int]
 ) -> None:
     shard, torrent = web_seeded(asked, files)
-    session = lt.session(
-        {"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "tick_interval": 100}
-    )
-    params = lt.load_torrent_buffer(torrent)
-    params.save_path = str(tmp_path / shard.folder)
-    params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    handle = session.add_torrent(params)
-    eventually(lambda: handle.status().is_seeding, "the download is complete")
+    download(torrent, tmp_path / shard.folder)
     assert shard.lies_in(tmp_path)

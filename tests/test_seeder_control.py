@@ -28,8 +28,11 @@ def told() -> Iterator[Centre]:
 def refusal(settings: SiteSettings, centre: Centre, **more: str) -> str:
     """Start a seeder that cannot start, and return its reason."""
     process = Process(settings, centre.url, **more)
-    reason: str = process.event("cannot start")["reason"]
-    assert process.ended() == 1
+    try:
+        reason: str = process.event("cannot start")["reason"]
+        assert process.ended() == 1
+    finally:
+        process.end(signal.SIGKILL)
     assert process.noise == []
     return reason
 

@@ -7,6 +7,7 @@ Rules this module keeps:
 - A download counts only after every piece has been read back from disk and matches.
 """
 
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def fetch(
     Args:
         torrent: the ``.torrent`` file.
         folder: where to save; it is made if it is not there.
-        peers: address and port of each peer.
+        peers: host and port of each peer.
         timeout: seconds after which to give up.
     """
     started = time.monotonic()
@@ -79,8 +80,8 @@ def fetch(
         parsed = parse(torrent)
         folder.mkdir(parents=True, exist_ok=True)
         reason, from_peers, from_web = _download(torrent, folder, peers, started + timeout)
-        reason = reason or _verify(parsed, folder)
-    except (MetainfoError, OSError) as error:
+        reason = reason or differs(parsed, folder)
+    except (MetainfoError, OSError, RuntimeError) as error:
         reason = str(error)
     return FetchReport(
         ok=not reason,
@@ -94,13 +95,22 @@ def fetch(
 def _download(
     torrent: bytes, folder: Path, peers: Sequence[tuple[str, int]], deadline: float
 ) -> tuple[str, int, int]:
-    """Return why it failed, and the payload bytes from peers and from web seeds."""
+    """Download; return why that failed, and the payload bytes from peers and from web seeds.
+
+    Raises:
+        OSError: a peer's name has no address.
+        RuntimeError: libtorrent does not take the torrent.
+    """
     session = lt.session(_SETTINGS)
     params = lt.load_torrent_buffer(torrent)
     params.url_seeds = []
     params.http_seeds = []
     params.trackers = []
-    params.peers = list(peers)
+    params.peers = [
+        (str(found[4][0]), port)
+        for host, port in peers
+        for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ]
     params.save_path = str(folder)
     params.flags = (params.flags | _ALONE) & ~_HELD_BACK
     handle = session.add_torrent(params)
@@ -129,8 +139,12 @@ def _fault(status: Any, deadline: float) -> str:
     return ""
 
 
-def _verify(parsed: ParsedTorrent, folder: Path) -> str:
-    """Read everything back; return what is wrong with it."""
+def differs(parsed: ParsedTorrent, folder: Path) -> str:
+    """Read a torrent's content back from ``folder``; say what is wrong with it, if anything.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     hasher = PieceHasher(parsed.piece_length)
     buffer = bytearray(_READ)
     view = memoryview(buffer)

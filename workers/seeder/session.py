@@ -108,9 +108,7 @@ class Session:
         One by one: ``get_torrent_status`` calls its predicate without holding the interpreter's
         lock, which ends the process on Python 3.12.
         """
-        return {
-            infohash: _counters(handle.status(0)) for infohash, handle in self._handles.items()
-        }
+        return {infohash: _counters(handle.status(0)) for infohash, handle in self._handles.items()}
 
     def close(self) -> None:
         """End the session; it takes up to a second while trackers are told."""

@@ -1,0 +1,165 @@
+"""Selectors: what they mean, and how they are refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.planning import selector
+from fleet.planning.facts import SiteFacts
+from fleet.planning.selector import ATTRIBUTES, SelectorError
+from tests.planning_support import site, sites, unhurried
+
+_LOOSE, _TIGHT, _ATOM = range(3)  # how strongly an expression holds together: |, &, the rest
+_blanks = st.sampled_from(["", " ", "\t ", "  "])
+_values = st.sampled_from(["node", "NODE", "archive", "CA", "ca", "de", "us", "true", "False", "x"])
+_GRAMMAR = st.text(alphabet="idkn=!&|() ", max_size=60)
+
+Meaning = Callable[[SiteFacts], bool]
+Expression = tuple[str, int, Meaning]
+
+
+@st.composite
+def _comparisons(draw: st.DrawFn) -> Expression:
+    name, sign, value = (
+        draw(st.sampled_from(ATTRIBUTES)),
+        draw(st.sampled_from(["=", "!="])),
+        draw(_values),
+    )
+    blanks = [draw(_blanks) for _ in range(4)]
+    text = f"{blanks[0]}{name}{blanks[1]}{sign}{blanks[2]}{value}{blanks[3]}"
+    return (
+        text,
+        _ATOM,
+        lambda one: (str(getattr(one, name)).lower() == value.lower()) == (sign == "="),
+    )
+
+
+def _within(expression: Expression, least: int) -> str:
+    """Write an expression where only one that holds together so strongly may stand bare."""
+    text, strength, _ = expression
+    return text if strength >= least else f"({text})"
+
+
+def _not(inner: Expression) -> Expression:
+    return f"!{_within(inner, _ATOM)}", _ATOM, lambda one: not inner[2](one)
+
+
+def _bracketed(inner: Expression) -> Expression:
+    return f" ({inner[0]}) ", _ATOM, inner[2]
+
+
+def _and(parts: list[Expression]) -> Expression:
+    text = "&".join(_within(part, _ATOM) for part in parts)
+    return text, _TIGHT, lambda one: all(part[2](one) for part in parts)
+
+
+def _or(parts: list[Expression]) -> Expression:
+    text = "|".join(_within(part, _TIGHT) for part in parts)
+    return text, _LOOSE, lambda one: any(part[2](one) for part in parts)
+
+
+def _larger(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    several = st.lists(inner, min_size=2, max_size=3)
+    return inner.map(_not) | inner.map(_bracketed) | several.map(_and) | several.map(_or)
+
+
+expressions = st.recursive(_comparisons(), _larger, max_leaves=8)
+
+
+@unhurried
+@given(expressions, sites())
+def test_a_selector_means_what_its_signs_say_with_or_loosest_and_not_tightest(
+    expression: Expression, known: list[SiteFacts]
+) -> None:
+    text, _, meaning = expression
+    matches = selector.parse(text)
+    assert [matches(one) for one in known] == [meaning(one) for one in known]
+
+
+@unhurried
+@given(expressions, sites())
+def test_the_case_of_values_makes_no_difference(
+    expression: Expression, known: list[SiteFacts]
+) -> None:
+    matches = selector.parse(expression[0])
+    for one in known:
+        other = replace(
+            one,
+            **{
+                name: getattr(one, name).swapcase()
+                for name in ATTRIBUTES
+                if isinstance(getattr(one, name), str)
+            },
+        )
+        assert matches(one) == matches(other)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n"])
+def test_an_empty_selector_matches_every_site(text: str) -> None:
+    assert selector.parse(text)(site("toronto"))
+
+
+@unhurried
+@given(st.text(max_size=60) | _GRAMMAR)
+def test_whatever_is_no_selector_is_refused_with_a_pointer_into_it(text: str) -> None:
+    refusal = None
+    try:
+        assert selector.parse(text)(site("toronto")) in {True, False}
+    except SelectorError as error:
+        refusal = error
+    if refusal:
+        column = _column(refusal)
+        assert 1 <= column <= len(text) + 1
+        assert str(refusal).endswith(f"\n  {text}\n  {' ' * (column - 1)}^")
+
+
+@unhurried
+@given(expressions, st.data())
+def test_a_foreign_character_is_pointed_at_wherever_it_stands(
+    expression: Expression, data: st.DataObject
+) -> None:
+    text = expression[0]
+    at = data.draw(st.integers(0, len(text)))
+    with pytest.raises(SelectorError, match="unexpected '%'") as caught:
+        selector.parse(f"{text[:at]}%{text[at:]}")
+    assert _column(caught.value) == at + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "problem"),
+    [
+        ("knd=node", 1, "sites have no 'knd', only id, kind"),
+        ("Kind=node", 1, "sites have no 'Kind'"),
+        ("kind", 5, "expected '=' or '!=' after 'kind'"),
+        ("kind node", 6, "expected '=' or '!=' after 'kind'"),
+        ("kind=", 6, "expected a value for 'kind'"),
+        ("kind==node", 6, "expected a value for 'kind'"),
+        ("kind=&id=a", 6, "expected a value for 'kind'"),
+        ("kind=node &", 12, "expected one of id, kind"),
+        ("kind=node id=a", 11, "expected '&', '|' or the end"),
+        ("(kind=node", 11, "expected ')'"),
+        ("(kind=node id=a)", 12, "expected ')'"),
+        ("kind=node)", 10, "expected '&', '|' or the end"),
+        ("!", 2, "expected one of id, kind"),
+        ("()", 2, "expected one of id, kind"),
+        ("region=québec", 10, "unexpected 'é'"),
+        ("kind=node ; id=a", 11, "unexpected ';'"),
+    ],
+)
+def test_a_mistake_is_named_and_pointed_at(text: str, column: int, problem: str) -> None:
+    with pytest.raises(SelectorError) as caught:
+        selector.parse(text)
+    assert _column(caught.value) == column
+    assert str(caught.value).startswith(f"selector, character {column}: {problem}")
+
+
+def test_truth_is_written_as_a_word() -> None:
+    assert selector.parse("trusted=TRUE")(site("toronto", trusted=True))
+    assert selector.parse("trusted!=true")(site("toronto"))
+
+
+def _column(error: SelectorError) -> int:
+    return int(str(error).removeprefix("selector, character ").partition(":")[0])

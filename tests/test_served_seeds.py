@@ -1,0 +1,156 @@
+"""What each site shall seed, and the torrents and magnet links that anybody may have."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlmodel import select
+
+from fleet.control import observations
+from fleet.control.mirror import RuleSpec
+from fleet.messages import DesiredSeeds, Observation
+from fleet.store.database import Store
+from fleet.store.tables import Replica
+from fleet.torrent.parsed import ParsedTorrent, parse
+from tests.api_support import Api, served, three_sites
+from tests.centre_support import MOMENT, content
+
+SITES = {"toronto", "amsterdam", "netcup"}
+
+
+@pytest.fixture
+def api(sqlite_store: Store, tmp_path: Path) -> Iterator[Api]:
+    with served(three_sites(sqlite_store, tmp_path)) as one:
+        yield one
+
+
+def _published(api: Api, *paths: str) -> str:
+    """Mirror files to every site; return the one infohash."""
+    api.centre.mirror(*paths)
+    api.centre.work()
+    [torrent] = api.get("/api/v1/datasets/data").json()["torrents"]
+    return str(torrent["infohash"])
+
+
+def _parsed(api: Api, infohash: str) -> ParsedTorrent:
+    answer = api.get(f"/api/v1/torrents/{infohash}.torrent")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/x-bittorrent"
+    assert f'filename="{infohash}.torrent"' in answer.headers["Content-Disposition"]
+    return parse(answer.content)
+
+
+def _doubt(api: Api, site: str) -> None:
+    with api.centre.store.read() as session:
+        shard = session.exec(select(Replica.shard_id)).first()
+    seen = Observation(kind="bit rot", site=site, shard=shard, at=MOMENT)
+    observations.keep(api.centre.store, seen)
+
+
+def _label(api: Api) -> str:
+    return str(api.get("/api/v1/datasets/data").json()["version"])
+
+
+def test_a_site_is_told_what_to_seed_and_only_once(api: Api) -> None:
+    infohash = _published(api, "a.csv", "c.csv")
+    answer = api.ask("toronto", "GET", "seeds")
+    wanted = DesiredSeeds.model_validate_json(answer.content)
+    [seed] = wanted.seeds
+    size = len(content("a.csv") + content("c.csv"))
+    assert (seed.infohash, seed.folder, seed.name, seed.size) == (infohash, "", "data", size)
+    assert answer.headers["ETag"] == f'"{wanted.revision}"'
+    again = api.ask("toronto", "GET", "seeds", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_list_has_a_new_revision_when_it_changes(api: Api) -> None:
+    empty = api.ask("toronto", "GET", "seeds")
+    assert empty.json()["seeds"] == []
+    _published(api, "a.csv")
+    known = {"If-None-Match": empty.headers["ETag"]}
+    full = api.ask("toronto", "GET", "seeds", headers=known)
+    assert full.status_code == 200
+    _doubt(api, "toronto")
+    known = {"If-None-Match": full.headers["ETag"]}
+    assert api.ask("toronto", "GET", "seeds", headers=known).json()["seeds"] == []
+    other = api.ask("amsterdam", "GET", "seeds", headers=known)
+    assert other.status_code == 304  # what toronto lost, amsterdam still has
+
+
+def test_a_site_that_holds_nothing_seeds_nothing(api: Api) -> None:
+    api.centre.mirror("a.csv", rule=RuleSpec(selector="id=toronto"))
+    api.centre.work()
+    told = {site: len(api.ask(site, "GET", "seeds").json()["seeds"]) for site in SITES}
+    assert told == {"toronto": 1, "amsterdam": 0, "netcup": 0}
+
+
+def test_a_sites_torrent_is_the_public_one(api: Api) -> None:
+    infohash = _published(api, "a.csv")
+    own = api.ask("toronto", "GET", f"seeds/{infohash}.torrent")
+    assert own.headers["Content-Type"] == "application/x-bittorrent"
+    assert own.content == api.get(f"/api/v1/torrents/{infohash}.torrent").content
+    assert api.ask("toronto", "GET", f"seeds/{'0' * 40}.torrent").status_code == 404
+
+
+def test_what_seeders_report_is_shown_with_the_copies(api: Api) -> None:
+    infohash = _published(api, "a.csv")
+    for uploaded in (5000, 12_345):
+        report = [{"infohash": infohash, "peers": 3, "uploaded": uploaded, "state": "seeding"}]
+        answer = api.ask("toronto", "POST", "seeds/report", json=report)
+        assert (answer.status_code, answer.content) == (204, b"")
+    copies = api.get("/api/v1/datasets/data").json()["copies"]
+    assert {one["site"]: one["uploaded"] for one in copies} == {
+        "toronto": 12_345,
+        "amsterdam": 0,
+        "netcup": 0,
+    }
+
+
+def test_a_torrent_holds_the_files_and_the_web_seeds_of_every_verified_copy(api: Api) -> None:
+    infohash = _published(api, "a.csv", "c.csv")
+    parsed = _parsed(api, infohash)
+    label = _label(api)
+    assert parsed.infohash == infohash
+    assert parsed.content == (
+        (f"data/{label}/a.csv", len(content("a.csv"))),
+        (f"data/{label}/c.csv", len(content("c.csv"))),
+    )
+    assert set(parsed.web_seeds) == {f"http://{site}.example/" for site in SITES}
+
+
+def test_a_lone_files_web_seeds_are_its_full_addresses(api: Api) -> None:
+    parsed = _parsed(api, _published(api, "%C3%A9%20c.csv"))
+    assert parsed.single
+    assert set(parsed.web_seeds) == {
+        f"http://{site}.example/data/{_label(api)}/%C3%A9%20c.csv" for site in SITES
+    }
+
+
+def test_a_copy_in_doubt_is_no_web_seed_and_the_infohash_stays(api: Api) -> None:
+    infohash = _published(api, "a.csv", "b.csv")
+    _doubt(api, "netcup")
+    parsed = _parsed(api, infohash)
+    assert parsed.infohash == infohash
+    assert set(parsed.web_seeds) == {"http://toronto.example/", "http://amsterdam.example/"}
+
+
+def test_a_magnet_link_names_the_peers_that_hold_it_verified(api: Api) -> None:
+    api.centre.apply_sites("toronto", peer="toronto.example:6881")
+    api.centre.apply_sites("netcup", peer="[2001:db8::1]:6882")
+    api.centre.apply_sites("amsterdam", peer="amsterdam.example:6881")
+    infohash = _published(api, "a.csv", "b.csv")
+    _doubt(api, "amsterdam")
+    link = api.get(f"/api/v1/torrents/{infohash}.magnet").text
+    fields = parse_qs(urlsplit(link).query)
+    assert fields["xt"] == [f"urn:btih:{infohash}"]
+    assert fields["dn"] == ["data"]
+    assert set(fields["x.pe"]) == {"toronto.example:6881", "[2001:db8::1]:6882"}
+    assert set(fields["ws"]) == {"http://toronto.example/", "http://netcup.example/"}
+
+
+def test_an_unknown_torrent_is_not_found(api: Api) -> None:
+    for suffix in ("torrent", "magnet"):
+        answer = api.get(f"/api/v1/torrents/{'0' * 40}.{suffix}")
+        assert answer.status_code == 404
+        assert answer.json()["detail"] == f"no torrent of this fleet has the infohash {'0' * 40}"
