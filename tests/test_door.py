@@ -168,7 +168,10 @@ def test_conditions_are_kept(asked: Asked) -> None:
     tag = asked.ask("/ds/v1/a.bin", "HEAD")[1]["etag"]
     status, headers, body = asked.ask("/ds/v1/a.bin", If_None_Match=f'"x", {tag}')
     assert (status, headers["etag"], body) == (304, tag, b"")
+    assert asked.ask("/ds/v1/a.bin", If_None_Match=f"W/{tag}")[0] == 304
     assert asked.ask("/ds/v1/a.bin", If_None_Match='"x"')[0] == 200
+    assert asked.ask("/ds/v1/a.bin", If_Match=f"W/{tag}")[0] == 412
+    assert asked.ask("/ds/v1/a.bin", Range="bytes=0-1", If_Range=f"W/{tag}")[0] == 200
     assert asked.ask("/ds/v1/a.bin", If_Match='"x"', Range="bytes=0-1")[0] == 412
     assert asked.ask("/ds/v1/a.bin", If_Match=tag, Range="bytes=0-1")[0] == 206
     assert asked.ask("/ds/v1/a.bin", "HEAD", If_Match="*")[0] == 200

@@ -95,7 +95,9 @@ def test_only_its_own_user_may_ask_and_nonsense_is_answered(tmp_path: Path, told
 def test_it_ends_cleanly_on_sigterm_and_sigint(tmp_path: Path, told: Centre) -> None:
     settings = site(tmp_path)
     for number in (signal.SIGTERM, signal.SIGINT):
-        with running(settings, told.url) as seeder:
+        with running(settings, told.url) as seeder, socket.socket(socket.AF_UNIX) as idle:
+            idle.connect(str(socket_path(settings)))
+            assert seeder.sync()["ok"]
             assert seeder.end(number) == 0
             assert [line["event"] for line in seeder.log][-1] == "stopped"
             assert seeder.noise == []

@@ -40,30 +40,42 @@ def socket_path(settings: SiteSettings) -> Path:
 
 
 def bind(path: Path) -> socket.socket:
-    """Make the socket at ``path``, in place of one that a killed seeder has left."""
+    """Listen on ``path``, in place of a socket that a killed seeder has left."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
-    # nobody can connect before it listens, which is later
+    # nobody can connect before it listens
     path.chmod(0o600)
+    listener.listen()
     return listener
 
 
-async def answer(listener: socket.socket, commands: Mapping[str, Command]) -> asyncio.Server:
-    """Answer ``commands`` to whoever connects, until the server is closed."""
+async def answer(listener: socket.socket, commands: Mapping[str, Command]) -> None:
+    """Answer ``commands`` to whoever connects, until cancelled."""
+    async with asyncio.TaskGroup() as links:
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            links.create_task(_serve(reader, writer, commands))
+
+        server = await asyncio.start_unix_server(connected, sock=listener, limit=MAX_LINE)
         try:
-            while line := await reader.readline():
-                writer.write(json.dumps(await _reply(line, commands)).encode() + b"\n")
-                await writer.drain()
-        except (ConnectionError, ValueError):
-            # the client has gone, or sent a line without end
-            pass
+            await asyncio.get_running_loop().create_future()
         finally:
-            writer.close()
+            server.close()
 
-    return await asyncio.start_unix_server(serve, sock=listener, limit=MAX_LINE)
+
+async def _serve(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: Mapping[str, Command]
+) -> None:
+    try:
+        while line := await reader.readline():
+            writer.write(json.dumps(await _reply(line, commands)).encode() + b"\n")
+            await writer.drain()
+    except (ConnectionError, ValueError):
+        # the client has gone, or sent a line without end
+        pass
+    finally:
+        writer.close()
 
 
 async def _reply(line: bytes, commands: Mapping[str, Command]) -> Answer:

@@ -12,14 +12,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from fleet.settings import SiteSettings
 from workers.seeder.cache import Cache
 from workers.seeder.centre import SeedCentre
-from workers.seeder.control import answer, bind, socket_path
+from workers.seeder.control import Answer, Command, answer, bind, socket_path
 from workers.seeder.door import Door
 from workers.seeder.keeper import Keeper
 from workers.seeder.seeder import Seeder
@@ -68,23 +67,25 @@ async def run(settings: SiteSettings) -> None:
             centre = await stack.enter_async_context(SeedCentre(settings))
             path = socket_path(settings)
             control = bind(path)
+            stack.callback(path.unlink, missing_ok=True)
         except (OSError, ValueError, SessionError) as error:
             raise StartError(str(error)) from error
         keeper = Keeper(settings.store_root, session)
         seeder = Seeder(Cache(settings.state / "seeds"), keeper, centre)
         ports = {"bittorrent": session.port, "door": door.port if door else None}
         commands = _Commands(settings.site, seeder, ports)
-        server = await answer(control, {"sync": commands.sync, "status": commands.status})
-        stack.callback(path.unlink, missing_ok=True)
-        stack.callback(server.close)
         await asyncio.to_thread(seeder.load)
-        _log.info("ready", site=settings.site, **ports, seeding=seeder.seeding)
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(seeder.follow(settings.seeds_seconds))
+            running = [
+                tasks.create_task(answer(control, commands.by_name)),
+                tasks.create_task(seeder.follow(settings.seeds_seconds)),
+            ]
             if door:
                 tasks.create_task(door.run_until_closed())
+            _log.info("ready", site=settings.site, **ports, seeding=seeder.seeding)
             await stop.wait()
-            following.cancel()
+            for task in running:
+                task.cancel()
             if door:
                 door.close()
         # a poll that was cancelled may still be in the session
@@ -99,19 +100,23 @@ class _Commands:
         self._site = site
         self._seeder = seeder
         self._ports = ports
+        self.by_name: dict[str, Command] = {"sync": self.sync, "status": self.status}
 
-    async def sync(self) -> dict[str, Any]:
+    async def sync(self) -> Answer:
         await self._seeder.nudge()
         trouble = self._seeder.trouble
-        answer = {"ok": not trouble, "seeding": self._seeder.seeding}
-        return answer | ({"error": trouble} if trouble else {})
+        seeding = self._seeder.seeding
+        if trouble:
+            return {"ok": False, "seeding": seeding, "error": trouble}
+        return {"ok": True, "seeding": seeding}
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> Answer:
         seeder = self._seeder
+        seeds = seeder.desired
         torrents = [
             report.model_dump() | {"name": seed.name, "shard": seed.shard, "size": seed.size}
             for infohash, report in seeder.reports.items()
-            if (seed := seeder.desired.get(infohash))
+            if (seed := seeds.get(infohash))
         ]
         return {
             "ok": True,

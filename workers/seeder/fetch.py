@@ -124,6 +124,7 @@ def _download(
         status = handle.status()
         reason = _fault(status, deadline)
         if status.is_seeding or reason:
+            # the session ends with this call; only then is everything on disk
             from_web = sum(web.values())
             return reason, status.total_payload_download - from_web, from_web
 
