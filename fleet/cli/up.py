@@ -1,9 +1,13 @@
 """`fleet up`: a whole fleet on this machine, as one supervised tree with a live screen."""
 
+import fcntl
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from sqlmodel import Session
 
@@ -12,6 +16,7 @@ from fleet.cli.centre import stop_event
 from fleet.cli.screen import DatasetLine, Screen, SiteLine, Snapshot
 from fleet.cli.supervisor import Status, Supervisor
 from fleet.control import views
+from fleet.control.errors import FleetError
 from fleet.settings import CentreSettings
 from fleet.store import holdings, migrate
 from fleet.store.database import Store
@@ -23,6 +28,11 @@ _EVENTS = 50
 def run() -> None:
     """Run it until Ctrl-C or SIGTERM."""
     settings = CentreSettings()
+    with _alone(settings.home):
+        _run(settings)
+
+
+def _run(settings: CentreSettings) -> None:
     migrate.upgrade(settings.database)
     store = Store(settings.database)
     planted = tree.plant(store, settings)
@@ -37,6 +47,24 @@ def run() -> None:
         supervisor.run(stop)
         shower.join()
     sys.stdout.write(f"stopped; everything is kept in {settings.home}\n")
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Keep a second `fleet up` out of ``home``: two brokers would share one set of files.
+
+    Raises:
+        FleetError: one runs there already.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FleetError(
+                f"a `fleet up` runs in {home} already; stop it, or set FLEET_HOME to another folder"
+            ) from None
+        yield
 
 
 def _show(
