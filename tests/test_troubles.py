@@ -46,6 +46,39 @@ def test_files_that_a_site_cannot_take_are_given_to_another_and_not_left_out(
     assert _progress(centre, version).state == "published"
 
 
+def test_files_of_a_worker_that_fails_without_a_word_about_them_go_to_another(
+    centre: Centre,
+) -> None:
+    version = centre.mirror(*MANY)
+    for _ in range(12):
+        centre.tick()
+        for order in centre.orders():
+            if order.site == "toronto" and order.shard is None:
+                centre.report(order, items=(), reason="the worker failed: KeyError")
+            else:
+                centre.report(order)
+        _advance(centre, 60)
+    done = _progress(centre, version)
+    assert (done.excluded, done.state) == (0, "published")
+
+
+def test_a_copy_that_comes_through_after_its_site_was_retired_is_not_offered(
+    centre: Centre,
+) -> None:
+    centre.settings = CentreSettings(alone_from=1)
+    centre.mirror("a.csv")
+    centre.tick()
+    [ingest] = centre.orders()
+    centre.report(ingest)
+    centre.tick()
+    copy = centre.orders()[0]
+    centre.apply_sites(copy.site, retired=True)
+    verdict = centre.report(copy)
+    assert not verdict.applied
+    assert "retired" in verdict.reason
+    assert centre.replicas()[copy.site] == ["retired"]
+
+
 def test_work_that_a_silent_site_was_told_to_do_goes_to_another(centre: Centre) -> None:
     version = centre.mirror(*MANY)
     _without("netcup", centre, rounds=30)

@@ -62,7 +62,7 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         now = store.now(session)
         attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
         scores.note(session, outcome, now)
-        if transfer.fence != outcome.fence or transfer.state == TransferState.DONE:
+        if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)
         transfers.withdraw_announced(session, transfer.id)
         problem = _Application(session, settings, transfer, outcome, now).apply()
@@ -71,10 +71,18 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         return Verdict(applied=True, reason=problem or "applied")
 
 
+def _is_over(transfer: Transfer) -> bool:
+    """Whether nothing more can come of a transfer; what an ingest brought is always of use."""
+    cancelled = transfer.state == TransferState.CANCELLED and transfer.kind != TransferKind.INGEST
+    return cancelled or transfer.state == TransferState.DONE
+
+
 def _superseded(
     session: Session, transfer: Transfer, attempt: Attempt, outcome: Outcome, now: datetime
 ) -> Verdict:
     reason = f"a later claim (fence {transfer.fence}) superseded fence {outcome.fence}"
+    if transfer.fence == outcome.fence:
+        reason = f"its transfer was {transfer.state} meanwhile: {transfer.reason}"
     attempt.state, attempt.reason = AttemptState.SUPERSEDED, reason
     session.add(
         Observation(
@@ -204,14 +212,14 @@ class _Application:
         probes.ensure(self.session, self.settings, target, self.now)
 
     def _try_again(self, problem: str) -> None:
-        ours = [item for item in self.failed if item.fault not in ("source", "refused")]
+        blamed = {item.artifact for item in self.failed if item.fault in ("source", "refused")}
         _retry(
             self.session,
             self.settings,
             self.transfer,
             problem,
             self.now,
-            movable={item.artifact for item in ours},
+            blamed=blamed,
         )
 
     def _problem(self) -> str:
@@ -234,7 +242,7 @@ def lapse(
         probes.rearm(session, settings, transfer, now)
     elif transfer.attempts >= settings.max_attempts:
         reason = f"gave up after {transfer.attempts} attempts: {reason}"
-        _give_up(session, transfer, reason, now, movable=None)
+        _give_up(session, transfer, reason, now, blamed=set())
 
 
 def reassign(
@@ -263,7 +271,7 @@ def _retry(
     transfer: Transfer,
     problem: str,
     now: datetime,
-    movable: set[str],
+    blamed: set[str],
 ) -> None:
     """Let a transfer that failed wait for its next time, or suspend it."""
     retry = after_failure(
@@ -274,7 +282,7 @@ def _retry(
         now=now,
     )
     if retry.at is None:
-        _give_up(session, transfer, retry.reason, now, movable)
+        _give_up(session, transfer, retry.reason, now, blamed)
         return
     transfer.state, transfer.reason = TransferState.WAITING, retry.reason
     transfer.not_before = retry.at
@@ -283,12 +291,12 @@ def _retry(
 
 
 def _give_up(
-    session: Session, transfer: Transfer, reason: str, now: datetime, movable: set[str] | None
+    session: Session, transfer: Transfer, reason: str, now: datetime, blamed: set[str]
 ) -> None:
     """Suspend a transfer; the version goes on without what its origins do not give.
 
-    Artifacts that are ``movable`` (None: all), because the site and not their origin is at fault,
-    are given to another site first.
+    Artifacts whose origins are not ``blamed`` are given to another site first: this one was at
+    fault.
     """
     _end(transfer, TransferState.SUSPENDED, reason, now)
     if transfer.kind == TransferKind.COPY and transfer.shard_id:
@@ -297,7 +305,7 @@ def _give_up(
         return
     for artifact in holdings.ingested_by(session, transfer.id):
         artifact.reason = artifact.reason or reason
-        if len(artifact.tried) < _MOVES and (movable is None or artifact.id in movable):
+        if len(artifact.tried) < _MOVES and artifact.id not in blamed:
             _move(artifact, transfer.executor_id)
         else:
             artifact.state = ArtifactState.EXCLUDED
