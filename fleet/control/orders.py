@@ -1,6 +1,5 @@
 """Orders: what a worker is given with its claim."""
 
-import hashlib
 import random
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
@@ -236,8 +235,3 @@ def host_of(url: str) -> str:
     usual = {"http": 80, "https": 443}.get(parts.scheme)
     port = f":{parts.port}" if parts.port not in (None, usual) else ""
     return f"{parts.hostname or ''}{port}"
-
-
-def blob_name(data: bytes) -> str:
-    """Return the name that a blob is stored and sent under."""
-    return hashlib.sha256(data).hexdigest()

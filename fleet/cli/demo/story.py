@@ -23,7 +23,6 @@ from fleet.store.database import Store
 
 DATASET = "ca_statcan-2021A000011124_census-sample_2021"
 _STEP_SECONDS = 120.0
-_CHUNK = 1024 * 1024
 
 
 class Failed(Exception):
