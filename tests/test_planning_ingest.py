@@ -79,6 +79,14 @@ def test_the_work_is_shared_out_by_speed() -> None:
     assert shares["fast"] == pytest.approx(3 * shares["slow"], abs=3)
 
 
+def test_room_that_is_given_away_is_not_given_again() -> None:
+    known = [site("large", free=100), site("small", free=70)]
+    batches, short = assign(_wanted([30] * 10), RuleFacts(), known)
+    given = {name: sum(one.site == name for one in batches) for name in ("large", "small")}
+    assert given == {"large": 3, "small": 2}
+    assert short
+
+
 def test_a_site_that_has_much_to_do_is_spared() -> None:
     known = [site("busy", queued=10**12), site("idle")]
     batches, _ = assign(_wanted([100] * 10), RuleFacts(), known)

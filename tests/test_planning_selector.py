@@ -4,34 +4,47 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.planning import selector
 from fleet.planning.facts import SiteFacts
 from fleet.planning.selector import ATTRIBUTES, SelectorError
-from tests.planning_support import site, sites, unhurried
+from tests.planning_support import site, unhurried
 
 _LOOSE, _TIGHT, _ATOM = range(3)  # how strongly an expression holds together: |, &, the rest
 _blanks = st.sampled_from(["", " ", "\t ", "  "])
-_values = st.sampled_from(["node", "NODE", "archive", "CA", "ca", "de", "us", "true", "False", "x"])
+_leaves = st.sampled_from([("country", "CA"), ("region", "eu-nl"), ("trusted", "true")])
 _GRAMMAR = st.text(alphabet="idkn=!&|() ", max_size=60)
 
 Meaning = Callable[[SiteFacts], bool]
 Expression = tuple[str, int, Meaning]
 
+TRUTHS = [
+    site("one", country=country, region=region, trusted=trusted)
+    for country in ("CA", "NL")
+    for region in ("eu-nl", "ca-on")
+    for trusted in (True, False)
+]
+
 
 @st.composite
-def _comparisons(draw: st.DrawFn) -> Expression:
-    name, sign, value = (
-        draw(st.sampled_from(ATTRIBUTES)),
-        draw(st.sampled_from(["=", "!="])),
-        draw(_values),
-    )
-    blanks = [draw(_blanks) for _ in range(4)]
-    text = f"{blanks[0]}{name}{blanks[1]}{sign}{blanks[2]}{value}{blanks[3]}"
+def expressions(draw: st.DrawFn, depth: int = 2) -> Expression:
+    """An expression of many signs; ``st.recursive`` would mostly make long chains of one."""
+    kind = draw(st.sampled_from("&|!.")) if depth else "."
+    if kind == ".":
+        return _comparison(draw(_leaves), draw(st.sampled_from(["=", "!="])), draw(_blanks))
+    if kind == "!":
+        return _not(draw(expressions(depth=depth - 1)))
+    count = draw(st.sampled_from([1, 2, 2, 3] if kind == "&" else [2, 3]))
+    parts = [draw(expressions(depth=depth - 1)) for _ in range(count)]
+    return _and(parts) if kind == "&" else _or(parts)
+
+
+def _comparison(leaf: tuple[str, str], sign: str, blank: str) -> Expression:
+    name, value = leaf
     return (
-        text,
+        f"{blank}{name}{blank}{sign}{blank}{value}{blank}",
         _ATOM,
         lambda one: (str(getattr(one, name)).lower() == value.lower()) == (sign == "="),
     )
@@ -47,11 +60,10 @@ def _not(inner: Expression) -> Expression:
     return f"!{_within(inner, _ATOM)}", _ATOM, lambda one: not inner[2](one)
 
 
-def _bracketed(inner: Expression) -> Expression:
-    return f" ({inner[0]}) ", _ATOM, inner[2]
-
-
 def _and(parts: list[Expression]) -> Expression:
+    """One part alone is put in brackets that change nothing."""
+    if len(parts) == 1:
+        return f" ({parts[0][0]}) ", _ATOM, parts[0][2]
     text = "&".join(_within(part, _ATOM) for part in parts)
     return text, _TIGHT, lambda one: all(part[2](one) for part in parts)
 
@@ -61,40 +73,48 @@ def _or(parts: list[Expression]) -> Expression:
     return text, _LOOSE, lambda one: any(part[2](one) for part in parts)
 
 
-def _larger(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-    several = st.lists(inner, min_size=2, max_size=3)
-    return inner.map(_not) | inner.map(_bracketed) | several.map(_and) | several.map(_or)
-
-
-expressions = st.recursive(_comparisons(), _larger, max_leaves=8)
-
-
-@unhurried
-@given(expressions, sites())
+@settings(unhurried, max_examples=200)
+@given(expressions())
 def test_a_selector_means_what_its_signs_say_with_or_loosest_and_not_tightest(
-    expression: Expression, known: list[SiteFacts]
+    expression: Expression,
 ) -> None:
     text, _, meaning = expression
     matches = selector.parse(text)
-    assert [matches(one) for one in known] == [meaning(one) for one in known]
+    assert [matches(one) for one in TRUTHS] == [meaning(one) for one in TRUTHS]
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("!country=CA & region=eu-nl", "(!country=CA) & region=eu-nl"),
+        ("!country=CA | region=eu-nl", "(!country=CA) | region=eu-nl"),
+        ("country=CA | region=eu-nl & trusted=true", "country=CA | (region=eu-nl & trusted=true)"),
+        ("country=CA & region=eu-nl | trusted=true", "(country=CA & region=eu-nl) | trusted=true"),
+        ("!country=CA", "country!=CA"),
+    ],
+)
+def test_not_binds_tighter_than_and_which_binds_tighter_than_or(text: str, same: str) -> None:
+    one, other = selector.parse(text), selector.parse(same)
+    assert [one(site) for site in TRUTHS] == [other(site) for site in TRUTHS]
 
 
 @unhurried
-@given(expressions, sites())
-def test_the_case_of_values_makes_no_difference(
-    expression: Expression, known: list[SiteFacts]
-) -> None:
+@given(expressions())
+def test_the_case_of_values_makes_no_difference(expression: Expression) -> None:
     matches = selector.parse(expression[0])
-    for one in known:
-        other = replace(
-            one,
-            **{
-                name: getattr(one, name).swapcase()
-                for name in ATTRIBUTES
-                if isinstance(getattr(one, name), str)
-            },
-        )
+    for one in TRUTHS:
+        other = replace(one, country=one.country.swapcase(), region=one.region.swapcase())
         assert matches(one) == matches(other)
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_every_attribute_of_a_site_can_be_asked_for(name: str) -> None:
+    value: object = True if name == "trusted" else "This.one-1:a_b"
+    other: object = False if name == "trusted" else "that"
+    is_it, is_not = selector.parse(f"{name}={value}"), selector.parse(f"{name}!={value}")
+    for given_value, same in ((value, True), (other, False)):
+        one = site("any", **{name: given_value})
+        assert (is_it(one), is_not(one)) == (same, not same)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n"])
@@ -117,7 +137,7 @@ def test_whatever_is_no_selector_is_refused_with_a_pointer_into_it(text: str) ->
 
 
 @unhurried
-@given(expressions, st.data())
+@given(expressions(), st.data())
 def test_a_foreign_character_is_pointed_at_wherever_it_stands(
     expression: Expression, data: st.DataObject
 ) -> None:

@@ -13,14 +13,14 @@ from tests.planning_support import unhurried
 
 _paths = st.text(alphabet="abé/Z0.", min_size=1, max_size=6)
 files = st.lists(
-    st.builds(FileFacts, id=st.just("ar"), path=_paths, size=st.integers(0, 100)),
+    st.builds(FileFacts, id=st.just("ar"), path=_paths, size=st.integers(0, 9)),
     unique_by=lambda file: file.path,
     max_size=30,
 )
 caps = st.fixed_dictionaries(
     {
-        "alone_from": st.integers(1, 120),
-        "bundle_bytes": st.integers(1, 250),
+        "alone_from": st.integers(1, 12),
+        "bundle_bytes": st.integers(1, 25),
         "bundle_files": st.integers(1, 8),
     }
 )
