@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Sha1 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-Bytes = Annotated[int, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]  # what every database can hold
 Task = Literal["pull", "verify", "probe", "publish"]
 Digest = Literal["sha256", "md5", "pieces", "bep52"]
 
@@ -138,7 +138,7 @@ class SourceReport(Message):
     host: str
     site: str | None = None
     bytes: Bytes = 0
-    seconds: float = 0.0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     requests: int = 0
     errors: int = 0
     last_error: str = ""

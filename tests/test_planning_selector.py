@@ -183,3 +183,9 @@ def test_truth_is_written_as_a_word() -> None:
 
 def _column(error: SelectorError) -> int:
     return int(str(error).removeprefix("selector, character ").partition(":")[0])
+
+
+@pytest.mark.parametrize("text", ["(" * 240 + "id=a" + ")" * 240, "!" * 400 + "id=a", "(" * 499])
+def test_what_is_nested_too_deeply_is_refused_and_not_followed(text: str) -> None:
+    with pytest.raises(SelectorError, match="nested more than"):
+        selector.parse(text)

@@ -20,5 +20,5 @@ def after_failure(
     """Decide what follows the ``attempts``-th failure; waits double from ``first_wait`` seconds."""
     if attempts >= max_attempts:
         return Retry(None, f"gave up after {attempts} attempts: {reason}")
-    wait = min(timedelta(seconds=first_wait * 2 ** max(0, attempts - 1)), _LONGEST)
+    wait = min(timedelta(seconds=first_wait * 2 ** min(max(0, attempts - 1), 20)), _LONGEST)
     return Retry(now + wait, reason)

@@ -23,7 +23,8 @@ ATTRIBUTES = (
     "arch",
     "trusted",
 )
-_LONGEST = 500  # so that no nesting is too deep to follow
+_LONGEST = 500
+_DEEPEST = 20  # signs and parentheses within each other
 _TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z0-9._:-]+)|(?P<sign>!=|[=&|!()]))")
 
 
@@ -58,6 +59,7 @@ class _Parser:
         self.text = text
         self.tokens = self._tokens()
         self.next = 0
+        self.depth = 0
 
     def whole(self) -> Callable[[SiteFacts], bool]:
         matcher = self._either()
@@ -104,6 +106,15 @@ class _Parser:
         return lambda site: all(matcher(site) for matcher in matchers)
 
     def _not(self) -> Callable[[SiteFacts], bool]:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            self._fail(f"nested more than {_DEEPEST} deep")
+        try:
+            return self._atom()
+        finally:
+            self.depth -= 1
+
+    def _atom(self) -> Callable[[SiteFacts], bool]:
         if self._peek() == "!":
             self._take()
             inner = self._not()
