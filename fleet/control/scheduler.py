@@ -25,7 +25,7 @@ from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
 _log = structlog.get_logger()
-_TICK_MOST = 2.0  # seconds after which a tick begins no further round
+TICK_MOST = 2.0  # seconds after which a tick begins no further round
 OFFICE_SECONDS = 5.0
 
 
@@ -42,7 +42,7 @@ def tick(store: Store, settings: CentreSettings) -> None:
         lambda: fixity.step(store, settings),
         lambda: dispatch.step(store),
     )
-    end = time.monotonic() + _TICK_MOST
+    end = time.monotonic() + TICK_MOST
     while any([step() for step in steps]) and time.monotonic() < end:  # noqa: C419 - all of them
         continue
 
