@@ -18,7 +18,7 @@ Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Sha1 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]  # what every database can hold
 Task = Literal["pull", "verify", "probe", "publish"]
-Digest = Literal["sha256", "md5", "pieces", "bep52"]
+Digest = Literal["sha256", "md5", "pieces", "bep52", "parts"]
 
 
 class Message(BaseModel):
@@ -63,11 +63,16 @@ class Item(Message):
 
 
 class Budget(Message):
-    """What an attempt may use until its next heartbeat; None is no limit."""
+    """What an attempt may use until its next heartbeat; None is no limit.
+
+    The ``source_`` limits hold for each host that it reads from.
+    """
 
     streams: Annotated[int, Field(ge=1)] = 4
     bytes_per_second: Bytes | None = None
     bytes: Bytes | None = None
+    source_bytes_per_second: Bytes | None = None
+    source_requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Grant(Message):
@@ -79,13 +84,22 @@ class Grant(Message):
     expires: datetime
 
 
+class BlobRef(Message):
+    """Bulky bytes (piece hashes) that travel beside a message, named by their digest."""
+
+    sha256: Sha256
+    size: Bytes
+
+
 class Order(Message):
     """What a worker is given when it claims an attempt.
 
     ``folder`` is the directory below the site's root that the items' paths are relative to.
     With a ``shard``, "pieces" asks for the v1 pieces of the items laid end to end by their
     offsets; without one (an ingest) it asks for the pieces of each item of ``alone_from`` bytes or
-    more, which is a shard by itself.  ``max_bytes`` bounds any one item.
+    more, which is a shard by itself.  "parts" asks for the md5 of each ``part_length`` bytes of
+    every item, as an S3 multipart upload wants them.  ``max_bytes`` bounds any one item.
+    ``known`` names the v1 piece hashes of a sealed shard of one item, which the centre keeps.
     """
 
     attempt: str
@@ -98,17 +112,12 @@ class Order(Message):
     items: tuple[Item, ...] = ()
     digests: tuple[Digest, ...] = ("sha256",)
     piece_length: Bytes | None = None
+    part_length: Bytes | None = None
+    known: BlobRef | None = None
     alone_from: Bytes = 0
     max_bytes: Bytes = 0
     budget: Budget = Budget()
     grants: tuple[Grant, ...] = ()
-
-
-class BlobRef(Message):
-    """Bulky bytes (piece hashes) that travel beside the Outcome, named by their digest."""
-
-    sha256: Sha256
-    size: Bytes
 
 
 class ItemResult(Message):
@@ -126,6 +135,8 @@ class ItemResult(Message):
     bep52_root: Sha256 | None = None
     piece_length: Bytes | None = None
     pieces: BlobRef | None = None
+    part_length: Bytes | None = None
+    parts: BlobRef | None = None
     source: str | None = None
     reason: str = ""
     final: bool = False
@@ -133,7 +144,10 @@ class ItemResult(Message):
 
 
 class SourceReport(Message):
-    """How one host behaved during an attempt: a traffic sample, and evidence where it failed."""
+    """How one host behaved during an attempt: a traffic sample, and evidence where it failed.
+
+    ``evidence`` is the proof that it sent wrong bytes; empty when there is none.
+    """
 
     host: str
     site: str | None = None
@@ -142,6 +156,7 @@ class SourceReport(Message):
     requests: int = 0
     errors: int = 0
     last_error: str = ""
+    evidence: str = ""
 
 
 class Outcome(Message):

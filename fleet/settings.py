@@ -83,6 +83,9 @@ class SiteSettings(_Settings):
         (), description="Private networks that sources may lie in, such as 127.0.0.0/8."
     )
     stall_seconds: float = Field(30.0, gt=0, description="A source silent for longer is dropped.")
+    full_disk_seconds: float = Field(
+        60.0, ge=0, description="How long a pull waits for room on a full disk."
+    )
     door: str = Field("", description="Address of the HTTP door for verified files; empty: none.")
     bittorrent: str = Field("0.0.0.0:6881", description="Address that the seeder listens on.")
     seeds_seconds: float = Field(15.0, gt=0, description="Pause between two looks for seeds.")

@@ -1,6 +1,5 @@
 """What the tests of the pull, verify and probe share: one site, its orders and its tree."""
 
-import asyncio
 import hashlib
 import random
 import time
@@ -86,9 +85,12 @@ class Site:
             }
         )
 
-    def pull(self, given: Order, lease: Lease | None = None, **settings: Any) -> Work:
+    def pull(
+        self, given: Order, lease: Lease | None = None, known: bytes = b"", **settings: Any
+    ) -> Work:
         lease = lease or Lease(given.budget)
-        return asyncio.run(pull(given, self.storage, lease, settings=self.settings(**settings)))
+        chosen = self.settings(**settings)
+        return pull(given, self.storage, lease, settings=chosen, known=known)
 
     def pull_one(self, one: Item, **settings: Any) -> ItemResult:
         """Pull one item and give its result."""

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pull_support import item, noise, order, v1_pieces
-from workers.digests import Bep52, Digests, kinds, mismatch, pieces_of
+from workers.digests import BLOCK, LEAF, Bep52, Digests, kinds, mismatch, parts_of, pieces_of
+from workers.work import well
+
+MANY = noise(15 * BLOCK)
 
 
 @given(
@@ -16,7 +19,7 @@ from workers.digests import Bep52, Digests, kinds, mismatch, pieces_of
     length=st.sampled_from([16_384, 50_000]),
 )
 def test_one_pass_gives_what_each_hash_gives_alone(blocks: list[bytes], length: int) -> None:
-    digests = Digests(("sha256", "md5"), length)
+    digests = Digests(("sha256", "md5"), length, 40_000)
     for block in blocks:
         digests.update(block)
     body = b"".join(blocks)
@@ -26,7 +29,15 @@ def test_one_pass_gives_what_each_hash_gives_alone(blocks: list[bytes], length: 
     assert found.size == len(body)
     assert found.sha256 == hashlib.sha256(body).hexdigest()
     assert found.md5 == hashlib.md5(body).hexdigest()
-    assert found.pieces == v1_pieces(body, length)
+    assert (found.piece_length, found.pieces) == (length, v1_pieces(body, length))
+    assert (found.part_length, found.parts) == (40_000, md5_parts(body, 40_000))
+
+
+def md5_parts(body: bytes, length: int) -> bytes:
+    """The md5 of each part, as a store wants them with a multipart upload."""
+    return b"".join(
+        hashlib.md5(body[at : at + length]).digest() for at in range(0, len(body), length)
+    )
 
 
 def merkle_root(body: bytes) -> str | None:
@@ -48,6 +59,17 @@ def test_the_bep52_root_is_the_trees(size: int, step: int) -> None:
     root = Bep52()
     for at in range(0, size, step):
         root.update(body[at : at + step])
+
+    assert root.finish() == merkle_root(body)
+
+
+@given(steps=st.lists(st.sampled_from([BLOCK, BLOCK, LEAF, 5, 3 * BLOCK]), max_size=5))
+def test_whole_blocks_give_the_same_bep52_root_as_crumbs(steps: list[int]) -> None:
+    body = MANY[: sum(steps)]
+    root, at = Bep52(), 0
+    for step in steps:
+        root.update(body[at : at + step])
+        at += step
 
     assert root.finish() == merkle_root(body)
 
@@ -85,6 +107,30 @@ def test_which_items_are_cut_by_themselves() -> None:
     assert pieces_of(order(item("a"), digests=("sha256", "pieces"), alone_from=0), 0) is None
     assert pieces_of(order(item("a"), **shard), 5) == 65_536
     assert pieces_of(order(item("a"), item("b"), **shard), 5) is None
+
+
+def test_parts_are_cut_where_they_are_ordered() -> None:
+    parts: dict[str, Any] = {"digests": ("sha256", "parts"), "part_length": 5 * BLOCK}
+
+    assert parts_of(order(**parts)) == 5 * BLOCK
+    assert parts_of(order(part_length=5 * BLOCK)) is None
+    assert parts_of(order(digests=("parts",))) is None
+    assert parts_of(order(digests=("parts",), part_length=0)) is None
+
+
+def test_bulky_digests_travel_beside_the_result() -> None:
+    digests = Digests(("sha256",), 65_536, 50_000)
+    digests.update(noise(100_000))
+    found = digests.finish()
+    blobs: dict[str, bytes] = {}
+
+    result = well(item("a"), found, blobs)
+
+    assert result.parts is not None
+    assert result.pieces is not None
+    assert (result.piece_length, result.part_length) == (65_536, 50_000)
+    assert blobs == {result.parts.sha256: found.parts, result.pieces.sha256: found.pieces}
+    assert (result.parts.size, result.pieces.size) == (2 * 16, 2 * 20)
 
 
 def test_what_is_wrong_is_named() -> None:

@@ -1,4 +1,3 @@
-import asyncio
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +35,7 @@ def piece(url: str, **known: Any) -> Item:
 
 
 def probed(site: Site, *items: Item, **settings: Any) -> Work:
-    return asyncio.run(probe(order(*items, task="probe"), Lease(), site.settings(**settings)))
+    return probe(order(*items, task="probe"), Lease(), site.settings(**settings))
 
 
 def test_a_piece_is_read_by_a_range_and_checked(server: FaultServer, site: Site) -> None:

@@ -12,6 +12,7 @@ from fleet.torrent.pieces import piece_length
 from tests.fault_server import FaultServer
 from tests.pull_support import FOLDER, Site, item, noise, order, until, v1_pieces
 from workers.lease import Lease, Stopped
+from workers.pull.fetch import BUFFER
 
 MIB = 1024 * 1024
 
@@ -203,12 +204,15 @@ class Remote(Lease):
         super().__init__(budget)
         self.go_on = threading.Event()
         self.stopped = threading.Event()
+        self.checks = 0
+        self.pause_at = 1 << 62
 
     @property
     def paused(self) -> bool:
-        return not self.go_on.is_set()
+        return not self.go_on.is_set() or self.bytes_done >= self.pause_at
 
     def check(self) -> None:
+        self.checks += 1
         if self.stopped.is_set():
             raise Stopped("the centre said stop")
 
@@ -232,12 +236,17 @@ def test_a_paused_pull_waits_and_then_goes_on(server: FaultServer, site: Site) -
     body = noise(8 * MIB)
     lease = Remote()
     thread, came = in_background(site, lease, item("a", server.serve("a", body)))
-    until(lambda: lease.bytes_done)
-    first = lease.bytes_done
-    assert first <= 64 * 1024
-    assert came == []
+    until(lambda: lease.checks > 3)
+    assert (came, server.sent) == ([], {})
 
+    lease.pause_at = 2 * MIB
     lease.go_on.set()
+    until(lambda: lease.paused)
+    checks = lease.checks
+    until(lambda: lease.checks > checks + 3)
+    assert lease.bytes_done < lease.pause_at + BUFFER
+
+    lease.pause_at = len(body)
     thread.join(10)
 
     assert lease.bytes_done == len(body)
@@ -255,7 +264,8 @@ def test_a_stop_is_heard_whatever_the_pull_waits_for(
         lease.go_on.set()
     url = server.serve("a", noise(2 * MIB), fault)
     thread, came = in_background(site, lease, item("a", url))
-    until(server.held.is_set if fault != "none" else lambda: lease.bytes_done)
+    waits = {"a pause": lambda: lease.checks > 3, "a budget": lambda: lease.bytes_done}
+    until(waits.get(waits_for, server.held.is_set))
 
     lease.stopped.set()
     thread.join(3)
@@ -296,7 +306,7 @@ def test_names_that_could_not_be_made_durable_are_not_reported(
     monkeypatch.setattr(os, "fsync", broken)
     found = site.pull_one(item("a", server.serve("a", b"abc")))
 
-    assert found.reason == "this host cannot make its files durable: Input/output error"
+    assert found.reason == "this host cannot store a: Input/output error"
     assert (found.ok, found.fault) == (False, "local")
 
 

@@ -12,7 +12,8 @@ from fleet.messages import Budget, SourceReport
 from tests.fault_kinds import FAULTS, PAGE
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order
-from workers.pull import course
+from workers.pull import mirror
+from workers.pull.extents import GRANULE
 
 BODY = noise(200_000)
 NAME = "census.zip"
@@ -26,7 +27,7 @@ def server() -> Iterator[FaultServer]:
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(course, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture
@@ -255,7 +256,7 @@ def test_a_full_disk_is_our_own_fault(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", full)
-    work = site.pull(order(item(NAME, url)))
+    work = site.pull(order(item(NAME, url)), full_disk_seconds=0)
 
     (found,) = work.items
     assert (found.fault, found.final) == ("local", False)
@@ -319,30 +320,33 @@ def test_a_lying_source_does_not_spoil_what_an_honest_one_sends(site: Site) -> N
     assert honest.asked(NAME)[0].range is None
 
 
-def test_bytes_of_two_sources_that_do_not_fit_are_pulled_clean_from_one(site: Site) -> None:
-    other = noise(len(BODY), seed=2)
+def test_of_two_sources_whose_bytes_do_not_fit_the_wrong_one_s_are_replaced(site: Site) -> None:
+    other, body = noise(3 * GRANULE, seed=2), noise(3 * GRANULE)
     with FaultServer() as first, FaultServer() as second:
         urls = [
-            first.serve(NAME, other, "truncated", cuts=(120_000, 0)),
-            second.serve(NAME, BODY),
+            first.serve(NAME, other, "truncated", cuts=(GRANULE + 120_000, 0)),
+            second.serve(NAME, body),
         ]
-        work = site.pull(order(item(NAME, *urls, body=BODY)))
+        work = site.pull(order(item(NAME, *urls, body=body)))
 
     assert work.items[0].ok
-    assert [asked.range for asked in second.asked(NAME)] == ["bytes=120000-", None]
-    assert site.file(NAME).read_bytes() == BODY
+    ranges = [f"bytes={GRANULE}-", f"bytes=0-{GRANULE - 1}"]
+    assert [asked.range for asked in second.asked(NAME)] == ranges
+    assert "from byte 0 on, in 1 blocks, they differ" in work.sources[0].last_error
+    assert site.file(NAME).read_bytes() == body
 
 
 def test_bytes_of_two_sources_are_joined_when_the_digest_proves_them(site: Site) -> None:
+    body = noise(3 * GRANULE)
     with FaultServer() as first, FaultServer() as second:
         urls = [
-            first.serve(NAME, BODY, "truncated", cuts=(120_000, 0)),
-            second.serve(NAME, BODY, etag='"another"'),
+            first.serve(NAME, body, "truncated", cuts=(GRANULE + 120_000, 0)),
+            second.serve(NAME, body, etag='"another"'),
         ]
-        work = site.pull(order(item(NAME, *urls, body=BODY)))
+        work = site.pull(order(item(NAME, *urls, body=body)))
 
     assert work.items[0].ok
-    assert work.bytes_fetched == len(BODY)
+    assert work.bytes_fetched == len(body) + 120_000
     assert second.asked(NAME)[0].headers.get("if-range") is None
 
 

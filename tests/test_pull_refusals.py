@@ -1,6 +1,3 @@
-import asyncio
-import ssl
-import subprocess
 from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
@@ -10,12 +7,13 @@ import pytest
 from fleet.messages import Source
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until
-from workers.pull.addresses import check_address, check_hop, check_url
-from workers.pull.faults import Passing, Refused
-from workers.pull.web import MAX_KEPT_HOSTS, GuardedTransport, Web
+from tests.web_support import get
+from workers.pull.faults import Refused, Unreachable
+from workers.pull.web import Web
+from workers.pull.web.addresses import check_address, check_hop, check_url
+from workers.pull.web.line import MAX_KEPT_HOSTS
 
 BODY = noise(5000)
-LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 @pytest.fixture
@@ -158,35 +156,19 @@ class Names:
         self.answers = list(answers)
         self.asked = 0
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
+    def __call__(self, host: str, port: int) -> Sequence[str]:
         self.asked += 1
         return self.answers.pop(0)
 
 
-def get(site: Site, url: str, transport: GuardedTransport) -> bytes:
-    async def talk() -> bytes:
-        async with Web(site.settings(), transport) as web:
-            response = await web.get(Source(url=url), {})
-            body = await response.aread()
-            await response.aclose()
-            return body
-
-    return asyncio.run(talk())
-
-
 def test_a_name_is_connected_to_at_the_address_that_was_checked(site: Site) -> None:
-    with FaultServer() as server:
+    names = Names(["127.0.0.1"], ["10.0.0.1"])
+    with FaultServer() as server, Web(site.settings(), resolve=names) as web:
         port = server.netloc.rpartition(":")[2]
         server.serve("census.zip", BODY)
-        names = Names(["127.0.0.1"], ["10.0.0.1"])
 
-        body = get(
-            site,
-            f"http://mirror.example:{port}/census.zip",
-            GuardedTransport(LOOPBACK, resolve=names),
-        )
+        assert get(web, f"http://mirror.example:{port}/census.zip") == BODY
 
-        assert body == BODY
         assert names.asked == 1
         assert server.requests[0].headers["host"] == f"mirror.example:{port}"
 
@@ -194,39 +176,57 @@ def test_a_name_is_connected_to_at_the_address_that_was_checked(site: Site) -> N
 def test_a_name_with_one_private_address_is_refused_whatever_its_others_are(site: Site) -> None:
     names = Names(["1.1.1.1", "127.0.0.1"])
 
-    with pytest.raises(Refused, match=r"mirror\.example: its address 127\.0\.0\.1 is not public"):
-        get(site, "http://mirror.example/census.zip", GuardedTransport((), resolve=names))
+    with (
+        Web(site.settings(allow_networks=""), resolve=names) as web,
+        pytest.raises(Refused, match=r"mirror\.example: its address 127\.0\.0\.1 is not public"),
+    ):
+        get(web, "http://mirror.example/census.zip")
 
 
 def test_an_address_that_does_not_answer_gives_way_to_the_next(site: Site) -> None:
-    with FaultServer("127.0.0.1") as server:
+    names = Names(["127.0.0.9", "127.0.0.1"])
+    with FaultServer("127.0.0.1") as server, Web(site.settings(), resolve=names) as web:
         port = server.netloc.rpartition(":")[2]
         server.serve("census.zip", BODY)
-        names = Names(["127.0.0.9", "127.0.0.1"])
 
-        url = f"http://mirror.example:{port}/census.zip"
-        assert get(site, url, GuardedTransport(LOOPBACK, resolve=names)) == BODY
+        assert get(web, f"http://mirror.example:{port}/census.zip") == BODY
+
+
+def test_a_name_that_nobody_knows_is_unreachable(site: Site) -> None:
+    def unknown(host: str, port: int) -> Sequence[str]:
+        raise OSError("Name or service not known")
+
+    for host in ("mirror.example", "xn--a", "a..example"):
+        with (
+            Web(site.settings(), resolve=unknown) as web,
+            pytest.raises(Unreachable, match=f"^{host}: its name cannot be resolved .Name or"),
+        ):
+            get(web, f"http://{host}/census.zip")
+
+
+def test_a_port_that_nobody_listens_on_is_unreachable(site: Site) -> None:
+    with FaultServer() as server:
+        url = server.serve("census.zip", BODY)
+
+    with (
+        Web(site.settings()) as web,
+        pytest.raises(Unreachable, match=f"{server.netloc}: cannot be reached .*refused"),
+    ):
+        get(web, url)
 
 
 def test_a_list_of_many_hosts_does_not_keep_them_all_open(site: Site) -> None:
-    async def loopback(host: str, port: int) -> Sequence[str]:
+    def loopback(host: str, port: int) -> Sequence[str]:
         return ["127.0.0.1"]
 
-    async def talk(server: FaultServer) -> int:
+    with FaultServer() as server, Web(site.settings(), resolve=loopback) as web:
         port = server.netloc.rpartition(":")[2]
-        async with Web(site.settings(), GuardedTransport(LOOPBACK, resolve=loopback)) as web:
-            for at in range(2 * MAX_KEPT_HOSTS):
-                source = Source(url=f"http://m{at}.example:{port}/census.zip")
-                response = await web.get(source, {})
-                assert await response.aread() == BODY
-                await response.aclose()
-            await asyncio.to_thread(until, lambda: server.open <= MAX_KEPT_HOSTS)
-            return server.open
-
-    with FaultServer() as server:
         server.serve("census.zip", BODY)
+        for at in range(2 * MAX_KEPT_HOSTS):
+            assert get(web, f"http://m{at}.example:{port}/census.zip") == BODY
+        until(lambda: server.open <= MAX_KEPT_HOSTS)
 
-        assert asyncio.run(talk(server)) == MAX_KEPT_HOSTS
+        assert server.open == MAX_KEPT_HOSTS
 
 
 def test_no_secret_of_a_url_is_shown() -> None:
@@ -247,42 +247,6 @@ def test_ipv6_sources_are_pulled(site: Site) -> None:
         server.stop()
 
     assert found.ok, found.reason
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for mirror.example, and its key, in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "2", "-subj", "/CN=mirror.example"]
-    command += ["-addext", "subjectAltName=DNS:mirror.example"]
-    command += ["-keyout", str(folder / "key"), "-out", str(folder / "certificate")]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
-    both = folder / "both.pem"
-    both.write_bytes((folder / "key").read_bytes() + (folder / "certificate").read_bytes())
-    return both
-
-
-@pytest.mark.parametrize("name", ["mirror.example", "liar.example"])
-def test_a_certificate_is_checked_against_the_name_not_the_address(
-    site: Site, certificate: Path, name: str
-) -> None:
-    context = ssl.create_default_context(cafile=str(certificate))
-    with FaultServer(certificate=certificate) as server:
-        port = server.netloc.rpartition(":")[2]
-        server.serve("census.zip", BODY)
-        transport = GuardedTransport(LOOPBACK, resolve=Names(["127.0.0.1"]), context=context)
-        url = f"https://{name}:{port}/census.zip"
-
-        if name == "mirror.example":
-            assert get(site, url, transport) == BODY
-            return
-        with pytest.raises(Passing, match=r"liar\.example.*cannot be reached.*certificate"):
-            get(site, url, transport)
-        assert server.requests == []
 
 
 def test_the_centre_alone_gets_the_token_even_at_a_private_address(site: Site) -> None:

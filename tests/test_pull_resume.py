@@ -1,46 +1,33 @@
+"""Pulls that are cut and gone on with: what is kept, what is asked for, what comes of it."""
+
 import fcntl
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fault_server import FaultServer
-from tests.pull_support import FOLDER, Site, item, noise, order, until, v1_pieces
-from workers.digests import Digests
+from tests.pull_support import FOLDER, Site, item, noise, order, v1_pieces
 from workers.lease import Lease, Stopped
-from workers.pull import course
-from workers.pull.answers import Validator
-from workers.pull.partial import CHECKPOINT, Partial
+from workers.pull import mirror
+from workers.pull.extents import GRANULE
+from workers.pull.journal import boot_id
+from workers.pull.partial import Partial
 
 NAME = "census.zip"
 MIB = 1024 * 1024
 
-PULLER = """
-import asyncio, sys
-from fleet.messages import Order
-from fleet.settings import SiteSettings
-from workers.lease import Lease
-from workers.pull import pull
-from workers.storage.posix import PosixStorage
-settings = SiteSettings.model_validate_json(sys.argv[1])
-order = Order.model_validate_json(sys.argv[2])
-asyncio.run(pull(order, PosixStorage(settings.store_root), Lease(), settings=settings))
-"""
-
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(course, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture
@@ -66,73 +53,49 @@ class StopAt(Lease):
             raise Stopped("superseded")
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize(("lost", "most"), [("process", 4 * MIB), ("power", CHECKPOINT)])
-def test_after_kill_9_a_few_blocks_and_after_a_power_cut_a_checkpoint_is_fetched_twice(
-    server: FaultServer, site: Site, known: bool, lost: str, most: int
-) -> None:
-    body = noise(3 * CHECKPOINT + 12345)
-    held_at = 2 * CHECKPOINT + 5 * MIB
-    url = server.serve(NAME, body, "stalling", after=held_at)
-    one = order(item(NAME, url, body=body if known else None), digests=("sha256", "pieces"))
-    arguments = [site.settings(site_token="").model_dump_json(), one.model_dump_json()]
-    part = site.root / ".staging" / f"{NAME}.part"
-
-    with subprocess.Popen([sys.executable, "-c", PULLER, *arguments]) as worker:
-        until(lambda: part.exists() and part.stat().st_size > held_at - 2 * MIB)
-        os.kill(worker.pid, signal.SIGKILL)
-    assert site.visible() == []
-    if lost == "power":
-        start_anew(part.with_suffix(".note"))
-    server.serve(NAME, body)
-
-    work = site.pull(one)
-
-    (found,) = work.items
-    assert found.ok, found.reason
-    assert found.sha256 == hashlib.sha256(body).hexdigest()
-    assert found.piece_length is not None
-    assert work.all_blobs == {
-        hashlib.sha256(pieces).hexdigest(): pieces
-        for pieces in [v1_pieces(body, found.piece_length)]
-    }
-    assert site.file(NAME).read_bytes() == body
-    again = held_at - server.asked(NAME)[1].start
-    assert 0 < again <= most
-    assert server.sent[NAME] - len(body) == again
-    assert work.bytes_fetched == len(body) - held_at + again
-    assert site.staged() == []
-
-
-def start_anew(note: Path) -> None:
-    """Have a note be of an earlier start of the machine."""
-    written = json.loads(note.read_text())
-    note.write_text(json.dumps(written | {"boot": "an earlier one"}))
+def leave(site: Site, body: bytes, marks: bytes, *urls: str, etag: str, **head: object) -> None:
+    """Leave behind what an earlier attempt might have left."""
+    data = site.storage.staging(NAME)
+    data.write_bytes(body)
+    data.with_suffix(".map").write_bytes(marks)
+    authors = [{"url": url, "etag": etag} for url in urls]
+    head = {"boot": boot_id(), "size": len(body), "authors": authors, **head}
+    data.with_suffix(".json").write_text(json.dumps(head))
 
 
 def test_a_stopped_pull_leaves_its_part_and_the_next_goes_on_there(
     server: FaultServer, site: Site
 ) -> None:
-    body = noise(4 * MIB)
+    body = noise(5 * MIB)
     url = server.serve(NAME, body)
 
     with pytest.raises(Stopped, match="superseded"):
         site.pull(order(item(NAME, url)), StopAt(2 * MIB))
     assert site.visible() == []
-    assert site.staged() == [f".staging/{NAME}.json", f".staging/{NAME}.part"]
+    assert site.staged() == [f".staging/{NAME}.{kind}" for kind in ("json", "map", "part")]
 
     work = site.pull(order(item(NAME, url)))
 
     assert work.items[0].ok
-    assert 0 < work.bytes_fetched <= 2 * MIB
+    assert work.bytes_fetched <= 3 * MIB
     assert server.asked(NAME)[1].headers["if-range"] == server.files[NAME].etag
     assert site.file(NAME).read_bytes() == body
+    assert site.staged() == []
+
+
+def test_a_stopped_pull_of_a_small_file_leaves_nothing(server: FaultServer, site: Site) -> None:
+    url = server.serve(NAME, noise(3 * MIB))
+
+    with pytest.raises(Stopped):
+        site.pull(order(item(NAME, url)), StopAt(2 * MIB))
+
+    assert site.staged() == []
 
 
 def test_the_part_of_a_later_source_survives_that_the_first_is_down(
     server: FaultServer, site: Site
 ) -> None:
-    body = noise(4 * MIB)
+    body = noise(5 * MIB)
     down = server.serve("down", body, "status", code=503)
     one = item(NAME, down, server.serve(NAME, body))
 
@@ -141,7 +104,7 @@ def test_the_part_of_a_later_source_survives_that_the_first_is_down(
     work = site.pull(order(one))
 
     assert work.items[0].ok
-    assert 0 < work.bytes_fetched <= 2 * MIB
+    assert 0 < work.bytes_fetched <= 3 * MIB
 
 
 @pytest.mark.parametrize(
@@ -264,44 +227,58 @@ def test_a_part_that_another_process_writes_is_left_alone(server: FaultServer, s
     assert site.pull_one(item(NAME, url)).ok
 
 
-def journal(site: Site, **fields: Any) -> None:
-    """Write what an earlier attempt might have left."""
-    staging = site.root / ".staging"
-    staging.mkdir(parents=True, exist_ok=True)
-    (staging / f"{NAME}.json").write_text(json.dumps(fields))
+BODY = noise(4 * MIB + 5000)
 
 
-def staged(site: Site, body: bytes) -> None:
-    staging = site.root / ".staging"
-    staging.mkdir(parents=True, exist_ok=True)
-    (staging / f"{NAME}.part").write_bytes(body)
-
-
-@pytest.mark.parametrize("left", ["nothing", "torn", "boasting", "foreign"])
+@pytest.mark.parametrize("left", ["nothing", "torn", "boasting", "stale", "foreign", "resized"])
 def test_a_part_that_nothing_vouches_for_is_begun_again(
     server: FaultServer, site: Site, left: str
 ) -> None:
-    body = noise(200_000)
-    url = server.serve(NAME, body)
-    staged(site, b"x" * 1000)
-    if left == "torn":
-        (site.root / ".staging" / f"{NAME}.json").write_text('{"url": "http://')
+    url = server.serve(NAME, BODY)
+    etag = server.files[NAME].etag
+    marks = b"\1\0\1\1\1"
+    part = site.storage.staging(NAME)
+    if left == "foreign":
+        leave(site, b"x" * len(BODY), marks, "http://elsewhere/", etag='"e"')
+    elif left == "stale":
+        leave(site, b"x" * len(BODY), marks, url, etag=etag, boot="another")
     elif left == "boasting":
-        journal(site, url=url, etag=server.files[NAME].etag, size=200_000, good=5000, answers=1)
-    elif left == "foreign":
-        journal(site, url="http://elsewhere/", etag='"e"', size=200_000, good=1000, answers=1)
+        leave(site, b"x" * 1000, marks, url, etag=etag, size=len(BODY))
+    elif left == "resized":
+        leave(site, b"x" * (5 * MIB), marks, url, etag=etag)
+    else:
+        leave(site, b"x" * len(BODY), marks, url, etag=etag)
+        path = part.with_suffix(".json")
+        path.write_text('{"url": "http://') if left == "torn" else path.unlink()
 
-    assert site.pull_one(item(NAME, url)).ok
+    size = len(BODY) if left == "resized" else None
+    assert site.pull_one(item(NAME, url, size=size)).ok
 
-    assert server.asked(NAME)[0].range is None
+    assert [one.range for one in server.asked(NAME)] == [None]
+    assert site.file(NAME).read_bytes() == BODY
+    assert site.staged() == []
+
+
+def test_the_holes_of_a_part_are_filled_and_nothing_else_is_fetched(
+    server: FaultServer, site: Site
+) -> None:
+    body = noise(7 * MIB)
+    first, second = server.serve("first", body), server.serve("second", body)
+    left = bytearray(body)
+    for at in (1, 4, 5):
+        left[at * GRANULE : (at + 1) * GRANULE] = bytes(GRANULE)
+    leave(site, bytes(left), b"\2\0\1\2\0\0\1", first, second, etag=server.files["first"].etag)
+
+    work = site.pull(order(item(NAME, second, first, body=body)))
+
+    assert work.items[0].ok, work.items[0].reason
+    assert work.bytes_fetched == 3 * MIB
     assert site.file(NAME).read_bytes() == body
 
 
 def test_a_whole_part_is_published_without_asking_again(server: FaultServer, site: Site) -> None:
-    body = noise(200_000)
-    url = server.serve(NAME, body)
-    staged(site, body)
-    journal(site, url=url, etag='"e"', size=len(body), good=len(body), answers=1)
+    url = server.serve(NAME, BODY)
+    leave(site, BODY, b"\1" * 5, url, etag='"e"')
 
     work = site.pull(order(item(NAME, url)))
 
@@ -311,35 +288,36 @@ def test_a_whole_part_is_published_without_asking_again(server: FaultServer, sit
 
 
 @pytest.mark.parametrize(
-    ("good", "whole", "asked"),
-    [(1000, 200_000, ["bytes=1000-", None]), (200_000, 200_000, [None]), (1000, 1000, [None])],
+    ("marks", "asked"),
+    [
+        (b"\1\0\0\0\0", ["bytes=1048576-", None]),
+        (b"\1\1\1\1\0", ["bytes=4194304-", None]),
+        (b"\1\1\1\1\1", [None]),
+    ],
 )
 def test_a_rotten_part_does_not_condemn_the_source(
-    server: FaultServer, site: Site, good: int, whole: int, asked: list[str | None]
+    server: FaultServer, site: Site, marks: bytes, asked: list[str | None]
 ) -> None:
-    body = noise(200_000)
-    url = server.serve(NAME, body)
-    staged(site, b"x" * good)
-    journal(site, url=url, etag=server.files[NAME].etag, size=whole, good=good, answers=1)
+    url = server.serve(NAME, BODY)
+    leave(site, b"x" * len(BODY), marks, url, etag=server.files[NAME].etag)
 
-    work = site.pull(order(item(NAME, url, body=body)))
+    work = site.pull(order(item(NAME, url, body=BODY)))
 
-    assert work.items[0].ok
+    assert work.items[0].ok, work.items[0].reason
     assert [one.range for one in server.asked(NAME)] == asked
-    assert site.file(NAME).read_bytes() == body
+    assert site.file(NAME).read_bytes() == BODY
 
 
 def test_a_source_is_measured_by_its_own_progress(server: FaultServer, site: Site) -> None:
-    body = noise(600_000)
-    first = server.serve("first", body, "truncated", cuts=(100_000,))
-    second = server.serve("second", body)
-    staged(site, body[:550_000])
-    journal(site, url=second, etag='"e"', size=len(body), good=550_000, answers=1)
+    first = server.serve("first", BODY, "truncated", cuts=(1_000_000,))
+    second = server.serve("second", BODY)
+    leave(site, BODY, b"\1\1\1\1\0", second, etag='"e"')
 
     found = site.pull_one(item(NAME, first, second))
 
     assert found.source == first
-    assert [asked.start for asked in server.requests] == [at * 100_000 for at in range(6)]
+    assert [asked.start for asked in server.requests] == [at * 1_000_000 for at in range(5)]
+    assert site.file(NAME).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("taken_again", [False, True])
@@ -347,23 +325,24 @@ def test_a_lock_counts_only_while_the_file_bears_its_name(
     site: Site, monkeypatch: pytest.MonkeyPatch, taken_again: bool
 ) -> None:
     path, take_lock = site.storage.staging(NAME), fcntl.flock
-    first = Partial(path, lambda _: Digests(()))
-    first.begin("http://example.org/", 3, Validator())
-    first.write([b"abc"])
+    first = Partial(path)
+    first.begin(3, ())
+    first.write(memoryview(b"abc"), 0)
 
     def published_meanwhile(descriptor: int, how: int) -> None:
         """The second has opened the file by its name; now the first publishes it."""
         monkeypatch.setattr(fcntl, "flock", take_lock)
         with first:
-            first.publish(site.storage, site.file(NAME))
+            site.storage.publish(path, site.file(NAME))
+            first.published()
         if taken_again:
             path.touch()
         take_lock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", published_meanwhile)
-    with Partial(path, lambda _: Digests(())) as second:
-        second.begin("http://example.org/", 3, Validator())
-        second.write([b"xyz"])
+    with Partial(path) as second:
+        second.begin(3, ())
+        second.write(memoryview(b"xyz"), 0)
 
     assert site.file(NAME).read_bytes() == b"abc"
     assert path.read_bytes() == b"xyz"
@@ -371,9 +350,9 @@ def test_a_lock_counts_only_while_the_file_bears_its_name(
 
 @settings(max_examples=25, deadline=None)
 @given(
-    size=st.integers(0, 600_000),
+    size=st.integers(0, 600_000) | st.integers(4 * MIB, 5 * MIB),
     cuts=st.lists(st.integers(70_000, 250_000), max_size=3),
-    stops=st.lists(st.integers(1, 400_000), max_size=2),
+    stops=st.lists(st.integers(1, 400_000) | st.integers(MIB, 4 * MIB), max_size=2),
     fault=st.sampled_from(["truncated", "dated", "no_validators", "no_ranges"]),
     known=st.booleans(),
 )
@@ -407,3 +386,27 @@ def test_however_a_pull_is_cut_and_resumed_the_digests_are_those_of_the_file(
             assert found.pieces is not None
             assert work.blobs[found.pieces.sha256] == v1_pieces(body, found.piece_length or 0)
         assert site.staged() == []
+
+
+def test_a_journal_full_of_other_urls_does_not_stop_the_item(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        site = Site(tmp_path)
+        url = server.serve(NAME, BODY)
+        leave(
+            site,
+            BODY,
+            b"\1\0\1\1\1",
+            *[f"{url}?token={n}" for n in range(126)],
+            etag=server.files[NAME].etag,
+        )
+        found = site.pull_one(item(NAME, url, body=BODY))
+        assert found.ok, found.reason
+
+
+def test_a_mirror_whose_etag_differs_by_node_loses_nothing_of_a_proven_file(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        site = Site(tmp_path)
+        url = server.serve(NAME, BODY)
+        leave(site, BODY, b"\1\0\1\1\1", url, etag='"other-node"')
+        work = site.pull(order(item(NAME, url, body=BODY)))
+        assert work.bytes_fetched == 1 << 20

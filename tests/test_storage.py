@@ -58,6 +58,7 @@ def test_no_link_below_the_root_is_followed(site: Site, target: str) -> None:
 def test_the_root_itself_may_be_a_link(site: Site, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     site.root.symlink_to(tmp_path / "disk")
+    site.storage.settle([site.put("a", b"abc")])
 
     assert site.storage.path(FOLDER, "a") == site.root / FOLDER / "a"
 
@@ -122,3 +123,52 @@ def test_removing_what_is_gone_is_fine(site: Site) -> None:
 
     assert site.visible() == []
     assert site.storage.free() > 0
+
+
+def test_a_scratch_folder_goes_with_its_run(site: Site) -> None:
+    with site.storage.scratch() as folder:
+        (folder / "0").write_bytes(b"staged")
+        assert folder.parent == site.root / ".staging"
+
+    assert not folder.exists()
+
+
+def test_a_scratch_folder_goes_with_an_error_too(site: Site) -> None:
+    with pytest.raises(KeyboardInterrupt), site.storage.scratch() as folder:
+        raise KeyboardInterrupt
+
+    assert not folder.exists()
+
+
+def test_what_a_killed_run_left_is_swept_and_nothing_else(site: Site) -> None:
+    staging = site.storage.staging_folder()
+    (staging / "run-killed").mkdir()
+    (staging / "run-killed" / "0").write_bytes(b"half")
+    (staging / "run-artifact.part").write_bytes(b"a partial file")
+    (staging / "run-link").symlink_to(site.root)
+    site.put("a", b"abc")
+
+    with site.storage.scratch() as one:
+        (one / "0").write_bytes(b"staged")
+        with site.storage.scratch() as other:
+            assert other != one
+            assert (one / "0").exists()
+
+    assert sorted(path.name for path in staging.iterdir()) == ["run-artifact.part", "run-link"]
+    assert site.file("a").exists()
+
+
+def test_folders_are_synced_once_and_up_to_the_root(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [site.put(path, b"") for path in ("a/1", "a/2", "b/c/1")]
+    synced: list[str] = []
+    monkeypatch.setattr(
+        "os.fsync", lambda number: synced.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+    )
+
+    site.storage.settle(paths)
+
+    below = ["", "/census", "/census/v1", "/census/v1/a", "/census/v1/b", "/census/v1/b/c"]
+    assert sorted(synced) == [f"{site.root}{name}" for name in below]
+    assert synced[-1] == str(site.root)

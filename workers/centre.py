@@ -7,6 +7,7 @@ Rules this module keeps:
 - The token is read for each call, so that a new one needs no restart.
 """
 
+import hashlib
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -94,6 +95,18 @@ class Centre:
             CentreAway: it cannot be heard now.
         """
         self._send("PUT", f"blobs/{name}", data)
+
+    def blob(self, name: str) -> bytes:
+        """Fetch the bytes that an order names by their sha256.
+
+        Raises:
+            CentreRefused: it has none such.
+            CentreAway: it cannot be heard now, or sent other bytes.
+        """
+        answer = self._send("GET", f"blobs/{name}")
+        if hashlib.sha256(answer.content).hexdigest() != name:
+            raise CentreFailed(f"{answer.url} answered with other bytes than those of that sha256")
+        return answer.content
 
     def _send(self, method: str, path: str, content: str | bytes | None = None) -> httpx.Response:
         headers = {"Content-Type": "application/json"} if isinstance(content, str) else {}

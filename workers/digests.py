@@ -3,20 +3,31 @@
 sha256 is always computed: it is the identity.  md5 (the slowest) only where the order wants it or
 where it is all there is to check against.  The BEP 52 root is a Merkle tree over 16 KiB leaves,
 padded with zero hashes to a power of two; it is kept as a stack of the finished subtrees, so that
-memory grows with the logarithm of the size.
+memory grows with the logarithm of the size.  The hashers of one file know nothing of each other,
+so that each can run in a thread of its own (``workers.pull.lanes``).
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Protocol
 
 from fleet.messages import Digest, Item, Order
-from fleet.torrent.pieces import PieceHasher, piece_length
+from fleet.torrent.pieces import PieceHasher, md5, piece_length
 
-Block = bytes | bytearray
+Block = bytes | bytearray | memoryview
 BLOCK = 1024 * 1024
 LEAF = 16 * 1024
+_BLOCK_LEVEL = 6  # of a subtree over a block's 64 leaves
+
+
+class Hasher(Protocol):
+    """Takes a file's bytes in order."""
+
+    def update(self, data: Block, /) -> None:
+        """Take the next bytes; the buffer may be reused after the call."""
 
 
 @dataclass(frozen=True)
@@ -29,26 +40,38 @@ class Found:
     bep52_root: str | None = None
     piece_length: int | None = None
     pieces: bytes | None = None
+    part_length: int | None = None
+    parts: bytes | None = None
 
 
 class Digests:
-    """The running hashes of one file; ``pieces`` is the v1 piece length, None for no pieces."""
+    """The running hashes of one file.
 
-    def __init__(self, kinds: Collection[Digest], pieces: int | None = None) -> None:
+    Attributes:
+        size: how many bytes were taken.
+        hashers: the running hashes apart.  Whoever gives the bytes to each of them, instead of to
+            ``update``, sets ``size``.
+    """
+
+    def __init__(
+        self, kinds: Collection[Digest], pieces: int | None = None, parts: int | None = None
+    ) -> None:
+        """Start; ``pieces`` and ``parts`` are their lengths in bytes, None for none of them."""
         self.size = 0
-        self.pieces = pieces
+        self.pieces, self.parts = pieces, parts
         self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False) if "md5" in kinds else None
+        self._md5 = md5() if "md5" in kinds else None
         self._root = Bep52() if "bep52" in kinds else None
         self._pieces = None if pieces is None else PieceHasher(pieces)
+        self._parts = None if parts is None else PieceHasher(parts, md5)
+        chosen = (self._sha256, self._md5, self._root, self._pieces, self._parts)
+        self.hashers: tuple[Hasher, ...] = tuple(one for one in chosen if one is not None)
 
     def update(self, block: Block) -> None:
         """Take the next bytes of the file."""
         self.size += len(block)
-        self._sha256.update(block)
-        for hasher in (self._md5, self._root, self._pieces):
-            if hasher is not None:
-                hasher.update(block)
+        for hasher in self.hashers:
+            hasher.update(block)
 
     def finish(self) -> Found:
         """Give the digests of all bytes taken; call it once, at the end."""
@@ -59,7 +82,20 @@ class Digests:
             bep52_root=self._root.finish() if self._root else None,
             piece_length=self.pieces,
             pieces=self._pieces.finish() if self._pieces else None,
+            part_length=self.parts,
+            parts=self._parts.finish() if self._parts else None,
         )
+
+
+def digest(
+    block: Block, kinds: Collection[Digest], pieces: int | None = None, parts: int | None = None
+) -> Found:
+    """Give the digests of a file that is in memory."""
+    if pieces is None and parts is None and {"md5", "bep52"}.isdisjoint(kinds):
+        return Found(len(block), hashlib.sha256(block).hexdigest())
+    digests = Digests(kinds, pieces, parts)
+    digests.update(block)
+    return digests.finish()
 
 
 class Bep52:
@@ -69,10 +105,14 @@ class Bep52:
         self._leaf = hashlib.sha256()
         self._room = LEAF
         self._stack: list[tuple[int, bytes]] = []
+        self._shares: tuple[_Share, ...] = ()
 
     def update(self, block: Block) -> None:
         """Take the next bytes of the file."""
         view = memoryview(block)
+        if len(view) == BLOCK and self._between_blocks():
+            self._join(_BLOCK_LEVEL, _subtree(view))
+            return
         while view:
             taken = view[: self._room]
             self._leaf.update(taken)
@@ -81,8 +121,14 @@ class Bep52:
             if not self._room:
                 self._close_leaf()
 
+    def shares(self, count: int) -> tuple[Hasher, ...]:
+        """Give ``count`` hashers that take the file's blocks in turns, in place of ``update``."""
+        self._shares = tuple(_Share() for _ in range(count))
+        return self._shares
+
     def finish(self) -> str | None:
         """Give the root as hex; an empty file has none."""
+        self._gather()
         if self._room < LEAF:
             self._close_leaf()
         if not self._stack:
@@ -98,13 +144,55 @@ class Bep52:
             node, padding, level = _parent(left, node), _parent(padding, padding), level + 1
         return node.hex()
 
+    def _gather(self) -> None:
+        """Join what the shares took, block after block."""
+        roots = (share.roots for share in self._shares)
+        for turn in zip_longest(*roots):
+            for root in filter(None, turn):
+                self._join(_BLOCK_LEVEL, root)
+        for share in self._shares:
+            self.update(share.rest)
+
+    def _between_blocks(self) -> bool:
+        low = self._stack and self._stack[-1][0] < _BLOCK_LEVEL
+        return self._room == LEAF and not low
+
     def _close_leaf(self) -> None:
-        """Put the full leaf on the stack and join subtrees of equal height."""
-        level, node = 0, self._leaf.digest()
+        self._join(0, self._leaf.digest())
+        self._leaf, self._room = hashlib.sha256(), LEAF
+
+    def _join(self, level: int, node: bytes) -> None:
+        """Put a subtree on the stack and join those of equal height."""
         while self._stack and self._stack[-1][0] == level:
             node, level = _parent(self._stack.pop()[1], node), level + 1
         self._stack.append((level, node))
-        self._leaf, self._room = hashlib.sha256(), LEAF
+
+
+class _Share:
+    """Every n-th block of a file, as the roots of their subtrees."""
+
+    def __init__(self) -> None:
+        self.roots: list[bytes] = []
+        self.rest = b""
+
+    def update(self, data: Block, /) -> None:
+        """Take a block; only the file's last may be less than whole."""
+        if len(data) == BLOCK:
+            self.roots.append(_subtree(data))
+        else:
+            self.rest = bytes(data)
+
+
+def _subtree(block: Block) -> bytes:
+    """Compute the root of a whole block's subtree, which depends on no other block."""
+    view, sha256 = memoryview(block), hashlib.sha256
+    nodes = [sha256(view[at : at + LEAF]).digest() for at in range(0, BLOCK, LEAF)]
+    while len(nodes) > 1:
+        nodes = [
+            sha256(left + right).digest()
+            for left, right in zip(nodes[::2], nodes[1::2], strict=True)
+        ]
+    return nodes[0]
 
 
 def _parent(left: bytes, right: bytes) -> bytes:
@@ -130,6 +218,11 @@ def pieces_of(order: Order, size: int) -> int | None:
     if order.shard is not None:
         return order.piece_length if len(order.items) == 1 else None
     return piece_length(size) if size >= max(order.alone_from, 1) else None
+
+
+def parts_of(order: Order) -> int | None:
+    """Choose the length of the parts whose md5 ``order`` wants; None if it wants none."""
+    return (order.part_length or None) if "parts" in order.digests else None
 
 
 def mismatch(item: Item, found: Found) -> str:

@@ -6,26 +6,25 @@ as web seeds' clients do, and checks its digest.  It asks each item's first sour
 how a site answers now is the very thing to be known.
 """
 
-import asyncio
 import hashlib
-
-import httpx
+from concurrent.futures import ThreadPoolExecutor, wait
+from time import monotonic
 
 from fleet.messages import Item, ItemResult, Order, Sample, Source
 from fleet.settings import SiteSettings
 from workers.lease import Lease
 from workers.pull.answers import Wanted, check_kind, content_range, refusal
 from workers.pull.faults import Bad, Fault, Passing, Refused, Worthless, plain, result
-from workers.pull.lanes import each
 from workers.pull.pace import Pace
 from workers.pull.tally import Tallies, Tally
-from workers.pull.web import NETWORK_ERRORS, Web
+from workers.pull.web import Answer, Web
 from workers.work import Work
 
 PATIENCE = 4  # a whole answer may take this many times ``stall_seconds``
+WATCH_SECONDS = 0.2
 
 
-async def probe(order: Order, lease: Lease, settings: SiteSettings) -> Work:
+def probe(order: Order, lease: Lease, settings: SiteSettings) -> Work:
     """Read each item's sample from its first source and check it.
 
     An item that is ok was served right; of one that is not, the reason says how it was served.
@@ -33,11 +32,18 @@ async def probe(order: Order, lease: Lease, settings: SiteSettings) -> Work:
     Raises:
         Stopped: the lease ended.
     """
-    async with Web(settings, streams=order.budget.streams) as web:
+    with Web(settings) as web, ThreadPoolExecutor(order.budget.streams) as threads:
         probing = _Probing(web, Pace(lease), lease, settings.stall_seconds)
-        results = await each(order.items, order.budget.streams, probing.item, lease)
+        jobs = [threads.submit(probing.item, item) for item in order.items]
+        try:
+            while wait(jobs, WATCH_SECONDS).not_done:
+                lease.check()
+            results = tuple(job.result() for job in jobs)
+        finally:
+            web.cut()
+            threads.shutdown(cancel_futures=True)
     tallies = probing.tallies
-    return Work(items=tuple(results), sources=tallies.reports(), bytes_fetched=tallies.bytes)
+    return Work(items=results, sources=tallies.reports(), bytes_fetched=tallies.bytes)
 
 
 class _Probing:
@@ -50,7 +56,7 @@ class _Probing:
         self._lease = lease
         self._stall = stall
 
-    async def item(self, item: Item) -> ItemResult:
+    def item(self, item: Item) -> ItemResult:
         """Probe one item; every failure becomes its result."""
         source = next((one for one in item.sources if one.kind == "http"), None)
         try:
@@ -58,50 +64,59 @@ class _Probing:
                 raise Refused(
                     f"{plain(item.path)}: the order gives no sample or no source to probe"
                 )
-            tally = self.tallies.of(source)
-            with tally.faults(), tally.request():
-                await self._probe(item, item.sample, source, tally)
+            self._probe(item, item.sample, source)
         except Worthless as fault:
             return ItemResult(artifact=item.artifact, ok=False, reason=str(fault), fault="corrupt")
         except Fault as fault:
             return result(item.artifact, [fault])
         return ItemResult(artifact=item.artifact, ok=True, source=source.url)
 
-    async def _probe(self, item: Item, sample: Sample, source: Source, tally: Tally) -> None:
+    def _probe(self, item: Item, sample: Sample, source: Source) -> None:
         """Ask for the sample and check what comes."""
-        patience = PATIENCE * self._stall
+        tally = self.tallies.of(source)
+        self._pace.request(tally.host)
         try:
-            async with asyncio.timeout(patience):
-                response = await self._web.get(source, _range(sample))
+            with tally.request():
+                deadline = monotonic() + PATIENCE * self._stall
+                answer = self._web.get(source, _range(sample))
                 try:
                     wanted = Wanted(tally.host, item.path, item.size, limit=0, proven=True)
-                    _check_headers(response, wanted, sample)
-                    body = await self._read(response, sample, tally)
+                    _check_headers(answer, wanted, sample)
+                    body = self._read(answer, sample, tally, deadline)
                 finally:
-                    await response.aclose()
-        except TimeoutError as error:
-            raise Passing(f"{tally.host}: took longer than {patience:g} s") from error
-        _check_body(body, sample, tally.host)
+                    answer.close()
+            _check_body(body, sample, tally.host)
+        except Fault as fault:
+            tally.blame(fault)
+            raise
 
-    async def _read(self, response: httpx.Response, sample: Sample, tally: Tally) -> bytes:
+    def _read(self, answer: Answer, sample: Sample, tally: Tally, deadline: float) -> memoryview:
         """Read at most one byte more than the sample has."""
-        body = bytearray()
-        so_far = f"{tally.host}: sent"
+        body = memoryview(bytearray(sample.length + 1))
+        done = 0
         try:
-            async for chunk in response.aiter_raw():
-                body += chunk
-                tally.bytes += len(chunk)
-                self._lease.advance(len(chunk))
-                tally.seconds -= await self._pace.take(len(chunk))
-                if len(body) > sample.length:
+            while done < len(body):
+                began = monotonic()
+                allowed = self._pace.take(tally.host, len(body) - done)
+                waited = monotonic() - began
+                tally.waited(waited)
+                deadline += waited
+                count = answer.readinto(body[done : done + allowed])
+                self._pace.give_back(tally.host, allowed - count)
+                if not count:
                     break
-        except httpx.TimeoutException as error:
-            said = f"{so_far} {len(body)} of {sample.length} bytes and then nothing"
+                done += count
+                tally.came(count)
+                self._lease.advance(count)
+                if monotonic() > deadline:
+                    raise Passing(f"{tally.host}: took longer than {PATIENCE * self._stall:g} s")
+        except TimeoutError as error:
+            said = f"{tally.host}: sent {done} of {sample.length} bytes and then nothing"
             raise Passing(f"{said} for {self._stall:g} s") from error
-        except NETWORK_ERRORS as error:
-            said = f"{so_far} {len(body)} of {sample.length} bytes and then broke off"
+        except ConnectionError as error:
+            said = f"{tally.host}: sent {done} of {sample.length} bytes and then broke off"
             raise Passing(said) from error
-        return bytes(body)
+        return body[:done]
 
 
 def _range(sample: Sample) -> dict[str, str]:
@@ -111,13 +126,13 @@ def _range(sample: Sample) -> dict[str, str]:
     return {"Range": f"bytes={sample.start}-{sample.start + sample.length - 1}"}
 
 
-def _check_headers(response: httpx.Response, wanted: Wanted, sample: Sample) -> None:
+def _check_headers(answer: Answer, wanted: Wanted, sample: Sample) -> None:
     """Demand the very range that was asked for.
 
     Raises:
         Bad, Passing: the answer is something else.
     """
-    status, headers = response.status_code, response.headers
+    status, headers = answer.status, answer.headers
     if status not in {200, 206}:
         raise refusal(status, headers, wanted.host)
     check_kind(headers, wanted)
@@ -134,7 +149,7 @@ def _check_headers(response: httpx.Response, wanted: Wanted, sample: Sample) -> 
         raise Bad(f"{wanted.host}: its file has {found[2]} bytes where {wanted.size} were expected")
 
 
-def _check_body(body: bytes, sample: Sample, host: str) -> None:
+def _check_body(body: memoryview, sample: Sample, host: str) -> None:
     """Compare the bytes with the sample.
 
     Raises:

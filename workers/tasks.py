@@ -3,9 +3,9 @@
 A wake-up carries an attempt's id and nothing else.  Whoever may not claim it has nothing to do.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from celery import Celery
@@ -24,7 +24,7 @@ from workers.verify import verify
 from workers.work import Work
 
 _log = structlog.get_logger()
-_Doing = Callable[[Order, Lease], Work]
+_Doing = Callable[[Order, Lease, Centre], Work]
 
 
 def register(app: Celery, settings: SiteSettings) -> None:
@@ -32,25 +32,43 @@ def register(app: Celery, settings: SiteSettings) -> None:
 
     @app.task(name="pull")
     def _pull(attempt: str) -> None:
-        _carry_out(attempt, settings, lambda order, lease: _pulled(order, lease, settings))
+        _carry_out(attempt, settings, partial(_pulled, settings))
 
     @app.task(name="verify")
     def _verify(attempt: str) -> None:
-        _carry_out(attempt, settings, lambda order, lease: verify(order, _storage(settings), lease))
+        _carry_out(attempt, settings, partial(_verified, settings))
 
     @app.task(name="probe")
     def _probe(attempt: str) -> None:
-        _carry_out(
-            attempt, settings, lambda order, lease: asyncio.run(probe(order, lease, settings))
-        )
+        _carry_out(attempt, settings, partial(_probed, settings))
 
     @app.task(name="seed")
     def _seed() -> None:
         _log.info("nudged the seeder", answer=nudge(settings))
 
 
-def _pulled(order: Order, lease: Lease, settings: SiteSettings) -> Work:
-    return asyncio.run(pull(order, _storage(settings), lease, settings=settings))
+def _pulled(settings: SiteSettings, order: Order, lease: Lease, centre: Centre) -> Work:
+    known = _known(order, centre)
+    return pull(order, _storage(settings), lease, settings=settings, known=known)
+
+
+def _known(order: Order, centre: Centre) -> bytes:
+    """Fetch the piece hashes that ``order`` names; without them it is pulled all the same."""
+    if order.known is None:
+        return b""
+    try:
+        return centre.blob(order.known.sha256)
+    except (CentreRefused, CentreAway) as error:
+        _log.info("piece hashes not fetched", attempt=order.attempt, reason=str(error))
+        return b""
+
+
+def _verified(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
+    return verify(order, _storage(settings), lease)
+
+
+def _probed(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
+    return probe(order, lease, settings)
 
 
 def _storage(settings: SiteSettings) -> PosixStorage:
@@ -67,7 +85,7 @@ def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> None:
         started = datetime.now(UTC)
         try:
             with HeldLease(order, centre) as lease:
-                work = doing(order, lease)
+                work = doing(order, lease, centre)
         except Stopped as error:
             _log.info("stopped", attempt=attempt, reason=str(error))
             return

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fleet.messages import Item, ItemResult, Order
 from fleet.torrent.pieces import PieceHasher
-from workers.digests import Block, Digests, Found, kinds, mismatch, pieces_of, read
+from workers.digests import Block, Digests, Found, kinds, mismatch, parts_of, pieces_of, read
 from workers.lease import Lease
 from workers.shard import in_offset_order, uncut
 from workers.storage.paths import UnsafePathError
@@ -85,7 +85,7 @@ class _Fixity:
             descriptor = file.fileno()
             size = os.fstat(descriptor).st_size
             alone = pieces_of(self._order, size) if self._order.shard is None else None
-            digests = Digests(kinds(self._order, item), alone)
+            digests = Digests(kinds(self._order, item), alone, parts_of(self._order))
 
             def take(block: Block) -> None:
                 self._hold()

@@ -54,11 +54,15 @@ def blob_ref(blob: bytes) -> BlobRef:
 def well(
     item: Item, found: Found, blobs: dict[str, bytes], source: str | None = None
 ) -> ItemResult:
-    """Report an item that is in its place and right; its piece hashes go into ``blobs``."""
-    pieces = None
-    if found.pieces is not None:
-        pieces = blob_ref(found.pieces)
-        blobs[pieces.sha256] = found.pieces
+    """Report an item that is in its place and right; its bulky digests go into ``blobs``."""
+
+    def beside(blob: bytes | None) -> BlobRef | None:
+        if blob is None:
+            return None
+        ref = blob_ref(blob)
+        blobs[ref.sha256] = blob
+        return ref
+
     return ItemResult(
         artifact=item.artifact,
         ok=True,
@@ -67,6 +71,8 @@ def well(
         md5=found.md5,
         bep52_root=found.bep52_root,
         piece_length=found.piece_length,
-        pieces=pieces,
+        pieces=beside(found.pieces),
+        part_length=found.part_length,
+        parts=beside(found.parts),
         source=source,
     )

@@ -2,6 +2,7 @@
 
 Exit codes: 0 done; 1 refused or failed, with one line on standard error; 2 wrong usage; 3 it was
 carried out, but not everything that was asked for is there (`fleet why` tells what and why).
+`fleet pull`, which a signal may end at any time without harm, then ends with 128 and its number.
 
 Imports stand inside the commands, so that each starts as fast as what it needs.
 """
@@ -88,6 +89,44 @@ def import_(
     for note in data["notes"]:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"{len(data['artifacts'])} files")
+
+
+@app.command()
+def pull(
+    urls: Annotated[list[str], typer.Argument(metavar="URL", help="What to download.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The folder to put it in.")] = Path(),
+    sha256: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HEX", help="The file's SHA-256: one for all URLs, or one for each."),
+    ] = None,
+    streams: Annotated[int, typer.Option(min=1, max=64, help="Answers to read at once.")] = 4,
+    limit_rate: Annotated[
+        str, typer.Option(metavar="RATE", help="Most bytes a second, such as 500k or 5M.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Download files, from several mirrors at once, and prove what came.
+
+    URLs without --sha256 are a file each. URLs of one --sha256 are mirrors of
+    one file and are all pulled from at once; a mirror that lies is found out
+    and named. Stopped or broken off, the same command goes on where it was.
+
+    \b
+      fleet pull https://a.example/census.zip --to data
+      fleet pull https://a.example/x.zip https://b.example/x.zip --sha256 3f5a...
+    """  # noqa: D301 - typer takes this sign for "lay out as written"
+    from fleet.cli.pull import run
+
+    raise typer.Exit(
+        run.main(
+            urls,
+            to=to,
+            digests=sha256 or [],
+            streams=streams,
+            limit_rate=limit_rate,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command()

@@ -37,6 +37,7 @@ from fleet.store.tables import (
 )
 
 _MOVES = 2  # how often a file is given to another site before it is given up
+_EVIDENCE_MOST = 2000  # characters kept of one proof
 _ENDED = frozenset({AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.SUPERSEDED})
 
 
@@ -62,6 +63,7 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         now = store.now(session)
         attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
         scores.note(session, outcome, now)
+        _note_evidence(session, transfer, outcome, now)
         if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)
         transfers.withdraw_announced(session, transfer.id)
@@ -69,6 +71,27 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         attempt.state = AttemptState.FAILED if problem else AttemptState.SUCCEEDED
         attempt.reason = problem
         return Verdict(applied=True, reason=problem or "applied")
+
+
+def _note_evidence(session: Session, transfer: Transfer, outcome: Outcome, now: datetime) -> None:
+    """Keep the proofs that a host sent wrong bytes; a copy of the fleet's own is then doubted."""
+    for source in outcome.sources:
+        if not source.evidence:
+            continue
+        evidence = source.evidence[:_EVIDENCE_MOST]
+        session.add(
+            Observation(
+                kind="wrong_bytes",
+                observer=outcome.site,
+                site_id=source.site,
+                shard_id=transfer.shard_id,
+                at=now,
+                detail={"host": source.host, "attempt": outcome.attempt, "evidence": evidence},
+            )
+        )
+        if source.site is not None and transfer.shard_id is not None:
+            reason = f"{outcome.site} got wrong bytes of it: {evidence}"
+            replicas.doubt(session, transfer.shard_id, source.site, reason, now)
 
 
 def _is_over(transfer: Transfer) -> bool:

@@ -6,8 +6,10 @@ from urllib.parse import quote, urlsplit
 
 from sqlmodel import Session, col, select
 
+from fleet.control import facts
 from fleet.importers import CENTRE
-from fleet.messages import Budget, Digest, Item, Order, Sample, Source
+from fleet.messages import BlobRef, Budget, Digest, Item, Order, Sample, Source
+from fleet.planning.digests import wants_md5
 from fleet.planning.facts import SourceFacts
 from fleet.planning.sources import rank
 from fleet.planning.states import TASKS, ReplicaState, TransferKind
@@ -24,6 +26,7 @@ from fleet.store.tables import (
     Transfer,
     Version,
 )
+from fleet.torrent.pieces import DIGEST_BYTES, piece_count
 
 _SAMPLE_MOST = 1024 * 1024  # a small artifact is probed whole up to this size
 
@@ -72,7 +75,7 @@ def _ingest(
     return {
         "folder": holdings.folder(version),
         "items": items,
-        "digests": _digests(artifacts),
+        "digests": _digests(session, version, artifacts),
     }
 
 
@@ -109,6 +112,7 @@ def _copy(
         "items": tuple(items),
         "digests": ("sha256", "pieces") if shard.infohash is None else ("sha256",),
         "piece_length": shard.piece_length,
+        "known": _known(shard),
     }
 
 
@@ -185,11 +189,27 @@ def _item(artifact: Artifact, sources: tuple[Source, ...] = ()) -> Item:
     )
 
 
-def _digests(artifacts: Iterable[Artifact]) -> tuple[Digest, ...]:
-    """Ask for md5 only where one was published and can be checked: it is the slowest."""
-    return (
-        ("sha256", "pieces", "md5") if any(one.md5 for one in artifacts) else ("sha256", "pieces")
-    )
+def _digests(
+    session: Session, version: Version, artifacts: Iterable[Artifact]
+) -> tuple[Digest, ...]:
+    """Ask for md5, the slowest, only where one was published or the rule's sites want it."""
+    if any(one.md5 for one in artifacts) or _md5_wanted(session, version):
+        return ("sha256", "pieces", "md5")
+    return ("sha256", "pieces")
+
+
+def _md5_wanted(session: Session, version: Version) -> bool:
+    rule = facts.rule_of(session, version.dataset_id)
+    sites = session.exec(select(Site).where(col(Site.retired).is_(False))).all()
+    return rule is not None and wants_md5(facts.rule(rule), map(facts.site, sites))
+
+
+def _known(shard: Shard) -> BlobRef | None:
+    """Name the piece hashes of a sealed shard of one artifact: they prove each piece at once."""
+    if shard.infohash is None or shard.pieces is None or shard.files != 1:
+        return None
+    size = piece_count(shard.size, shard.piece_length) * DIGEST_BYTES
+    return BlobRef(sha256=shard.pieces, size=size)
 
 
 def _read_urls(session: Session, sites: set[str]) -> Mapping[str, str]:
@@ -212,9 +232,9 @@ class _Ranking:
         """Return the sources, best first."""
         by_url = {source.url: source for source in sources}
         ranked = rank(self._facts(source) for source in by_url.values())
-        for facts, reason in ranked:
-            self.reasons.setdefault(host_of(facts.url), reason)
-        return tuple(by_url[facts.url] for facts, _ in ranked)
+        for one, reason in ranked:
+            self.reasons.setdefault(host_of(one.url), reason)
+        return tuple(by_url[one.url] for one, _ in ranked)
 
     def note(self) -> None:
         """Keep the hosts and the reasons for their places with the attempt."""

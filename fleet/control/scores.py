@@ -19,7 +19,7 @@ def note(session: Session, outcome: Outcome, now: datetime) -> None:
                 observer=outcome.site,
                 site_id=source.site,
                 at=now,
-                detail=source.model_dump(mode="json"),
+                detail=source.model_dump(mode="json", exclude={"evidence"}),
             )
         )
         _move(session, outcome.site, source, now)

@@ -17,13 +17,18 @@ A published shard's pieces never change, so this rule must go on giving the answ
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
 SHORTEST: Final = 256 * 1024
 LONGEST: Final = 16 * 1024 * 1024
 MOST_PIECES: Final = 1 << 14
 DIGEST_BYTES: Final = 20
+
+# SHA-1 is what the v1 format prescribes, MD5 what stores ask for; trust rests on the SHA-256
+sha1: Final = partial(hashlib.sha1, usedforsecurity=False)
+md5: Final = partial(hashlib.md5, usedforsecurity=False)
 
 
 class Span(NamedTuple):
@@ -75,15 +80,32 @@ def piece_spans(files: Iterable[tuple[str, int]], length: int) -> Iterator[tuple
         yield tuple(spans)
 
 
+class Hash(Protocol):
+    """A hash of ``hashlib``."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take the next bytes."""
+
+    def digest(self) -> bytes:
+        """Give the digest of all bytes taken."""
+
+
 class PieceHasher:
     """The SHA-1 of each piece of a stream of bytes, in one pass and without copies.
 
     A bundle is fed file after file; the hasher does not see where one ends.
     """
 
-    def __init__(self, length: int) -> None:
-        """Start a stream that is cut into pieces of ``length`` bytes."""
+    def __init__(self, length: int, new: Callable[[], Hash] = sha1) -> None:
+        """Start a stream that is cut into pieces of ``length`` bytes; ``new`` starts their hash.
+
+        Raises:
+            ValueError: pieces of no bytes would never end.
+        """
+        if length < 1:
+            raise ValueError(f"a piece cannot have {length} bytes")
         self._length = length
+        self._new = new
         self._digests = bytearray()
         self._begin()
 
@@ -98,14 +120,13 @@ class PieceHasher:
                 self._close()
 
     def finish(self) -> bytes:
-        """End the stream: the 20-byte digests of all its pieces, joined."""
+        """End the stream: the digests of all its pieces, joined (20 bytes each for SHA-1)."""
         if self._room < self._length:
             self._close()
         return bytes(self._digests)
 
     def _begin(self) -> None:
-        # SHA-1 is what the v1 format prescribes; trust rests on the artifacts' SHA-256
-        self._piece = hashlib.sha1(usedforsecurity=False)
+        self._piece = self._new()
         self._room = self._length
 
     def _close(self) -> None:

@@ -63,6 +63,12 @@ async def put_blob(sha256: str, request: Request, _site: SiteDep, store: StoreDe
     await run_in_threadpool(blobs.keep, store, sha256, bytes(data))
 
 
+@router.get("/blobs/{sha256}")
+def get_blob(sha256: str, _site: SiteDep, store: StoreDep) -> Response:
+    """Read the piece hashes that an order names; any site may, they are in its torrent."""
+    return Response(blobs.read(store, sha256), media_type="application/octet-stream")
+
+
 @router.get("/origins/{artifact}")
 def origin(artifact: str, site: SiteDep, store: StoreDep) -> FileResponse:
     """Read a file that was imported from a folder of the centre."""

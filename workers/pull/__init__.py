@@ -1,11 +1,12 @@
 """The transfer engine: an order's items, from their sources to their places, in one pass.
 
-Every byte is read from the network once, goes through all digests and to the disk in blocks of
-1 MiB, and is seen by nobody before it is proved: items are staged, checked, synced and renamed.
-Memory is bounded by two blocks a stream, whatever the sizes.
+Every byte is read from the network once and written at its place; the digests follow through the
+page cache, in threads; and nothing is seen by anybody before it is proved.  Memory is bounded by a
+few blocks a stream and a file, whatever the sizes.
 
-One item is pulled by one stream from one source at a time; ``Course`` is where ranges of several
-sources could meet, ``Lane`` where a ring buffer could be, ``Partial`` where pieces are kept.
+Who does what: ``board`` deals out the work, ``download`` decides what to ask of whom, ``fetch``
+does it; ``extents`` knows which bytes are held, ``journal`` remembers it, ``lanes`` hashes,
+``proof`` judges, ``landing`` publishes.  Thousands of small files take the ``quick`` way.
 """
 
 from fleet.messages import ItemResult, Order
@@ -13,50 +14,59 @@ from fleet.settings import SiteSettings
 from fleet.torrent.pieces import PieceHasher
 from workers.digests import Block, read
 from workers.lease import Lease
-from workers.pull.items import pull_item
-from workers.pull.lanes import each, in_thread
+from workers.pull.board import Board
+from workers.pull.landing import Landing
 from workers.pull.pace import Pace
+from workers.pull.quick import quick
 from workers.pull.run import Run
+from workers.pull.watch import Watch
 from workers.pull.web import Web
 from workers.shard import in_offset_order, uncut
 from workers.storage.posix import PosixStorage
 from workers.work import Work
 
-__all__ = ["pull"]
+__all__ = ["Watch", "pull"]
 
 
-async def pull(
-    order: Order, storage: PosixStorage, lease: Lease, *, settings: SiteSettings
+def pull(
+    order: Order,
+    storage: PosixStorage,
+    lease: Lease,
+    *,
+    settings: SiteSettings,
+    known: bytes = b"",
+    watch: Watch | None = None,
 ) -> Work:
     """Bring an order's items to their places below ``storage``.
 
     One bad item never stops the others: its result says why.  What is reported as ok is durable.
 
     Args:
-        order: the items and their sources; ``order.budget.streams`` are pulled side by side.
+        order: the items and their sources; ``order.budget.streams`` answers are read at once.
         storage: where they belong.
-        lease: asked between chunks; its budget sets the pace.
+        lease: asked before each read; its budget sets the pace.
         settings: this site's.
+        known: the v1 piece hashes of the order's shard, 20 bytes each, if it is of one item.
+        watch: what to tell of the progress to.
 
     Raises:
         Stopped: the lease ended; partial files are left to be resumed.
     """
-    async with Web(settings, streams=order.budget.streams) as web:
-        run = Run(order, storage, lease, settings, web, Pace(lease))
-        try:
-            results = await each(
-                order.items, order.budget.streams, lambda item: pull_item(run, item), lease
-            )
-        finally:
-            unsettled = await in_thread(_settle, run)
-    if unsettled:
-        results = [_unsettled(run, result, unsettled) for result in results]
+    watch = Watch() if watch is None else watch
+    watch.items = len(order.items)
+    watch.sizes = {item.artifact: item.size for item in order.items}
+    with Web(settings) as web, Landing(storage) as landing:
+        known = known if len(order.items) == 1 else b""
+        run = Run(order, storage, lease, settings, known, watch, web, landing, Pace(lease))
+        board = Board(run)
+        board.work(quick(run, order.items, board.settle))
+        landing.flush()
+    results = [board.results[id(item)] for item in order.items]
     pieces, reason = run.pieces, ""
     if order.shard and "pieces" in order.digests and all(result.ok for result in results):
-        sizes = {result.artifact: result.size or 0 for result in results}
-        reason = uncut(order, [sizes[item.artifact] for item in in_offset_order(order.items)])
+        reason = _uncut(order, results)
         if pieces is None and not reason:
-            pieces = await in_thread(_cut, run)
+            pieces = _cut(run)
     return Work(
         items=tuple(results),
         sources=run.tallies.reports(),
@@ -67,20 +77,9 @@ async def pull(
     )
 
 
-def _settle(run: Run) -> str:
-    """Make all names durable; say what kept us from it."""
-    try:
-        run.storage.settle(run.published.values())
-    except OSError as error:
-        return f"this host cannot make its files durable: {error.strerror or error}"
-    return ""
-
-
-def _unsettled(run: Run, result: ItemResult, reason: str) -> ItemResult:
-    """Take back that an item is in its place, if its name may not survive a crash."""
-    if result.artifact not in run.published:
-        return result
-    return ItemResult(artifact=result.artifact, ok=False, reason=reason, fault="local")
+def _uncut(order: Order, results: list[ItemResult]) -> str:
+    sizes = {result.artifact: result.size or 0 for result in results}
+    return uncut(order, [sizes[item.artifact] for item in in_offset_order(order.items)])
 
 
 def _cut(run: Run) -> bytes:

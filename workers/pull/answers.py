@@ -77,18 +77,29 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Part:
-    """What is held: ``good`` bytes of ``size`` (None: unknown), from this same URL or another."""
+    """What is asked for: the bytes from ``good`` on, up to ``end`` (None: all the rest).
+
+    ``size`` is the whole file's (None: unknown), ``validator`` what was said of the bytes that are
+    held, by this same URL or another.
+    """
 
     good: int = 0
     size: int | None = None
     validator: Validator = Validator()
     same_url: bool = True
+    end: int | None = None
+
+    @property
+    def ranged(self) -> bool:
+        """Whether less than the whole file is asked for."""
+        return self.good > 0 or self.end is not None
 
     def headers(self) -> dict[str, str]:
-        """Make the headers that ask for the rest."""
-        if not self.good:
+        """Make the headers that ask for it."""
+        if not self.ranged:
             return {}
-        asked = {"Range": f"bytes={self.good}-"}
+        last = "" if self.end is None else self.end - 1
+        asked = {"Range": f"bytes={self.good}-{last}"}
         if self.same_url and self.validator.if_range:
             asked["If-Range"] = self.validator.if_range
         return asked
@@ -96,7 +107,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Body:
-    """A body worth reading: where it starts, the file's whole size if known, its validator."""
+    """A body worth reading: its first byte, the file's whole size if known, and its validator."""
 
     start: int
     size: int | None
@@ -123,7 +134,7 @@ def judge(status: int, headers: Mapping[str, str], wanted: Wanted, part: Part) -
         whole = headers.get("content-range", "").removeprefix("bytes */")
         _check_size(int(whole) if _is_number(whole) else None, wanted)
         raise Changed(f"{wanted.host}: has no bytes after {part.good}")
-    if status != 200 and not (status == 206 and part.good):
+    if status != 200 and not (status == 206 and part.ranged):
         raise refusal(status, headers, wanted.host)
     check_kind(headers, wanted)
     body = _rest(headers, wanted, part) if status == 206 else _whole(headers, wanted)
@@ -223,7 +234,8 @@ def _rest(headers: Mapping[str, str], wanted: Wanted, part: Part) -> Body:
         raise Changed(f"{wanted.host}: its file changed ({part.validator}, then {validator})")
     if wanted.size is None and None not in (size, part.size) and size != part.size:
         raise Changed(f"{wanted.host}: its file changed ({part.size} bytes, then {size})")
-    if not wanted.proven and not _same_file(part, validator, size):
+    joined = part.good > 0 or part.validator != Validator()
+    if joined and not wanted.proven and not _same_file(part, validator, size):
         change = f"({part.validator}, then {validator})"
         raise Changed(f"{wanted.host}: its file may have changed {change}")
     known = part.size if wanted.size is None else wanted.size

@@ -1,4 +1,4 @@
-"""One item of an order: already here, pulled from one of its sources, or a reason why not.
+"""One item of an order: how it begins, and how it comes to its place.
 
 A file that is already published is read, not fetched.  With a known sha256 it has to match, and
 is moved to quarantine and pulled anew if it does not.  While the sha256 is unknown (an ingest)
@@ -7,73 +7,111 @@ the folder belongs to one version of one dataset and nothing is published before
 sent all of it: it is hashed and reported, so that an outcome that got lost costs no second pull.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fleet.messages import Item, ItemResult, Source
-from workers.digests import Block, Digests, Found, kinds, mismatch, pieces_of, read
-from workers.pull.course import Course
+from fleet.messages import Item, ItemResult
+from workers.digests import Block, Digests, Found, kinds, mismatch, parts_of, pieces_of, read
+from workers.pull.download import Download
+from workers.pull.extents import GRANULE, MOST_AUTHORS
 from workers.pull.faults import Fault, Local, Refused, result
-from workers.pull.lanes import in_thread
 from workers.pull.partial import Partial
 from workers.pull.run import Run
 from workers.storage.paths import UnsafePathError
 from workers.work import well
 
+DURABLE_ALONE = 4 * 1024 * 1024  # smaller files are made durable many at a time
 
-async def pull_item(run: Run, item: Item) -> ItemResult:
-    """Bring one item to its place, or say why that failed; only ``Stopped`` is raised."""
+
+def open_item(run: Run, item: Item) -> Download | ItemResult:
+    """Begin an item: its download, or its result if there is nothing to fetch.
+
+    Raises:
+        Stopped: the centre wants the attempt to end.
+    """
     try:
-        return await _pull(run, item)
-    except UnsafePathError as error:
-        fault: Fault = Refused(str(error))
-    except OSError as error:
-        fault = Local(f"this host cannot store {item.path}: {error.strerror or error}")
-    except Fault as error:
-        fault = error
-    return result(item.artifact, [fault])
+        return _open(run, item)
+    except (Fault, UnsafePathError, OSError) as error:
+        return result(item.artifact, [local(item, error)])
 
 
-async def _pull(run: Run, item: Item) -> ItemResult:
+def local(item: Item, error: Exception) -> Fault:
+    """Tell what an exception is to an item."""
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, UnsafePathError):
+        return Refused(str(error))
+    why = error.strerror if isinstance(error, OSError) else None
+    return Local(f"this host cannot store {item.path}: {why or error}")
+
+
+def final_path(run: Run, item: Item) -> Path:
+    """Say where an item belongs.
+
+    Raises:
+        UnsafePathError: its path would lead elsewhere.
+        Refused: it is too large, or another item belongs there.
+    """
     final = run.storage.path(run.order.folder, item.path)
     limit = run.order.max_bytes
     if limit and item.size is not None and item.size > limit:
         raise Refused(f"{item.path} has {item.size} bytes, more than the {limit} allowed")
-    if run.owners.setdefault(final, item) is not item:
+    if run.owners[item.path] is not item:
         raise Refused(f"two items of this order claim the path {item.path}")
+    return final
 
-    def digests(size: int | None) -> Digests:
-        pieces = None if size is None else pieces_of(run.order, size)
-        return Digests(kinds(run.order, item), pieces)
 
-    with Partial(run.storage.staging(item.artifact), digests) as partial:
+def report(run: Run, item: Item, found: Found, source: str | None) -> ItemResult:
+    """Report an item that is in its place; the pieces of a shard's only item are the shard's."""
+    if run.order.shard is not None and found.pieces is not None:
+        run.pieces = found.pieces
+        found = replace(found, piece_length=None, pieces=None)
+    return well(item, found, run.blobs, source)
+
+
+def land(run: Run, download: Download, found: Found, settle: Callable[[ItemResult], None]) -> None:
+    """Bring a proved file to its place; ``settle`` gets the result once it is there for good."""
+    item, partial = download.item, download.partial
+    alone = found.size >= DURABLE_ALONE
+    partial.finish(found.size, durable=alone)
+    source = download.source
+
+    def landed(error: OSError | None) -> None:
+        if error is None:
+            partial.published()
+        partial.close()
+        if error is None:
+            settle(report(run, item, found, source))
+        else:
+            settle(result(item.artifact, [local(item, error)]))
+
+    run.landing.add(partial.path, download.final, alone, landed, found.size)
+
+
+def _open(run: Run, item: Item) -> Download | ItemResult:
+    final = final_path(run, item)
+    partial = Partial(run.storage.staging(item.artifact))
+    try:
         size = run.storage.size(final)
-        found = None if size is None else await in_thread(_in_place, run, item, final, size)
-        if found is not None:
-            await in_thread(partial.discard)
-            return _well(run, item, found, None)
-        if partial.kept:
-            await in_thread(partial.resume, run.lease.check)
-        faults: list[Fault] = []
-        for source in item.sources:
-            if source.kind != "http":
-                continue
-            try:
-                found = await Course(run, item, source, partial).go()
-            except Local:
-                raise
-            except Fault as fault:
-                faults.append(fault)
-                continue
-            await in_thread(partial.publish, run.storage, final)
-            run.published[item.artifact] = final
-            return _well(run, item, found, source)
-    return result(item.artifact, faults)
+        found = None if size is None else _in_place(run, item, final, size)
+        if found is None:
+            if len(partial.journal.head.authors) + len(item.sources) > MOST_AUTHORS:
+                partial.discard()  # there would be no numbers left for today's sources
+            run.have_room((item.size or 0) - len(partial.found) * GRANULE)
+            return Download(run, item, partial, final)
+        partial.discard()
+    except BaseException:
+        partial.close()
+        raise
+    partial.close()
+    return report(run, item, found, None)
 
 
 def _in_place(run: Run, item: Item, final: Path, size: int) -> Found | None:
     """Read the file at its final path; if it is not right, move it away and return None."""
-    digests = Digests(kinds(run.order, item), pieces_of(run.order, size))
+    order = run.order
+    digests = Digests(kinds(order, item), pieces_of(order, size), parts_of(order))
 
     def take(block: Block) -> None:
         run.lease.check()
@@ -89,11 +127,3 @@ def _in_place(run: Run, item: Item, final: Path, size: int) -> Found | None:
         wrong = f"{size} bytes where {item.size} were expected"
     run.storage.quarantine(final, wrong)
     return None
-
-
-def _well(run: Run, item: Item, found: Found, source: Source | None) -> ItemResult:
-    """Report an item that is in its place; the pieces of a shard's only item are the shard's."""
-    if run.order.shard is not None and found.pieces is not None:
-        run.pieces = found.pieces
-        found = replace(found, piece_length=None, pieces=None)
-    return well(item, found, run.blobs, None if source is None else source.url)

@@ -1,81 +1,261 @@
-"""Work beside the event loop: in threads that are never left behind, and items side by side."""
+"""The digests of one file, computed by threads while it arrives.
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import ParamSpec, TypeVar
+Rules this module keeps:
 
-from workers.lease import Lease, Stopped
+- A feeder reads the file back from the page cache, in order and only behind what is on disk for
+  good; so a resumed file, late ranges and several sources are one and the same case.
+- Each block is read once into a small ring and handed to every lane, a thread for each kind of
+  digest.  The slowest lane sets the pace; the ring bounds the memory.
+- Whatever ends the feeder (the file's end, an error, a stop) ends the lanes.  No thread outlives
+  ``finish`` or ``stop``: the descriptor is closed then, and its number may become another file's.
+- A small file starts no thread, and a single kind of digest needs none besides the feeder.
+"""
 
-WATCH_SECONDS = 0.2
-P = ParamSpec("P")
-T = TypeVar("T")
-R = TypeVar("R")
+import errno
+import os
+import threading
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from queue import SimpleQueue
+from typing import Self
 
+from fleet.messages import Digest
+from workers.digests import BLOCK, Bep52, Block, Digests, Found, Hasher, read
 
-async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``work`` in a thread; a cancelled caller still waits for it to end.
-
-    What it writes to is about to be closed, and a closed descriptor's number may be another's.
-    """
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
-
-
-class Lane:
-    """Does ``work`` on blocks, each a few chunks, in order and one behind whoever brings them."""
-
-    def __init__(self, work: Callable[[Sequence[bytes]], None]) -> None:
-        self._work = work
-        self._job: asyncio.Task[None] | None = None
-
-    async def put(self, block: Sequence[bytes]) -> None:
-        """Hand over the next block once the one before is done; raises what that one raised."""
-        await self.drain()
-        self._job = asyncio.create_task(in_thread(self._work, block))
-
-    async def drain(self) -> None:
-        """Wait until nothing is under way; raises what the last block raised."""
-        job, self._job = self._job, None
-        if job is not None:
-            await job
+INLINE = 8 * BLOCK  # below it threads cost more than they bring
+RING = 8  # blocks: enough to keep every lane busy, few enough to stay in the processor's cache
+MANY_CORES = 4  # from here on two threads share the leaves, which one takes longest over
 
 
-async def each(
-    items: Sequence[T], streams: int, work: Callable[[T], Awaitable[R]], lease: Lease
-) -> list[R]:
-    """Do ``work`` on all items, ``streams`` at a time; results are in the items' order.
+def _go_on() -> None:
+    """Let the hashing go on."""
 
-    The lease is also asked while every stream waits for its source.
 
-    Raises:
-        Stopped: the centre wants the attempt to end; what was under way is cancelled.
-    """
-    done: dict[int, R] = {}
-    todo = iter(enumerate(items))
+class Lanes:
+    """The digests of one file, computed in order by threads while it arrives."""
 
-    async def stream() -> None:
-        for at, item in todo:
-            done[at] = await work(item)
+    def __init__(
+        self,
+        descriptor: int,
+        kinds: Collection[Digest],
+        *,
+        pieces: int | None = None,
+        parts: int | None = None,
+        check: Callable[[], None] = _go_on,
+    ) -> None:
+        """Begin with nothing on disk.
 
-    async def watch() -> None:
-        while True:
-            lease.check()
-            await asyncio.sleep(WATCH_SECONDS)
+        Args:
+            descriptor: the file, open for reading until ``finish`` or ``stop`` came back.
+            kinds: which digests; sha256 is one of them in any case.
+            pieces: the v1 piece length in bytes, None for no pieces.
+            parts: the length in bytes of the parts whose md5 is wanted, None for no parts.
+            check: called between blocks; what it raises ends the hashing.
+        """
+        self._descriptor = descriptor
+        self._digests = Digests(kinds, pieces, parts)
+        self._check = check
+        self._changed = threading.Condition()
+        self._reached = 0
+        self._size: int | None = None
+        self._feeder: threading.Thread | None = None
+        self._ring = _Ring()
 
-    stops: BaseExceptionGroup[Stopped] | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(watch())
-            running = [group.create_task(stream()) for _ in range(min(streams, len(items)))]
-            if running:
-                await asyncio.wait(running)
-            watcher.cancel()
-    except* Stopped as raised:
-        stops = raised
-    if stops is not None:
-        raise Stopped(str(stops.exceptions[0]))
-    return [done[at] for at in range(len(items))]
+    @property
+    def position(self) -> int:
+        """How many bytes every lane has taken.
+
+        After an error it is all that was reached, so that nobody waits for lanes that ended.
+        """
+        return self._reached if self._ring.over else self._ring.taken
+
+    def reach(self, end: int) -> None:
+        """Note that the bytes [0, end) are on disk for good; a lower ``end`` changes nothing."""
+        with self._changed:
+            if end <= self._reached:
+                return
+            self._reached = end
+            if end < INLINE or self._ring.over:
+                return
+            if self._feeder is None:
+                self._feeder = threading.Thread(target=self._feed, name="digests", daemon=True)
+                self._feeder.start()
+            self._changed.notify()
+
+    def finish(self, size: int) -> Found:
+        """Wait until all of [0, size) is hashed, and give the digests; call it once.
+
+        Raises:
+            OSError: the file cannot be read or is shorter, or ``stop`` was called.
+            ValueError: more than ``size`` was reached.
+            Exception: whatever ``check`` raised.
+        """
+        self.reach(size)
+        if size < self._reached:
+            raise ValueError(f"{self._reached} bytes were reached of a file of {size}")
+        with self._changed:
+            self._size = size
+            self._changed.notify()
+        if self._feeder is None:
+            self._hash_here(size)
+        else:
+            self._feeder.join()
+        if self._ring.error is not None:
+            raise self._ring.error
+        if self._ring.over:
+            raise OSError(errno.ECANCELED, "its hashing was stopped")
+        self._digests.size = size
+        return self._digests.finish()
+
+    def stop(self) -> None:
+        """End the threads, whatever they do, and wait until they have."""
+        self._ring.end()
+        with self._changed:
+            self._changed.notify()
+        if self._feeder is not None:
+            self._feeder.join()
+
+    def _hash_here(self, size: int) -> None:
+        def take(block: Block) -> None:
+            self._check()
+            self._digests.update(block)
+
+        if not self._ring.over:
+            self._ring.taken = read(self._descriptor, take, end=size)
+            if self._ring.taken < size:
+                raise _ended(self._ring.taken)
+
+    def _feed(self) -> None:
+        """Do the feeder's work; its end, whatever the cause, ends the lanes."""
+        try:
+            with ExitStack() as threads:
+                lanes = [
+                    [threads.enter_context(_Lane(one, self._ring)) for one in team]
+                    for team in self._teams()
+                ]
+                self._feed_to(lanes)
+        except BaseException as error:  # noqa: BLE001 - `finish` raises it
+            self._ring.end(error)
+
+    def _teams(self) -> list[tuple[Hasher, ...]]:
+        """Give the hashers that need lanes, in teams that take turns with the blocks."""
+        hashers = self._digests.hashers
+        many = (os.cpu_count() or 1) >= MANY_CORES
+        if len(hashers) == 1:
+            return []
+        return [one.shares(2) if many and isinstance(one, Bep52) else (one,) for one in hashers]
+
+    def _feed_to(self, teams: Sequence[Sequence["_Lane"]]) -> None:
+        """Read the file; hand each block to one lane of each team, or hash it here."""
+        at = turn = 0
+        while (end := self._next(at)) > at:
+            self._check()
+            block = self._ring.get(max(1, len(teams)))
+            block.fill(self._descriptor, at, end)
+            if not teams:
+                self._digests.update(block.view)
+                self._ring.give_back(block)
+            for team in teams:
+                team[turn % len(team)].blocks.put(block)
+            at, turn = end, turn + 1
+
+    def _next(self, at: int) -> int:
+        """Wait for the block at ``at``; return where it ends, ``at`` itself when there is none."""
+
+        def settled() -> bool:
+            return self._ring.over or self._size is not None or self._reached >= at + BLOCK
+
+        with self._changed:
+            self._changed.wait_for(settled)
+            if self._ring.over:
+                return at
+            return at + BLOCK if self._size is None else min(at + BLOCK, self._size)
+
+
+class _Block:
+    """A buffer of the ring, what is in it, and how many lanes are still to take that."""
+
+    def __init__(self) -> None:
+        self.view = self._buffer = memoryview(bytearray(BLOCK))
+        self.holders = 0
+
+    def fill(self, descriptor: int, start: int, end: int) -> None:
+        """Read the file's bytes [start, end).
+
+        Raises:
+            OSError: it cannot be read, or ends before.
+        """
+        self.view = rest = self._buffer[: end - start]
+        while rest:
+            count = os.preadv(descriptor, [rest], end - len(rest))
+            if not count:
+                raise _ended(end - len(rest))
+            rest = rest[count:]
+
+
+class _Ring:
+    """The blocks that go from the feeder to the lanes and back, until that is over."""
+
+    def __init__(self) -> None:
+        self.taken = 0  # bytes
+        self.over = False
+        self.error: BaseException | None = None
+        self._made = 0
+        self._free: SimpleQueue[_Block] = SimpleQueue()
+        self._lock = threading.Lock()
+
+    def get(self, holders: int) -> _Block:
+        """Wait for a block that nobody holds, and give it to so many holders."""
+        if self._made < RING and self._free.empty():
+            self._made += 1
+            self._free.put(_Block())
+        block = self._free.get()
+        block.holders = holders
+        return block
+
+    def give_back(self, block: _Block) -> None:
+        """Let go of a block, as one of its holders."""
+        with self._lock:
+            block.holders -= 1
+            if block.holders:
+                return
+            self.taken += len(block.view)
+        self._free.put(block)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Let no more be read or hashed; only the first cause counts."""
+        with self._lock:
+            if not self.over:
+                self.over, self.error = True, error
+
+
+class _Lane:
+    """A thread that takes blocks into one hasher, in order; leaving it waits for the last one."""
+
+    def __init__(self, hasher: Hasher, ring: _Ring) -> None:
+        self.blocks: SimpleQueue[_Block | None] = SimpleQueue()
+        self._hasher = hasher
+        self._ring = ring
+        self._thread = threading.Thread(target=self._run, name="digest", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.blocks.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        """Hash what comes; once it is over, only give the blocks back."""
+        while (block := self.blocks.get()) is not None:
+            try:
+                if not self._ring.over:
+                    self._hasher.update(block.view)
+            except BaseException as error:  # noqa: BLE001 - `finish` raises it
+                self._ring.end(error)
+            self._ring.give_back(block)
+
+
+def _ended(at: int) -> OSError:
+    return OSError(errno.ENODATA, f"it ends at byte {at}, though more of it was written")

@@ -1,5 +1,6 @@
-"""How each host behaved during an attempt."""
+"""How each host behaved during an attempt; safe to use from several threads."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,16 +9,17 @@ from time import monotonic
 import httpx
 
 from fleet.messages import Source, SourceReport
-from workers.pull.addresses import host_of, shown
 from workers.pull.faults import Fault, Local
+from workers.pull.web.addresses import host_of, shown
 
 
 @dataclass
 class Tally:
     """One host's counters.
 
-    ``seconds`` is the time its answers took, our own waits left out; ``lost`` counts the items
-    in a row that gave it up because it could not be reached.
+    ``seconds`` is the time during which it was answering us, our own waits left out; ``lost``
+    counts the items in a row that gave it up because it could not be reached, ``ready_at`` is when
+    that may be tried again; ``streams`` is how many answers of it are being read now.
     """
 
     host: str
@@ -27,29 +29,52 @@ class Tally:
     requests: int = 0
     errors: int = 0
     last_error: str = ""
+    evidence: str = ""
     lost: int = 0
+    ready_at: float = 0.0
+    streams: int = 0
+    _since: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Count one request and the time that its answer takes."""
-        self.requests += 1
-        started = monotonic()
+        """Count one request and the time that its answer takes, several at once only once."""
+        with self._lock:
+            self.requests += 1
+            if not self.streams:
+                self._since = monotonic()
+            self.streams += 1
         try:
             yield
         finally:
-            self.seconds += monotonic() - started
+            with self._lock:
+                self.streams -= 1
+                if not self.streams:
+                    self.seconds += monotonic() - self._since
 
-    @contextmanager
-    def faults(self) -> Iterator[None]:
-        """Count the fault that what is done here may end in, unless it is our own."""
-        try:
-            yield
-        except Local:
-            raise
-        except Fault as fault:
+    def asked(self, count: int) -> None:
+        """Count requests that were sent ahead."""
+        with self._lock:
+            self.requests += count
+
+    def came(self, count: int) -> None:
+        """Count body bytes."""
+        with self._lock:
+            self.bytes += count
+
+    def waited(self, seconds: float) -> None:
+        """Leave out a wait of our own, which is no fault of the host."""
+        with self._lock:
+            self.seconds -= seconds / max(self.streams, 1)
+
+    def blame(self, fault: Fault, evidence: str = "") -> None:
+        """Count a fault of the host, with the proof if it sent wrong bytes."""
+        if isinstance(fault, Local):
+            return
+        with self._lock:
             self.errors += 1
             self.last_error = str(fault)
-            raise
+            self.evidence = evidence or self.evidence
 
     def report(self) -> SourceReport:
         """Give the counters as they are told to the centre."""
@@ -61,6 +86,7 @@ class Tally:
             requests=self.requests,
             errors=self.errors,
             last_error=self.last_error,
+            evidence=self.evidence,
         )
 
 
@@ -82,7 +108,7 @@ class Tallies:
     @property
     def bytes(self) -> int:
         """Body bytes received from all of them."""
-        return sum(tally.bytes for tally in self.hosts.values())
+        return sum(tally.bytes for tally in list(self.hosts.values()))
 
     def reports(self) -> tuple[SourceReport, ...]:
         """Give what is told to the centre."""

@@ -6,16 +6,23 @@ Rules this module keeps:
   makes the names themselves durable and must come before anyone is told.
 - Our own folders begin with a dot, which no path from outside may: ``.staging`` for partial
   files, ``.quarantine`` for files that turned out bad.  Doors and seeders never look there.
+- What a run stages in a folder of its own dies with the run: whoever is next sweeps the folders
+  whose lock nobody holds.
 - Nothing is followed through a symbolic link below the root.
 """
 
+import contextlib
+import ctypes
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -23,6 +30,10 @@ from pathlib import Path
 from workers.storage.paths import UnsafePathError, contained
 
 FILE_MODE = 0o644
+StrPath = str | os.PathLike[str]
+_SCRATCH = "run-"
+_FEW = 4
+_SYNCERS = 4
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
@@ -42,16 +53,40 @@ class PosixStorage:
             raise UnsafePathError("unsafe path '': it names no file")
         return contained(self.root, folder, item_path)
 
+    def staging_folder(self) -> Path:
+        """Make the folder that all staged files lie below, on the file system of their places."""
+        folder = self.root / ".staging"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def staging(self, artifact: str) -> Path:
         """Say where an artifact's partial file lies, and make its folder.
 
         Ids are opaque: one that is no plain file name is staged under its digest.
         """
-        folder = self.root / ".staging"
-        folder.mkdir(parents=True, exist_ok=True)
         plain = _PLAIN.fullmatch(artifact)
         name = artifact if plain else hashlib.sha256(artifact.encode()).hexdigest()
-        return folder / f"{name}.part"
+        return self.staging_folder() / f"{name}.part"
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Lend a folder for staged files that are not worth resuming; remove it in the end.
+
+        Raises:
+            OSError: it cannot be made or locked.
+        """
+        staging = self.staging_folder()
+        for abandoned in staging.glob(f"{_SCRATCH}*"):
+            _sweep(abandoned)
+        descriptor = None
+        while descriptor is None:
+            folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=staging))
+            descriptor = _locked(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
 
     def open(self, path: Path) -> FileIO:
         """Open a published file for reading.
@@ -75,28 +110,29 @@ class PosixStorage:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def publish(self, part: Path, final: Path) -> None:
-        """Move a staged file, whose content the caller has synced, to its final path.
+    def publish(self, part: StrPath, final: StrPath) -> None:
+        """Move a staged file, whose content is synced and whose mode is set, to its final path.
 
         Raises:
             OSError: the path is taken by a folder, or the file system refuses.
         """
-        final.parent.mkdir(parents=True, exist_ok=True)
-        part.chmod(FILE_MODE)
-        part.replace(final)
+        # With strings and `os`, since a Path takes longer to make than the file to move.
+        try:
+            os.replace(part, final)  # noqa: PTH105
+        except FileNotFoundError:
+            Path(final).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part, final)  # noqa: PTH105
 
-    def settle(self, finals: Iterable[Path]) -> None:
+    def settle(self, finals: Iterable[StrPath]) -> None:
         """Make the names of published files durable: sync their folders, up to the root.
 
         Raises:
             OSError: a folder cannot be synced; its files may be gone after a crash.
         """
-        folders = {
-            folder
-            for final in finals
-            for folder in final.parents
-            if folder == self.root or self.root in folder.parents
-        }
+        folders: set[Path] = set()
+        for folder in {Path(name) for name in {os.path.dirname(final) for final in finals}}:  # noqa: PTH120
+            below = (folder, *folder.parents)
+            folders.update(below[: below.index(self.root) + 1])
         for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
             sync(folder)
 
@@ -125,10 +161,93 @@ class PosixStorage:
         return shutil.disk_usage(self.root).free
 
 
-def sync(folder: Path) -> None:
-    """Make the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+class Disk:
+    """The file system of a folder, asked to make the content of many files durable.
+
+    It tells of what could not be written since it was opened, so open it before they are written.
+    Many files cost one ``syncfs``.  An error of that is told once and names no file: whatever is
+    to be synced from then on has to be held for lost as well.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._failed: OSError | None = None
+
+    def sync(self, files: Collection[StrPath]) -> None:
+        """Make the content of ``files`` durable; one thread at a time.
+
+        Raises:
+            OSError: of one of them at least it is not, and of none it can be said.
+        """
+        if self._failed:
+            raise self._failed
+        if len(files) <= _FEW:
+            for file in files:
+                sync(file)
+        elif _syncfs is None:
+            with ThreadPoolExecutor(_SYNCERS) as pool:
+                list(pool.map(sync, files))
+        else:
+            try:
+                _syncfs(self._descriptor)
+            except OSError as error:
+                self._failed = error
+                raise
+
+    def close(self) -> None:
+        """Let go of the file system."""
+        os.close(self._descriptor)
+
+
+def sync(path: StrPath) -> None:
+    """Make the content of a file, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _find_syncfs() -> Callable[[int], None] | None:
+    """Find the system call, which Python lacks; None where it is missing or keeps errors back."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if sys.platform != "linux" or not release or (int(release[1]), int(release[2])) < (5, 8):
+        return None
+    call = ctypes.CDLL(None, use_errno=True).syncfs
+
+    def syncfs(descriptor: int) -> None:
+        if call(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return syncfs
+
+
+_syncfs = _find_syncfs()
+
+
+def _locked(folder: Path) -> int | None:
+    """Open and lock ``folder``; None if it is another's, or gone meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    held = False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = os.path.samestat(folder.stat(), os.fstat(descriptor))
+    except (BlockingIOError, FileNotFoundError):
+        return None
+    finally:
+        if not held:
+            os.close(descriptor)
+    return descriptor
+
+
+def _sweep(folder: Path) -> None:
+    """Remove a scratch folder, unless the run that it was lent to still lives."""
+    with contextlib.suppress(NotADirectoryError):
+        descriptor = _locked(folder)
+        if descriptor is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)

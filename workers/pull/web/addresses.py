@@ -29,10 +29,11 @@ def check_url(text: str) -> httpx.URL:
         raise Refused(f"{plain(url.scheme) or 'no scheme'}: only http and https URLs are pulled")
     if url.userinfo:
         raise Refused(f"{host_of(url)}: the URL carries a user or password, which is not allowed")
-    if not url.host:
+    host = url.raw_host.decode("ascii")  # ``url.host`` would decode it, if it can be
+    if not host:
         raise Refused(f"the URL {shown(text)!r} names no host")
     if url.port is not None and not 0 < url.port < 65536:
-        raise Refused(f"{plain(url.host)}: the URL's port {url.port} does not exist")
+        raise Refused(f"{plain(host)}: the URL's port {url.port} does not exist")
     return url
 
 

@@ -1,0 +1,1 @@
+"""`fleet pull`: the transfer engine as a downloader, on any machine and without a fleet."""

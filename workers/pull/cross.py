@@ -1,0 +1,225 @@
+"""Finding the liar among several sources when only the whole file's digest is known.
+
+Every granule is asked for once more, of another source than its author, and compared with what is
+held.  Where the two differ, one of them lies.  For each source in question the file is then read
+as if that one were the liar, each time with the others' bytes: if the digest is right, it was.
+
+Only what differs is stored, in a file of its own beside the partial; so this takes the time of a
+second pull at most, shared by all sources, and hardly any room.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from workers.digests import BLOCK, Block, read
+from workers.pull.answers import Body, Part
+from workers.pull.extents import ENDLESS, GRANULE, Claim, Extents
+from workers.pull.faults import Changed, Fault, Passing, Worthless
+from workers.pull.fetch import Fetch
+from workers.pull.mirror import Mirror, pick, typical_rate
+from workers.pull.pieces import PieceCheck
+
+if TYPE_CHECKING:
+    from workers.pull.download import Download
+
+LEAST = 4 * 1024 * 1024
+MOST = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """Bytes ``[start, end)`` of which two authors say different things; ``at`` is the first."""
+
+    start: int
+    end: int
+    at: int
+    held: int
+    other: int
+
+
+class CrossExamination:
+    """Second opinions on a file whose digest is wrong; a keeper of what its fetches bring."""
+
+    def __init__(self, download: "Download") -> None:
+        self._download = download
+        self._run = download.run
+        self._authors = bytes(download.extents.authors)
+        self._asked = Extents(download.extents.size)
+        self._fetches: list[Fetch] = []
+        self._disputes: list[Dispute] = []
+        # unnamed: a process that dies leaves nothing behind
+        self._others = tempfile.TemporaryFile(dir=download.partial.path.parent)  # noqa: SIM115
+
+    def close(self) -> None:
+        """Let go of what was said otherwise."""
+        self._others.close()
+
+    # What to ask
+
+    def next(self) -> Fetch | None:
+        """Choose the next granules to ask for once more; None if there are none just now."""
+        mirrors = self._download.candidates()
+        while (mirror := pick(mirrors, monotonic())) is not None:
+            claim = self._asked.claim(mirror.number, MOST, self._authors)
+            if claim is not None:
+                return self._fetch(mirror, claim)
+            mirrors = [one for one in mirrors if one is not mirror]
+        return None
+
+    def steal(self) -> Fetch | None:
+        """Help the slowest stream out, where the helper is not the author in question."""
+        mirror = pick(self._download.candidates(), monotonic())
+        if mirror is None:
+            return None
+        usual = typical_rate(self._download.mirrors)
+        for fetch in self._fetches:
+            fetch.claim.rate = fetch.pace(monotonic()) or usual
+        claim = self._asked.steal(mirror.number, mirror.rate or usual, least=LEAST)
+        if claim is None:
+            return None
+        granules = self._authors[claim.start // GRANULE : -(-claim.end // GRANULE)]
+        if mirror.number in granules:
+            self._asked.release(claim)
+            return None
+        return self._fetch(mirror, claim)
+
+    @property
+    def done(self) -> bool:
+        """Whether nobody can say anything more."""
+        waiting = any(
+            self._asked.would_claim(one.number, self._authors)
+            for one in self._download.candidates()
+        )
+        return not (self._fetches or waiting)
+
+    def cut(self) -> None:
+        """End all fetches soon."""
+        for fetch in self._fetches:
+            fetch.cut()
+
+    def _fetch(self, mirror: Mirror, claim: Claim) -> Fetch:
+        rest = claim.end == self._asked.size
+        end = None if rest or claim.end == ENDLESS else claim.end
+        part = Part(claim.at, self._asked.size, mirror.validator, end=end)
+        fetch = Fetch(self._download, mirror, claim, part, keeper=self)
+        self._fetches.append(fetch)
+        mirror.streams += 1
+        return fetch
+
+    # What comes
+
+    def accept(self, fetch: Fetch, body: Body, *, ranged: bool) -> bool:
+        """Take an answer that is of the same state of the file."""
+        if fetch.part.validator.differs(body.validator):
+            raise Worthless(f"{fetch.mirror.tally.host}: its file changed while it was read")
+        return body.start == fetch.claim.at and (ranged or not fetch.part.ranged)
+
+    def check(self, claim: Claim) -> PieceCheck | None:  # noqa: ARG002
+        """No piece is known."""
+        return None
+
+    def write(self, view: memoryview, claim: Claim) -> None:
+        """Compare with what is held; keep what differs."""
+        at = claim.at
+        while view:
+            part = view[: GRANULE - at % GRANULE]
+            held = self._download.partial.read(at, at + len(part))
+            if held != part:
+                os.pwrite(self._others.fileno(), part, at)
+                first = next(i for i, (a, b) in enumerate(zip(held, part, strict=False)) if a != b)
+                dispute = Dispute(
+                    at, at + len(part), at + first, self._authors[at // GRANULE], claim.author
+                )
+                with self._run.changed:
+                    self._disputes.append(dispute)
+            at, view = at + len(part), view[len(part) :]
+
+    def took(self, fetch: Fetch, count: int, check: PieceCheck | None) -> None:  # noqa: ARG002
+        """Count bytes that were compared."""
+        with self._run.changed:
+            fetch.claim.at += count
+            self._run.lease.advance(count)
+            self._asked.mark(fetch.claim, fetch.claim.at)
+
+    def ended(self, fetch: Fetch, body: Body) -> None:
+        """Take the end of an answer that was too short."""
+        if fetch.claim.left > 0 and not fetch.is_cut:
+            told = f"{fetch.mirror.tally.host}: sent {fetch.claim.at} of {body.size} bytes"
+            raise Passing(f"{told} and then ended")
+
+    def leave(self, fetch: Fetch, fault: Fault | None) -> None:
+        """End a fetch, and take what went wrong with it."""
+        self._fetches.remove(fetch)
+        fetch.mirror.streams -= 1
+        self._asked.release(fetch.claim)
+        if fault is not None and not fetch.is_cut:
+            fetch.mirror.tally.blame(fault)
+            if isinstance(fault, Passing):
+                fetch.mirror.failed(fault, monotonic())
+            else:
+                told = Worthless(str(fault)) if isinstance(fault, Changed) else fault
+                self._download.drop(fetch.mirror, told)
+        self._run.changed.notify_all()
+
+    # What follows
+
+    def verdict(self) -> tuple[Mirror, str] | None:
+        """Find the liar and put right what is held; None if no single one explains it.
+
+        Call it without the lock, once nobody fetches any more.
+
+        Returns:
+            The liar, and the proof.
+        """
+        involved = Counter(one.held for one in self._disputes)
+        involved.update(one.other for one in self._disputes)
+        numbers = [number for number, _ in involved.most_common()]
+        for number in numbers:
+            theirs = [one for one in self._disputes if one.held == number]
+            if self._sha256(theirs) == self._download.item.sha256:
+                self._put_right(theirs)
+                liar = next((m for m in self._download.mirrors if m.number == number), None)
+                return None if liar is None else (liar, self._evidence(number))
+        return None
+
+    def _sha256(self, replaced: list[Dispute]) -> str:
+        """Hash what is held, with the others' bytes in some places."""
+        digest, at, lease = hashlib.sha256(), 0, self._run.lease
+        descriptor = self._download.partial.descriptor
+
+        def take(block: Block) -> None:
+            lease.check()
+            digest.update(block)
+
+        for dispute in sorted(replaced, key=lambda one: one.start):
+            read(descriptor, take, start=at, end=dispute.start)
+            read(self._others.fileno(), take, start=dispute.start, end=dispute.end)
+            at = dispute.end
+        read(descriptor, take, start=at, end=self._asked.size)
+        return digest.hexdigest()
+
+    def _put_right(self, replaced: list[Dispute]) -> None:
+        for dispute in replaced:
+            at = dispute.start
+            while at < dispute.end:
+                block = os.pread(self._others.fileno(), min(BLOCK, dispute.end - at), at)
+                self._download.partial.write(memoryview(block), at)
+                at += len(block)
+        with self._run.changed:
+            for dispute in replaced:
+                self._download.extents.authors[dispute.start // GRANULE] = dispute.other
+
+    def _evidence(self, number: int) -> str:
+        against = [one for one in self._disputes if number in {one.held, one.other}]
+        others = {one.held if one.other == number else one.other for one in against}
+        hosts = {one.tally.host for one in self._download.mirrors if one.number in others}
+        first, many = min(one.at for one in against), len(against)
+        return (
+            f"from byte {first} on, in {many} blocks, they differ from those of "
+            f"{' and '.join(sorted(hosts))}, with which the sha256 is right"
+        )

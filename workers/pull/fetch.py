@@ -1,0 +1,262 @@
+"""One claim of one item from one mirror: asked, judged, and read to where it ends.
+
+What comes is written at its place first and counted after.  A claim may be cut shorter by another
+stream at any moment, and what came beyond its end is dropped.  Whoever sends nearly nothing for
+as long as our patience lasts has stalled.
+"""
+
+import errno
+from http import HTTPStatus
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Protocol
+
+from workers.pull.answers import Body, Part, judge
+from workers.pull.extents import GRANULE, Claim
+from workers.pull.faults import Fault, Local, Passing, Unreachable, Worthless
+from workers.pull.mirror import TRIES, Mirror
+from workers.pull.pieces import PieceCheck
+from workers.pull.web import Answer
+
+if TYPE_CHECKING:
+    from workers.pull.download import Download
+
+BUFFER = 1024 * 1024
+FLUSH_SECONDS = 0.25
+FLOOR = 1024  # bytes per second below which an answer is not worth waiting for
+FULL_POLL_SECONDS = 0.5
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Keeper(Protocol):
+    """Who takes what a fetch brings, and says what it is worth."""
+
+    def accept(self, fetch: "Fetch", body: Body, *, ranged: bool) -> bool:
+        """Make room for an answer that was judged good; False if it is of no use now."""
+
+    def check(self, claim: Claim) -> PieceCheck | None:
+        """Make the check of known pieces for what a claim brings."""
+
+    def write(self, view: memoryview, claim: Claim) -> None:
+        """Put a claim's next bytes where they belong."""
+
+    def took(self, fetch: "Fetch", count: int, check: PieceCheck | None) -> None:
+        """Count bytes that were written."""
+
+    def ended(self, fetch: "Fetch", body: Body) -> None:
+        """Take the honest end of an answer."""
+
+    def leave(self, fetch: "Fetch", fault: Fault | None) -> None:
+        """End a fetch, and take what went wrong with it."""
+
+
+class Fetch:
+    """One claim under way; ``run`` it in a thread, with that thread's own buffer.
+
+    ``keeper`` takes what comes: the download itself, unless other uses are made of its sources.
+    """
+
+    def __init__(
+        self,
+        download: "Download",
+        mirror: Mirror,
+        claim: Claim,
+        part: Part,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.mirror = mirror
+        self.claim = claim
+        self.part = part
+        self.download = download
+        self.keeper: Keeper = keeper or download
+        self._run = download.run
+        self._answer: Answer | None = None
+        self._cut = False
+        self._waits = False  # for the budget, which is no fault of the source
+        self._paced = (monotonic(), 0)  # since when how many bytes came
+        self._watched = (monotonic(), 0)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its answer ends before the file does."""
+        return self.part.end is not None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether we ended it ourselves."""
+        return self._cut
+
+    def cut(self) -> None:
+        """End it soon, from another thread."""
+        self._cut = True
+        answer = self._answer
+        if answer is not None:
+            answer.cut()
+
+    def pace(self, now: float) -> float:
+        """Say how many bytes per second come now, as far as it can be told; 0 if it can't."""
+        since, count = self._paced
+        rate = self.claim.rate or self.mirror.rate
+        if self._waits or now - since < 2 * FLUSH_SECONDS:
+            return rate
+        current = max(count / (now - since), 1.0)
+        return min(rate, current) if rate else current
+
+    def run(self, buffer: memoryview) -> None:
+        """Ask, and read what comes.
+
+        Raises:
+            Fault: what went wrong; the download decides what that means.
+            Stopped: the centre wants the attempt to end.
+        """
+        tally = self.mirror.tally
+        if tally.lost >= TRIES:
+            raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
+        self._run.pace.request(tally.host)
+        with tally.request():
+            answer = self._run.web.get(self.mirror.source, self.part.headers())
+            self._answer = answer
+            try:
+                tally.lost = 0
+                wanted = self.download.wanted(self.mirror)
+                body = judge(answer.status, answer.headers, wanted, self.part)
+                ranged = answer.status == HTTPStatus.PARTIAL_CONTENT
+                if self.keeper.accept(self, body, ranged=ranged) and not self._cut:
+                    self._receive(answer, body, buffer)
+            finally:
+                answer.close()
+
+    def _receive(self, answer: Answer, body: Body, buffer: memoryview) -> None:
+        """Read a body up to where the claim ends."""
+        check = self.keeper.check(self.claim)
+        self._paced = self._watched = (monotonic(), 0)
+        while self.claim.left > 0 and not self._cut:
+            filled, fault = self._fill(answer, body, buffer)
+            self._bound(self.claim.at + filled, body)
+            if fault is None and filled >= self.claim.left and self.claim.end == body.size:
+                self._expect_end(answer)
+            with self._run.changed:
+                count = self.claim.reserve(filled)
+            view = buffer[:count]
+            if check is not None:
+                check.take(view)
+            self._write(view)
+            self.keeper.took(self, count, check)
+            if fault is not None:
+                raise fault
+            if not filled:
+                self.keeper.ended(self, body)
+                return
+
+    def _fill(self, answer: Answer, body: Body, buffer: memoryview) -> tuple[int, Passing | None]:
+        """Read what comes until it is worth a write: how many bytes, and what broke it off.
+
+        It ends with a granule, so that no whole one waits here where a crash would take it.
+        """
+        filled, until = 0, monotonic() + FLUSH_SECONDS
+        most = min(len(buffer), self.claim.left, GRANULE - self.claim.at % GRANULE)
+        host, patience = self.mirror.tally.host, self._run.settings.stall_seconds
+        try:
+            while filled < most and (not filled or monotonic() < until):
+                allowed = self._allow(most - filled)
+                count = answer.readinto(buffer[filled : filled + allowed])
+                self._run.pace.give_back(host, allowed - count)
+                if not count:
+                    break
+                filled += count
+                self.mirror.tally.came(count)
+        except TimeoutError:
+            told = f"{self._so_far(filled, body)} and then nothing for {patience:g} s"
+            return filled, Passing(told)
+        except ConnectionError:
+            return filled, Passing(f"{self._so_far(filled, body)} and then broke off")
+        return filled, self._stalled(filled, body)
+
+    def _allow(self, count: int) -> int:
+        """Wait until the budget allows some bytes; that is no fault of the source."""
+        tally, began = self.mirror.tally, monotonic()
+        self._waits = True
+        allowed = self._run.pace.take(tally.host, count)
+        self._waits = False
+        waited = monotonic() - began
+        if waited > FLUSH_SECONDS / 10:
+            tally.waited(waited)
+            self._watched = (self._watched[0] + waited, self._watched[1])
+        return allowed
+
+    def _stalled(self, count: int, body: Body) -> Passing | None:
+        """Note what came; say so if it is too little."""
+        now = monotonic()
+        since, before = self._paced
+        if now - since >= FLUSH_SECONDS:
+            rate = (before + count) / (now - since)
+            self.claim.rate = rate if not self.claim.rate else (self.claim.rate + rate) / 2
+            self.mirror.rate = self.claim.rate
+            self._paced = (now, 0)
+        else:
+            self._paced = (since, before + count)
+        began, came = self._watched
+        patience = self._run.settings.stall_seconds
+        if now - began < patience:
+            self._watched = (began, came + count)
+            return None
+        self._watched = (now, 0)
+        if came + count >= FLOOR * (now - began):
+            return None
+        told = f"{self._so_far(count, body)}, only {came + count} of them in {patience:g} s"
+        return Passing(told)
+
+    def _write(self, view: memoryview) -> None:
+        """Write at the claim's place; a full disk is waited for, as long as our patience lasts.
+
+        Raises:
+            Local: it stays full.
+            OSError: the disk fails us otherwise.
+        """
+        path, full_since = self.download.item.path, 0.0
+        while True:
+            try:
+                self.keeper.write(view, self.claim)
+            except OSError as error:
+                now = monotonic()
+                full_since = full_since or now
+                if error.errno not in _FULL:
+                    raise
+                if now - full_since >= self._run.settings.full_disk_seconds:
+                    raise Local(f"this host cannot store {path}: {error.strerror}") from error
+            else:
+                break
+            self._run.say(f"this host's disk is full: {path} waits for room")
+            self._run.lease.check()
+            sleep(FULL_POLL_SECONDS)
+        if full_since:
+            self._run.say("")
+
+    def _bound(self, came: int, body: Body) -> None:
+        """Read no file without end.
+
+        Raises:
+            Worthless: it has more than the order allows.
+        """
+        limit = self._run.order.max_bytes
+        if body.size is None and limit and came > limit:
+            raise Worthless(f"{self.mirror.tally.host}: sends more than the {limit} bytes expected")
+
+    def _expect_end(self, answer: Answer) -> None:
+        """Read a body that tells no length to its end.
+
+        Raises:
+            Worthless: there is more than was expected.
+        """
+        if "content-length" in answer.headers:
+            return
+        try:
+            more = answer.readinto(memoryview(bytearray(1)))
+        except (TimeoutError, ConnectionError):
+            return
+        if more:
+            host, size = self.mirror.tally.host, self.claim.end
+            raise Worthless(f"{host}: sends more than the {size} bytes expected")
+
+    def _so_far(self, count: int, body: Body) -> str:
+        whole = "" if body.size is None else f" of {body.size}"
+        return f"{self.mirror.tally.host}: sent {self.claim.at + count}{whole} bytes"
