@@ -12,7 +12,7 @@ from fleet.torrent.pieces import piece_length
 from tests.fault_server import FaultServer
 from tests.pull_support import FOLDER, Site, item, noise, order, until, v1_pieces
 from workers.lease import Lease, Stopped
-from workers.pull.fetch import BUFFER
+from workers.pull.extents import GRANULE
 
 MIB = 1024 * 1024
 
@@ -244,7 +244,7 @@ def test_a_paused_pull_waits_and_then_goes_on(server: FaultServer, site: Site) -
     until(lambda: lease.paused)
     checks = lease.checks
     until(lambda: lease.checks > checks + 3)
-    assert lease.bytes_done < lease.pause_at + BUFFER
+    assert lease.bytes_done < lease.pause_at + GRANULE
 
     lease.pause_at = len(body)
     thread.join(10)

@@ -31,7 +31,7 @@ def next_fetch(download: Download) -> Fetch | None:
         return None if download.spoilt else download.cross.next()
     if download.spoilt or download.finished or not _may_ask(download):
         return None
-    mirror = pick(download.candidates(), monotonic())
+    mirror = pick(download.candidates(), monotonic(), spare=download.run.load.spare)
     if mirror is None:
         return None
     if not _continues(download, mirror) or download.extents.size == 0:
@@ -46,7 +46,8 @@ def steal(download: Download) -> Fetch | None:
         return None if download.spoilt else download.cross.steal()
     if download.spoilt or not download.opened or not _may_ask(download):
         return None
-    mirror, now = pick(download.candidates(), monotonic()), monotonic()
+    now = monotonic()
+    mirror = pick(download.candidates(), now, spare=download.run.load.spare)
     if mirror is None or not mirror.ranged:
         return None
     usual = typical_rate(download.mirrors)

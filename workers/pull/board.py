@@ -12,13 +12,14 @@ Rules this module keeps:
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fleet.messages import Item, ItemResult
 from workers.pull.asking import next_fetch, steal
 from workers.pull.download import CHECKPOINT, Download
 from workers.pull.extents import GRANULE
 from workers.pull.faults import Fault, Local, result
-from workers.pull.fetch import BUFFER, Fetch
+from workers.pull.fetch import Fetch
 from workers.pull.items import land, local, open_item
 from workers.pull.proof import convict, prove
 from workers.pull.run import Run
@@ -28,7 +29,7 @@ MOST_OPEN = 8  # beyond as many as there are streams
 WATCH_SECONDS = 0.2
 LEAVE_SECONDS = 2.0
 
-Job = Callable[[memoryview], None]
+Job = Callable[[memoryview], memoryview]  # takes its thread's block, gives the one to go on with
 
 
 class Board:
@@ -109,10 +110,10 @@ class Board:
             download.give_up()
 
     def _serve(self) -> None:
-        buffer = memoryview(bytearray(BUFFER))
+        block = memoryview(bytearray(GRANULE))
         try:
             while (job := self._take()) is not None:
-                job(buffer)
+                block = job(block)
         except BaseException as error:  # noqa: BLE001 - `work` raises it where it is waited for
             with self._run.changed:
                 self._error = self._error or error
@@ -140,12 +141,12 @@ class Board:
         if fetch is None and self._todo and len(self._open) < streams + MOST_OPEN:
             self._opening += 1
             item = self._todo.popleft()
-            return lambda _buffer: self._do_open(item)
+            return partial(self._do_open, item)
         fetch = fetch or self._first(steal)
         if fetch is None:
             return None
         self._fetching += 1
-        return lambda buffer: self._do_fetch(fetch, buffer)
+        return partial(self._do_fetch, fetch)
 
     def _first(self, choose: Callable[[Download], Fetch | None]) -> Fetch | None:
         fetches = (choose(one) for one in self._open if one not in self._busy)
@@ -174,17 +175,18 @@ class Board:
         """Do a chore while ``under`` says that it is being done."""
         under.add(download)
 
-        def work(_buffer: memoryview) -> None:
+        def work(block: memoryview) -> memoryview:
             try:
                 self._guard(download, chore)
             finally:
                 with self._run.changed:
                     under.discard(download)
                     self._run.changed.notify_all()
+            return block
 
         return work
 
-    def _do_open(self, item: Item) -> None:
+    def _do_open(self, item: Item, block: memoryview) -> memoryview:
         opened: Download | ItemResult | None = None
         try:
             opened = open_item(self._run, item)
@@ -196,11 +198,12 @@ class Board:
                 elif opened is not None:
                     self.settle(item, opened)
                 self._run.changed.notify_all()
+        return block
 
-    def _do_fetch(self, fetch: Fetch, buffer: memoryview) -> None:
+    def _do_fetch(self, fetch: Fetch, block: memoryview) -> memoryview:
         download, fault = fetch.download, None
         try:
-            fetch.run(buffer)
+            fetch.run(block)
         except (Fault, OSError) as error:
             fault = local(download.item, error)
         finally:
@@ -209,6 +212,7 @@ class Board:
                 fetch.keeper.leave(fetch, fault)
         if isinstance(fault, Local) and not fetch.is_cut:
             self._give_up(download, [fault])
+        return fetch.block
 
     def _prove(self, download: Download) -> None:
         found = prove(download)

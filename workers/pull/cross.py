@@ -64,7 +64,7 @@ class CrossExamination:
     def next(self) -> Fetch | None:
         """Choose the next granules to ask for once more; None if there are none just now."""
         mirrors = self._download.candidates()
-        while (mirror := pick(mirrors, monotonic())) is not None:
+        while (mirror := pick(mirrors, monotonic(), spare=self._run.load.spare)) is not None:
             claim = self._asked.claim(mirror.number, MOST, self._authors)
             if claim is not None:
                 return self._fetch(mirror, claim)
@@ -73,7 +73,7 @@ class CrossExamination:
 
     def steal(self) -> Fetch | None:
         """Help the slowest stream out, where the helper is not the author in question."""
-        mirror = pick(self._download.candidates(), monotonic())
+        mirror = pick(self._download.candidates(), monotonic(), spare=self._run.load.spare)
         if mirror is None:
             return None
         usual = typical_rate(self._download.mirrors)
@@ -145,6 +145,10 @@ class CrossExamination:
             fetch.claim.at += count
             self._run.lease.advance(count)
             self._asked.mark(fetch.claim, fetch.claim.at)
+
+    def spare(self, start: int, block: memoryview) -> memoryview:  # noqa: ARG002
+        """Keep the block: nothing else is done with it."""
+        return block
 
     def ended(self, fetch: Fetch, body: Body) -> None:
         """Take the end of an answer that was too short."""

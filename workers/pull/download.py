@@ -201,9 +201,15 @@ class Download:
                 )
                 self.unsealed += len(new)
                 self.reach()
-            self._show()
+            if new or count < GRANULE // 8:  # or it is so slow that somebody would wonder
+                self._show()
             if self.extents.whole or self.unsealed * GRANULE >= CHECKPOINT:
                 self.run.changed.notify_all()
+
+    def spare(self, start: int, block: memoryview) -> memoryview:
+        """Hand a granule that was written to the digests; give the block to go on with."""
+        lanes = self.lanes
+        return block if lanes is None else lanes.offer(start, block)
 
     def ended(self, fetch: Fetch, body: Body) -> None:
         """Take the honest end of an answer; call it without the lock.

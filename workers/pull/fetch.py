@@ -20,7 +20,6 @@ from workers.pull.web import Answer
 if TYPE_CHECKING:
     from workers.pull.download import Download
 
-BUFFER = 1024 * 1024
 FLUSH_SECONDS = 0.25
 FLOOR = 1024  # bytes per second below which an answer is not worth waiting for
 FULL_POLL_SECONDS = 0.5
@@ -41,6 +40,9 @@ class Keeper(Protocol):
 
     def took(self, fetch: "Fetch", count: int, check: PieceCheck | None) -> None:
         """Count bytes that were written."""
+
+    def spare(self, start: int, block: memoryview) -> memoryview:
+        """Take the block of a whole granule, if it is of use; give the one to go on with."""
 
     def ended(self, fetch: "Fetch", body: Body) -> None:
         """Take the honest end of an answer."""
@@ -68,10 +70,12 @@ class Fetch:
         self.part = part
         self.download = download
         self.keeper: Keeper = keeper or download
+        self.block = memoryview(b"")
         self._run = download.run
         self._answer: Answer | None = None
         self._cut = False
         self._waits = False  # for the budget, which is no fault of the source
+        self._began = (monotonic(), claim.at)
         self._paced = (monotonic(), 0)  # since when how many bytes came
         self._watched = (monotonic(), 0)
 
@@ -101,14 +105,14 @@ class Fetch:
         current = max(count / (now - since), 1.0)
         return min(rate, current) if rate else current
 
-    def run(self, buffer: memoryview) -> None:
-        """Ask, and read what comes.
+    def run(self, block: memoryview) -> None:
+        """Ask, and read what comes into ``block``; afterwards ``self.block`` is the one to use.
 
         Raises:
             Fault: what went wrong; the download decides what that means.
             Stopped: the centre wants the attempt to end.
         """
-        tally = self.mirror.tally
+        self.block, tally = block, self.mirror.tally
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
         self._run.pace.request(tally.host)
@@ -121,26 +125,37 @@ class Fetch:
                 body = judge(answer.status, answer.headers, wanted, self.part)
                 ranged = answer.status == HTTPStatus.PARTIAL_CONTENT
                 if self.keeper.accept(self, body, ranged=ranged) and not self._cut:
-                    self._receive(answer, body, buffer)
+                    self._receive(answer, body)
             finally:
                 answer.close()
+                self._rate()
 
-    def _receive(self, answer: Answer, body: Body, buffer: memoryview) -> None:
-        """Read a body up to where the claim ends."""
-        check = self.keeper.check(self.claim)
+    def _rate(self) -> None:
+        """Learn the mirror's pace from an answer that was read too fast to do so on the way."""
+        since, first = self._began
+        if not self.claim.rate and self.claim.at - first >= GRANULE:
+            self.mirror.rate = (self.claim.at - first) / (monotonic() - since)
+
+    def _receive(self, answer: Answer, body: Body) -> None:
+        """Read a body up to where the claim ends; a byte has one place in block and granule."""
+        check, began = self.keeper.check(self.claim), self.claim.at
+        self._began = monotonic(), began
         self._paced = self._watched = (monotonic(), 0)
         while self.claim.left > 0 and not self._cut:
-            filled, fault = self._fill(answer, body, buffer)
+            place = self.claim.at % GRANULE
+            filled, fault = self._fill(answer, body, self.block[place:])
             self._bound(self.claim.at + filled, body)
             if fault is None and filled >= self.claim.left and self.claim.end == body.size:
                 self._expect_end(answer)
             with self._run.changed:
                 count = self.claim.reserve(filled)
-            view = buffer[:count]
+            view = self.block[place : place + count]
             if check is not None:
                 check.take(view)
             self._write(view)
             self.keeper.took(self, count, check)
+            if place + count == GRANULE and began <= self.claim.at - GRANULE:
+                self.block = self.keeper.spare(self.claim.at - GRANULE, self.block)
             if fault is not None:
                 raise fault
             if not filled:

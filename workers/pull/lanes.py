@@ -4,7 +4,8 @@ Rules this module keeps:
 
 - A feeder reads the file back from the page cache, in order and only behind what is on disk for
   good; so a resumed file, late ranges and several sources are one and the same case.
-- Each block is read once into a small ring and handed to every lane, a thread for each kind of
+- A block that is at hand when its turn comes near is taken as it is (``offer``); every other one
+  is read once into a small ring and handed to every lane, a thread for each kind of
   digest.  The slowest lane sets the pace; the ring bounds the memory.
 - Whatever ends the feeder (the file's end, an error, a stop) ends the lanes.  No thread outlives
   ``finish`` or ``stop``: the descriptor is closed then, and its number may become another file's.
@@ -24,6 +25,7 @@ from workers.digests import BLOCK, Bep52, Block, Digests, Found, Hasher, read
 
 INLINE = 8 * BLOCK  # below it threads cost more than they bring
 RING = 8  # blocks: enough to keep every lane busy, few enough to stay in the processor's cache
+OFFER_SECONDS = 0.05
 MANY_CORES = 4  # from here on two threads share the leaves, which one takes longest over
 
 
@@ -60,6 +62,9 @@ class Lanes:
         self._size: int | None = None
         self._feeder: threading.Thread | None = None
         self._ring = _Ring()
+        self._fed = 0
+        self._offered: dict[int, memoryview] = {}
+        self._spare: list[memoryview] = []
 
     @property
     def position(self) -> int:
@@ -81,6 +86,28 @@ class Lanes:
                 self._feeder = threading.Thread(target=self._feed, name="digests", daemon=True)
                 self._feeder.start()
             self._changed.notify()
+
+    def offer(self, start: int, block: memoryview) -> memoryview:
+        """Give the block at ``start``, which was reached, so that it need not be read back.
+
+        It may wait a moment for lanes that are only a little behind: reading back costs more.
+
+        Returns:
+            What to use from now on: another block if it was taken, else the same.
+        """
+        with self._changed:
+            if self._feeder is None or start + BLOCK > self._reached:
+                return block
+            if 0 <= start - self._fed < 2 * RING * BLOCK:
+                self._changed.wait_for(lambda: self._has_room(start), OFFER_SECONDS)
+            if not self._has_room(start) or start < self._fed or start in self._offered:
+                return block
+            self._offered[start] = block
+            return self._spare.pop() if self._spare else memoryview(bytearray(BLOCK))
+
+    def _has_room(self, start: int) -> bool:
+        """Whether a block that is offered would be taken, now or never."""
+        return self._ring.over or start < self._fed + RING * BLOCK
 
     def finish(self, size: int) -> Found:
         """Wait until all of [0, size) is hashed, and give the digests; call it once.
@@ -151,7 +178,13 @@ class Lanes:
         while (end := self._next(at)) > at:
             self._check()
             block = self._ring.get(max(1, len(teams)))
-            block.fill(self._descriptor, at, end)
+            with self._changed:
+                self._fed, offered = end, self._offered.pop(at, None)
+                if offered is not None:
+                    self._spare.append(block.swap(offered))
+                self._changed.notify_all()
+            if offered is None:
+                block.fill(self._descriptor, at, end)
             if not teams:
                 self._digests.update(block.view)
                 self._ring.give_back(block)
@@ -178,6 +211,12 @@ class _Block:
     def __init__(self) -> None:
         self.view = self._buffer = memoryview(bytearray(BLOCK))
         self.holders = 0
+
+    def swap(self, buffer: memoryview) -> memoryview:
+        """Take a full buffer, and give the old one away."""
+        old, self._buffer = self._buffer, buffer
+        self.view = buffer
+        return old
 
     def fill(self, descriptor: int, start: int, end: int) -> None:
         """Read the file's bytes [start, end).

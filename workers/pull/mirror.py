@@ -78,12 +78,14 @@ class Mirror:
         if isinstance(fault, Unreachable):
             self.tally.ready_at = self.ready_at
 
-    def is_free(self, now: float) -> bool:
+    def is_free(self, now: float, *, spare: bool) -> bool:
         """Whether it may be asked for one more answer.
 
-        Who has brought little yet, failed last, or ignores ranges is asked for one at a time.
+        Who has brought little yet, failed last, or ignores ranges is asked for one at a time; so is
+        everyone while the processors have no time to ``spare``, since then it is not the network
+        that we wait for.
         """
-        proved = self.ranged and not self.strikes and self.came >= GRANULE
+        proved = spare and self.ranged and not self.strikes and self.came >= GRANULE
         ready_at = max(self.ready_at, self.tally.ready_at)
         return ready_at <= now and self.streams < (MOST_STREAMS if proved else 1)
 
@@ -116,9 +118,9 @@ def in_use(mirrors: Iterable[Mirror]) -> list[Mirror]:
     return ranged or chosen[:1]
 
 
-def pick(mirrors: Sequence[Mirror], now: float) -> Mirror | None:
+def pick(mirrors: Sequence[Mirror], now: float, *, spare: bool) -> Mirror | None:
     """Choose whom to ask next: who is ready and has the fewest streams, the best ranked first."""
-    ready = [one for one in mirrors if one.is_free(now)]
+    ready = [one for one in mirrors if one.is_free(now, spare=spare)]
     return min(ready, key=lambda one: one.streams, default=None)
 
 

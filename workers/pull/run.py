@@ -8,6 +8,7 @@ from fleet.settings import SiteSettings
 from workers.lease import Lease
 from workers.pull.faults import Local
 from workers.pull.landing import Landing
+from workers.pull.load import Load
 from workers.pull.pace import Pace
 from workers.pull.tally import Tallies
 from workers.pull.watch import Watch
@@ -36,6 +37,7 @@ class Run:
     web: Web
     landing: Landing
     pace: Pace
+    load: Load = field(default_factory=Load)
     changed: threading.Condition = field(default_factory=threading.Condition)
     owners: dict[str, Item] = field(init=False)
     blobs: dict[str, bytes] = field(default_factory=dict)
