@@ -39,6 +39,9 @@ def wanted(size: int | None = None, *, limit: int = 0, proven: bool = False) -> 
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
         ("Sun, 01 Mar 2026 12:01:00 -0000", 60),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0),
+        ("Sun, 01 Mar 2026 12:01:00 +99999999999999999999", 0),
+        ("Sun, 01 Mar 2026 12:01:00 +9999", 0),
     ],
 )
 def test_retry_after_is_read_in_both_its_forms(text: str, seconds: float) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,92 @@ def test_a_journal_of_a_small_file_is_not_written(data: Path) -> None:
     journal.sync()
     journal.forget(durable=True)
     assert [path.name for path in data.parent.iterdir()] == ["boot_id"]
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_it_may_be_let_go_of_while_it_is_synced(
+    data: Path, monkeypatch: pytest.MonkeyPatch, forgotten: bool
+) -> None:
+    journal, sync, gone = written(data, sealed=b"\1"), os.fsync, threading.Event()
+    syncing = threading.Event()
+
+    def slow(descriptor: int) -> None:
+        syncing.set()
+        assert gone.wait(10)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    thread = threading.Thread(target=journal.sync)
+    thread.start()
+    assert syncing.wait(10)
+    journal.forget(durable=False) if forgotten else journal.close()
+    gone.set()
+    thread.join(10)
+
+    assert not thread.is_alive()
+    assert loaded(data) == (b"" if forgotten else b"\1\2\0\1\1\2\1")
+
+
+def test_what_is_forgotten_before_it_could_be_synced_is_no_error(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, dup = written(data, sealed=b"\1"), os.dup
+
+    def forget_then(descriptor: int) -> int:
+        copy = dup(descriptor)
+        for suffix in (".json", ".map"):
+            data.with_suffix(suffix).unlink()
+        return copy
+
+    monkeypatch.setattr(os, "dup", forget_then)
+    journal.sync()
+
+    assert loaded(data) == b""
+
+
+def test_threads_mark_and_seal_while_others_forget_and_begin(data: Path) -> None:
+    journal, over = Journal(data), threading.Event()
+    failed: list[BaseException] = []
+
+    def again_and_again(step: Callable[[], None]) -> None:
+        try:
+            while not over.is_set():
+                step()
+        except BaseException as error:  # noqa: BLE001 - it is what is looked for
+            failed.append(error)
+
+    def seal() -> None:
+        journal.mark(0, b"\1\2")
+        journal.seal(b"\1\2")
+        journal.sync()
+
+    threads = [threading.Thread(target=again_and_again, args=(seal,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(30):
+        journal.begin(SIZE, (ALICE, BOB))
+        journal.forget(durable=True)
+    over.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert failed == []
+    assert [path.name for path in data.parent.iterdir()] == ["boot_id"]
+
+
+def test_a_head_that_sealed_granules_need_is_on_the_disk_before_it_replaces_another(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, sync, synced = written(data), os.fsync, []
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").read_bytes())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    journal.begin(SIZE, (BOB,))
+    assert synced == [], "nothing was sealed that a power cut could take"
+    journal.seal(b"\1")
+    journal.begin(SIZE, (ALICE, BOB))
+
+    assert synced == [data.with_suffix(".json").read_bytes()]

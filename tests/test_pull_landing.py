@@ -96,6 +96,19 @@ def test_what_waits_is_landed_on_an_exception_too(yard: Yard) -> None:
     assert yard.fate("f") is None
 
 
+def test_whoever_comes_after_it_was_left_is_told_so_at_once(yard: Yard) -> None:
+    with Landing(yard.storage) as landing:
+        pass
+
+    final = yard.add(landing, "late")
+
+    late = yard.fate("late")
+    assert late is not None
+    assert late.errno == errno.ECANCELED
+    assert not final.exists()
+    assert yard.storage.staging("late").exists()
+
+
 def test_nothing_waits_and_nothing_is_landed(yard: Yard) -> None:
     with Landing(yard.storage) as landing:
         landing.flush()

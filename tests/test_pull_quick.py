@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -135,6 +136,7 @@ class Rush:
         self, site: Site, items: list[Item], lease: Lease | None = None, **fields: Any
     ) -> None:
         settings = site.settings(stall_seconds=fields.pop("stall_seconds", 5.0))
+        rest = fields.pop("rest_seconds", 0.0)
         client = Web(settings, context=fields.pop("tls", None), resolve=lambda *_: ["127.0.0.1"])
         given = order(*fields.pop("all_items", items), **fields)
         self.site = site
@@ -146,6 +148,8 @@ class Rush:
             self.run = Run(
                 given, site.storage, lease, settings, b"", Watch(), web, landing, Pace(lease)
             )
+            if rest:
+                self.run.tallies.of(items[0].sources[0]).ready_at = time.monotonic() + rest
             try:
                 left = quick(self.run, items, self._delivered)
             except Stopped:
@@ -406,7 +410,7 @@ def test_nothing_is_nothing(site: Site) -> None:
         ("huge_length", {"length": 1001}),
         ("huge_length", {"length": 10**30}),
         ("status", {"code": 404}),
-        ("status", {"code": 503}),
+        ("status", {"code": 500}),
         ("status", {"code": 204}),
         ("redirect", {}),
         ("garbage", {}),
@@ -454,6 +458,64 @@ def test_a_host_that_fails_again_and_again_is_left(site: Site, server: FaultServ
     assert len(server.requests) < 10 + MOST_FAILURES + 64
 
 
+@pytest.mark.parametrize("good", [0, 3])
+@pytest.mark.parametrize(
+    ("answer", "out", "rests"),
+    [
+        (b"429 Too Many Requests\r\nRetry-After: 60", True, False),
+        (b"500 Oops\r\nRetry-After: 5", False, True),
+        (b"429 Too Many Requests", False, False),
+        (b"503 Service Unavailable", False, False),
+    ],
+)
+def test_a_host_that_it_is_too_much_for_is_left_at_once(
+    site: Site, good: int, answer: bytes, out: bool, rests: bool
+) -> None:
+    def behave(talk: Talk) -> None:
+        while True:
+            path = talk.next()
+            if len(server.asked) <= good:
+                talk.answer(path)
+            else:
+                talk.send(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % answer)
+
+    with Piped(behave, bodies(200)) as server:
+        rush = Rush(site, server.items(), budget=Budget(streams=1))
+
+        rush.check()
+        assert len(rush.results) == good
+        assert len(server.asked) <= 2 * good + 1  # so many were sent ahead before it said so
+        (tally,) = rush.run.tallies.hosts.values()
+        assert (tally.out is not None, tally.errors) == (out, int(out))
+        assert (tally.ready_at > time.monotonic()) == rests
+
+
+def test_a_host_that_rests_is_not_asked(site: Site, server: FaultServer) -> None:
+    rush = Rush(site, serve(server, bodies()), rest_seconds=60)
+
+    assert len(rush.left) == MANY
+    assert not server.requests
+
+
+def test_more_is_sent_ahead_only_as_answers_come(site: Site) -> None:
+    ahead: list[int] = []
+
+    def behave(talk: Talk) -> None:
+        while True:
+            paths = [talk.next()]
+            while talk.ahead:
+                paths.append(talk.next())
+            ahead.append(len(paths))
+            for path in paths:
+                talk.answer(path)
+
+    with Piped(behave, bodies(100)) as server:
+        rush = Rush(site, server.items(), budget=Budget(streams=1))
+
+        assert not rush.left
+        assert all(many <= sum(ahead[:at]) + 1 for at, many in enumerate(ahead))
+
+
 def test_a_host_that_nobody_reaches_is_left(site: Site) -> None:
     with FaultServer() as gone:
         items = serve(gone, bodies())
@@ -498,7 +560,7 @@ def test_answers_out_of_turn_are_not_taken_for_others(site: Site) -> None:
             talk.answer(first)
 
     with Piped(behave, bodies(61)) as server:
-        rush = Rush(site, server.items(), budget=Budget(streams=1))
+        rush = Rush(site, server.items(), budget=Budget(streams=1), stall_seconds=0.5)
 
         rush.check()
         assert len(rush.results) == 1
@@ -587,7 +649,8 @@ def test_what_has_a_digest_is_asked_for_ahead(site: Site) -> None:
     met = threading.Event()
 
     def behave(talk: Talk) -> None:
-        talk.answer(talk.next())
+        for _ in range(30):
+            talk.answer(talk.next())
         paths = [talk.next() for _ in range(10)]
         met.set()
         for path in paths:
@@ -595,7 +658,7 @@ def test_what_has_a_digest_is_asked_for_ahead(site: Site) -> None:
         while True:
             talk.answer(talk.next())
 
-    with Piped(behave, bodies()) as server:
+    with Piped(behave, bodies(100)) as server:
         rush = Rush(site, server.items(), budget=Budget(streams=1))
 
         assert met.is_set()

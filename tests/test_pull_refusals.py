@@ -65,6 +65,13 @@ def test_a_url_that_may_not_be_asked_is_refused_for_good(site: Site, url: str, r
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
         "2001:0:7f00:1::",
+        "64:ff9b:1::7f00:1",
+        "64:ff9b:1::101:101",
+        "::ffff:0:7f00:1",
+        "::127.0.0.1",
+        "::10.1.2.3",
+        "fec0::1",
+        "feff::1",
     ],
 )
 def test_only_public_addresses_are_fit(address: str) -> None:
@@ -82,8 +89,20 @@ def test_public_addresses_are_fit(address: str) -> None:
 def test_a_private_network_is_fit_when_the_site_allows_it() -> None:
     check_address("mirror.lan", "10.0.0.7", (ip_network("10.0.0.0/24"),))
     check_address("mirror.lan", "::ffff:10.0.0.7", (ip_network("10.0.0.0/24"),))
+    check_address("mirror.lan", "::1", (ip_network("::1/128"),))
+    check_address("mirror.lan", "fec0::1", (ip_network("fec0::/10"),))
     with pytest.raises(Refused):
         check_address("mirror.lan", "10.0.1.7", (ip_network("10.0.0.0/24"),))
+
+
+def test_a_translators_own_prefix_hides_no_private_address() -> None:
+    translator = (ip_network("64:ff9b:1::/48"),)
+
+    check_address("mirror.lan", "64:ff9b:1::101:101", translator)
+    with pytest.raises(Refused):
+        check_address("mirror.lan", "64:ff9b:1::a00:1", translator)
+    with pytest.raises(Refused):  # RFC 6052 has other places for it, which we do not read
+        check_address("mirror.lan", "64:ff9b:1:a00:0:100::", translator)
 
 
 def test_a_redirect_to_a_private_address_is_refused(site: Site) -> None:
@@ -106,6 +125,7 @@ def test_a_redirect_to_a_private_address_is_refused(site: Site) -> None:
         ("http://h:port/", "is no URL"),
         ("/" + "x" * 65_520, "is no URL"),
         ("gopher:", "only http and https"),
+        ("https://@//|(\\@*1[", "is no URL"),
     ],
 )
 def test_a_redirect_is_read_like_any_url(site: Site, location: str, reason: str) -> None:

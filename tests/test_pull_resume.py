@@ -1,8 +1,10 @@
 """Pulls that are cut and gone on with: what is kept, what is asked for, what comes of it."""
 
+import errno
 import fcntl
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -346,6 +348,76 @@ def test_a_lock_counts_only_while_the_file_bears_its_name(
 
     assert site.file(NAME).read_bytes() == b"abc"
     assert path.read_bytes() == b"xyz"
+
+
+def test_a_partial_may_be_closed_twice(site: Site) -> None:
+    path = site.storage.staging(NAME)
+    first = Partial(path)
+    first.close()
+
+    with Partial(path) as second:
+        first.close()
+        second.write(memoryview(b"abc"), 0)
+        assert second.read(0, 3) == b"abc"
+
+
+@pytest.mark.parametrize("how", ["fsync", "fdatasync"])
+def test_what_could_not_be_synced_is_not_believed_by_the_next_attempt(
+    site: Site, server: FaultServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    body = noise(20 * MIB)
+    given, sync = item(NAME, server.serve(NAME, body), body=body), getattr(os, how)
+
+    def broken(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".part":
+            raise OSError(errno.EIO, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, how, broken)
+    found = site.pull_one(given)
+
+    assert (found.ok, found.fault) == (False, "local")
+    assert "Input/output error" in found.reason
+    assert site.staged() == []
+    monkeypatch.undo()
+    assert site.pull_one(given).ok
+    assert server.sent[NAME] >= 20 * MIB + (20 * MIB if how == "fsync" else 0)
+
+
+@pytest.mark.parametrize("how", ["ftruncate", "fchmod"])
+def test_what_cannot_be_made_ready_has_its_result_and_is_kept(
+    site: Site, server: FaultServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    body = noise(5 * MIB)
+    given, call = item(NAME, server.serve(NAME, body), body=body), getattr(os, how)
+
+    def broken(descriptor: int, value: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".part":
+            raise OSError(errno.EPERM, "Operation not permitted")
+        call(descriptor, value)
+
+    monkeypatch.setattr(os, how, broken)
+    found = site.pull_one(given)
+
+    assert (found.ok, found.fault) == (False, "local")
+    monkeypatch.undo()
+    assert site.pull_one(given).ok
+    assert server.sent[NAME] < 5 * MIB + GRANULE + MIB
+
+
+def test_a_file_found_in_its_place_has_a_durable_name_before_it_is_reported(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, sync, synced = site.put(NAME, BODY), os.fsync, []
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+
+    assert site.pull_one(item(NAME, body=BODY)).ok
+    assert {place.parent, site.root} <= set(synced)
 
 
 @settings(max_examples=25, deadline=None)

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import PurePosixPath
 
-from workers.pull.faults import Bad, Changed, Fault, Passing, plain
+from workers.pull.faults import Bad, Busy, Changed, Fault, OtherSize, Passing, plain
 
 MOST_WAIT = 10.0
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
@@ -176,7 +176,7 @@ def refusal(status: int, headers: Mapping[str, str], host: str) -> Fault:
         return Bad(said)
     wait = retry_after(headers, datetime.now(UTC))
     if wait > MOST_WAIT:
-        return Bad(f"{said} and asks to be left alone for {wait:.0f} s")
+        return Busy(f"{said} and asks to be left alone for {wait:.0f} s")
     return Passing(said, wait)
 
 
@@ -187,7 +187,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float:
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
@@ -253,6 +253,6 @@ def _check_size(size: int | None, wanted: Wanted) -> None:
     if size is None:
         return
     if wanted.size is not None and size != wanted.size:
-        raise Bad(f"{wanted.host}: offers {size} bytes where {wanted.size} were expected")
+        raise OtherSize(f"{wanted.host}: offers {size} bytes where {wanted.size} were expected")
     if wanted.limit and size > wanted.limit:
         raise Bad(f"{wanted.host}: offers {size} bytes, more than the {wanted.limit} allowed")

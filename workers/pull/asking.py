@@ -13,7 +13,7 @@ from time import monotonic
 
 from workers.pull.answers import Part, Validator, continuable
 from workers.pull.download import LEAST, MOST, Download
-from workers.pull.extents import ENDLESS, Claim
+from workers.pull.extents import ENDLESS, GRANULE, Claim
 from workers.pull.faults import Passing
 from workers.pull.fetch import Fetch
 from workers.pull.mirror import MOST_STREAMS, Mirror, pick, typical_rate
@@ -37,6 +37,10 @@ def next_fetch(download: Download) -> Fetch | None:
     if not _continues(download, mirror) or download.extents.size == 0:
         return download.fetch(mirror, Claim(mirror.number, 0, 0, 0), Part())
     claim = download.extents.claim(mirror.number, _most(download, mirror))
+    if claim is not None and _mixes(download, claim):
+        download.extents.release(claim)
+        download.forget(claim.at - claim.at % (download.run.order.piece_length or 1), claim.at)
+        claim = download.extents.claim(mirror.number, _most(download, mirror))
     return None if claim is None else download.fetch(mirror, claim, _part(download, mirror, claim))
 
 
@@ -69,6 +73,15 @@ def steal(download: Download) -> Fetch | None:
             download.forget(claim.start, claim.end)
             _overtaken(download, fetch, now)
     return download.fetch(mirror, claim, _part(download, mirror, claim))
+
+
+def _mixes(download: Download, claim: Claim) -> bool:
+    """Whether a piece would be of two sources, so that neither could be convicted of it."""
+    if not download.checked:
+        return False
+    begin = claim.at - claim.at % (download.run.order.piece_length or 1)
+    before = download.extents.authors[begin // GRANULE : claim.at // GRANULE]
+    return any(author != claim.author for author in before)
 
 
 def _soon_done(fetch: Fetch) -> bool:

@@ -13,21 +13,26 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic
+
+import structlog
 
 from fleet.messages import Item, ItemResult
+from workers.lease import Stopped
 from workers.pull.asking import next_fetch, steal
 from workers.pull.download import CHECKPOINT, Download
 from workers.pull.extents import GRANULE
-from workers.pull.faults import Fault, Local, result
+from workers.pull.faults import Bad, Fault, Local, result
 from workers.pull.fetch import Fetch
 from workers.pull.items import land, local, open_item
 from workers.pull.proof import convict, prove
 from workers.pull.run import Run
 
+_log = structlog.get_logger()
 CHORES = 2
 MOST_OPEN = 8  # beyond as many as there are streams
 WATCH_SECONDS = 0.2
-LEAVE_SECONDS = 2.0
+LEAVE_SECONDS = 1.0
 
 Job = Callable[[memoryview], memoryview]  # takes its thread's block, gives the one to go on with
 
@@ -102,10 +107,10 @@ class Board:
         with self._run.changed:
             self._over = True
             self._run.changed.notify_all()
-        if self._error is not None or self._open:
-            self._run.web.cut()
+        self._run.web.cut()
+        until = monotonic() + LEAVE_SECONDS
         for thread in self._threads:
-            thread.join(LEAVE_SECONDS)  # one may still be connecting to nowhere
+            thread.join(max(0.0, until - monotonic()))  # one may be connecting to nowhere
         for download in self._open:
             download.give_up()
 
@@ -163,6 +168,8 @@ class Board:
         if download.finished:
             for fetch in download.fetches:
                 fetch.cut()
+            if any(fetch.claim.busy > fetch.claim.at for fetch in download.fetches):
+                return None  # one is still writing; the next will not
             return self._job(self._busy, download, lambda: self._prove(download))
         if download.hopeless:
             faults = [one.out for one in download.mirrors if one.out is not None]
@@ -206,6 +213,11 @@ class Board:
             fetch.run(block)
         except (Fault, OSError) as error:
             fault = local(download.item, error)
+        except Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - one host's oddity ends nothing but itself
+            _log.exception("failed", host=fetch.mirror.tally.host, path=download.item.path)
+            fault = Bad(f"{fetch.mirror.tally.host}: {type(error).__name__} while it was read")
         finally:
             with self._run.changed:
                 self._fetching -= 1

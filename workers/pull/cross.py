@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from workers.digests import BLOCK, Block, read
 from workers.pull.answers import Body, Part
 from workers.pull.extents import ENDLESS, GRANULE, Claim, Extents
-from workers.pull.faults import Changed, Fault, Passing, Worthless
+from workers.pull.faults import Again, Bad, Changed, Fault, Local, Passing, Worthless
 from workers.pull.fetch import Fetch
 from workers.pull.mirror import Mirror, pick, typical_rate
 from workers.pull.pieces import PieceCheck
@@ -97,27 +97,26 @@ class CrossExamination:
         )
         return not (self._fetches or waiting)
 
-    def cut(self) -> None:
-        """End all fetches soon."""
-        for fetch in self._fetches:
-            fetch.cut()
-
     def _fetch(self, mirror: Mirror, claim: Claim) -> Fetch:
         rest = claim.end == self._asked.size
         end = None if rest or claim.end == ENDLESS else claim.end
         part = Part(claim.at, self._asked.size, mirror.validator, end=end)
         fetch = Fetch(self._download, mirror, claim, part, keeper=self)
         self._fetches.append(fetch)
+        self._download.fetches.append(fetch)
         mirror.streams += 1
         return fetch
 
     # What comes
 
-    def accept(self, fetch: Fetch, body: Body, *, ranged: bool) -> bool:
+    def accept(self, fetch: Fetch, body: Body, *, ranged: bool) -> bool:  # noqa: ARG002
         """Take an answer that is of the same state of the file."""
         if fetch.part.validator.differs(body.validator):
             raise Worthless(f"{fetch.mirror.tally.host}: its file changed while it was read")
-        return body.start == fetch.claim.at and (ranged or not fetch.part.ranged)
+        if body.start != fetch.claim.at:
+            host = fetch.mirror.tally.host
+            raise Bad(f"{host}: answered 200 with the whole file for a range")
+        return not fetch.is_cut
 
     def check(self, claim: Claim) -> PieceCheck | None:  # noqa: ARG002
         """No piece is known."""
@@ -143,6 +142,7 @@ class CrossExamination:
         """Count bytes that were compared."""
         with self._run.changed:
             fetch.claim.at += count
+            fetch.mirror.came += count
             self._run.lease.advance(count)
             self._asked.mark(fetch.claim, fetch.claim.at)
 
@@ -159,26 +159,25 @@ class CrossExamination:
     def leave(self, fetch: Fetch, fault: Fault | None) -> None:
         """End a fetch, and take what went wrong with it."""
         self._fetches.remove(fetch)
-        fetch.mirror.streams -= 1
         self._asked.release(fetch.claim)
-        if fault is not None and not fetch.is_cut:
+        if fault is not None and not fetch.is_cut and not isinstance(fault, Local | Again):
             fetch.mirror.tally.blame(fault)
             if isinstance(fault, Passing):
                 fetch.mirror.failed(fault, monotonic())
             else:
                 told = Worthless(str(fault)) if isinstance(fault, Changed) else fault
                 self._download.drop(fetch.mirror, told)
-        self._run.changed.notify_all()
+        self._download.left(fetch)
 
     # What follows
 
-    def verdict(self) -> tuple[Mirror, str] | None:
+    def verdict(self) -> tuple[Mirror | None, str] | None:
         """Find the liar and put right what is held; None if no single one explains it.
 
         Call it without the lock, once nobody fetches any more.
 
         Returns:
-            The liar, and the proof.
+            The liar (None: it was one of an earlier attempt), and the proof.
         """
         involved = Counter(one.held for one in self._disputes)
         involved.update(one.other for one in self._disputes)
@@ -188,7 +187,7 @@ class CrossExamination:
             if self._sha256(theirs) == self._download.item.sha256:
                 self._put_right(theirs)
                 liar = next((m for m in self._download.mirrors if m.number == number), None)
-                return None if liar is None else (liar, self._evidence(number))
+                return liar, self._evidence(number)
         return None
 
     def _sha256(self, replaced: list[Dispute]) -> str:
@@ -201,9 +200,9 @@ class CrossExamination:
             digest.update(block)
 
         for dispute in sorted(replaced, key=lambda one: one.start):
-            read(descriptor, take, start=at, end=dispute.start)
-            read(self._others.fileno(), take, start=dispute.start, end=dispute.end)
-            at = dispute.end
+            start = max(at, dispute.start)  # two may speak of the same bytes
+            read(descriptor, take, start=at, end=start)
+            at = read(self._others.fileno(), take, start=start, end=max(start, dispute.end))
         read(descriptor, take, start=at, end=self._asked.size)
         return digest.hexdigest()
 
@@ -216,7 +215,10 @@ class CrossExamination:
                 at += len(block)
         with self._run.changed:
             for dispute in replaced:
-                self._download.extents.authors[dispute.start // GRANULE] = dispute.other
+                granule = dispute.start // GRANULE
+                self._download.extents.authors[granule] = dispute.other
+                self._download.partial.journal.mark(granule, bytes([dispute.other]))
+            self._download.forgotten += 1  # a seal under way must not vouch for these
 
     def _evidence(self, number: int) -> str:
         against = [one for one in self._disputes if number in {one.held, one.other}]

@@ -15,7 +15,7 @@ from workers.pull import trouble
 from workers.pull.answers import Body, Part, Validator, Wanted
 from workers.pull.cross import CrossExamination
 from workers.pull.extents import ENDLESS, GRANULE, Claim, Extents, granules
-from workers.pull.faults import Bad, Fault, Passing, Worthless
+from workers.pull.faults import Bad, Fault, Local, Passing, Worthless
 from workers.pull.fetch import Fetch
 from workers.pull.journal import Author
 from workers.pull.lanes import Lanes
@@ -44,6 +44,7 @@ class Download:
         spoilt: all that is held is to be thrown away.
         unsealed: granules that a power cut would take.
         forgotten: how often granules were taken back.
+        inherited: the granules that an earlier attempt left.
     """
 
     def __init__(self, run: Run, item: Item, partial: Partial, final: Path) -> None:
@@ -68,6 +69,7 @@ class Download:
         self.forgotten = 0
         self._before = partial.journal.head.authors
         self._given_up = False
+        self.inherited: frozenset[int] = frozenset()
         self._resume()
 
     def seal(self) -> None:
@@ -98,7 +100,8 @@ class Download:
 
     def resumable(self, mirror: Mirror) -> bool:
         """Whether an answer of this mirror can be broken off without loss."""
-        return mirror.ranged and self.only is None and (self.proven or mirror.validator.strong)
+        sure = self.proven or mirror.validator.strong
+        return sure and mirror.ranged and self.only is None and self.extents.size is not None
 
     @property
     def source(self) -> str | None:
@@ -150,7 +153,8 @@ class Download:
                 if fault is not None:
                     raise fault
             mirror.ranged = mirror.ranged and (ranged or not fetch.part.ranged)
-            anew = changed or body.start != claim.at or not claim.end
+            apart = not self.proven and not ranged and self.extents.held > 0
+            anew = changed or apart or body.start != claim.at or not claim.end
             if anew and not self._alone(fetch):
                 if changed:
                     self.spoil()
@@ -161,7 +165,7 @@ class Download:
         if anew:
             self.clear()
         if body.size is not None and not self.opened:
-            self.run.have_room(body.size - self.extents.held)
+            self._have_room(mirror, body.size - self.extents.held)
         with self.run.changed:
             if anew:
                 claim.start = claim.at = 0
@@ -219,11 +223,13 @@ class Download:
         """
         claim, host = fetch.claim, fetch.mirror.tally.host
         with self.run.changed:
+            if fetch.is_cut:
+                return  # it is we who ended it
             if claim.end == ENDLESS:
                 self.extents.learn(claim.at)
                 self.extents.mark(claim, claim.at)
                 self.reach()
-            elif claim.left > 0 and not fetch.is_cut:
+            elif claim.left > 0:
                 raise Passing(f"{host}: sent {claim.at} of {body.size} bytes and then ended")
 
     def check(self, claim: Claim) -> PieceCheck | None:
@@ -231,12 +237,29 @@ class Download:
         size, length = self.extents.size, self.run.order.piece_length
         if size is None or length is None or not self.checked:
             return None
-        return PieceCheck(self.run.known, length, size, claim.at, self.partial.read)
+        begin = (claim.at - claim.at % length) // GRANULE
+        before = self.extents.authors[begin : claim.at // GRANULE]
+        own = not any(before) or (set(before) == {claim.author} and begin not in self.inherited)
+        return PieceCheck(self.run.known, length, size, claim.at, self.partial.read, own=own)
 
     @property
     def checked(self) -> bool:
         """Whether the hashes of this file's pieces are known."""
         return fit(self.run.known, self.run.order.piece_length, self.extents.size)
+
+    def _have_room(self, mirror: Mirror, needed: int) -> None:
+        """Make sure of room for a file; a size that only one of several sources tells is its own.
+
+        Raises:
+            Bad: there is none for what this one offers.
+            Local: there is none.
+        """
+        try:
+            self.run.have_room(needed)
+        except Local as fault:
+            if self.item.size is None and len(self.candidates()) > 1:
+                raise Bad(f"{mirror.tally.host}: offers a file too large: {fault}") from fault
+            raise
 
     def _alone(self, fetch: Fetch) -> bool:
         return self.fetches == [fetch] and self.candidates() == [fetch.mirror]
@@ -252,8 +275,8 @@ class Download:
             return
         if claim.end == ENDLESS:
             claim.end = size
-        if not mirror.ranged and extents.claims == [claim]:
-            claim.end = size
+        if not mirror.ranged:
+            extents.extend(claim)
         self.reach()
 
     def reach(self) -> None:
@@ -291,15 +314,23 @@ class Download:
 
     def leave(self, fetch: Fetch, fault: Fault | None) -> None:
         """End a fetch, and take what went wrong with it."""
-        self.fetches.remove(fetch)
-        fetch.mirror.streams -= 1
         if fetch.claim in self.extents.claims:
             self.extents.release(fetch.claim)
-        if fault is not None and not fetch.is_cut:
+        if fault is not None and not fetch.is_cut and not isinstance(fault, Local):
             trouble.take(self, fetch, fault)
+        self.left(fetch)
+
+    def left(self, fetch: Fetch) -> None:
+        """Count a fetch out, whoever its keeper is."""
+        self.fetches.remove(fetch)
+        fetch.mirror.streams -= 1
         if self._given_up and not self.fetches:
-            self.partial.close()
+            self._close()
         self.run.changed.notify_all()
+
+    def _close(self) -> None:
+        self.end_cross()
+        self.partial.close()
 
     def drop(self, mirror: Mirror, fault: Fault) -> None:
         """Ask a mirror no more."""
@@ -338,8 +369,6 @@ class Download:
         self.spoilt = True
         for fetch in self.fetches:
             fetch.cut()
-        if self.cross is not None:
-            self.cross.cut()
 
     def give_up(self) -> None:
         """Let go of everything; what is held stays on disk.  Call it without the lock."""
@@ -348,10 +377,9 @@ class Download:
                 fetch.cut()
             self.run.changed.wait_for(lambda: not self.fetches, LEAVE_SECONDS)
             self.rewind()
-            self.end_cross()
             self._given_up = True
             if not self.fetches:
-                self.partial.close()
+                self._close()
 
     def clear(self) -> None:
         """Throw away all that is held; call it without the lock, and with nobody else fetching."""
@@ -388,6 +416,7 @@ class Download:
         self.extents = self._fresh(self.item.size if size is None else size)
         count = len(self.extents.authors) or len(found)
         self.extents.authors = (found + bytes(count))[:count]
+        self.inherited = frozenset(at for at, one in enumerate(self.extents.authors) if one)
         self._show()
         self.reach()
 

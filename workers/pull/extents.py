@@ -155,6 +155,14 @@ class Extents:
             return self._put(claim)
         return None
 
+    def extend(self, claim: Claim) -> None:
+        """Let a claim go on to where the next granule is held or claimed by another."""
+        at, others = granules(claim.end), [one for one in self.claims if one is not claim]
+        starts = {one.start // GRANULE for one in others if one.left > 0}
+        while at < len(self.authors) and not self.authors[at] and at not in starts:
+            at += 1
+        claim.end = max(claim.end, min(at * GRANULE, self.size or 0))
+
     def bound(self, claim: Claim, ahead: int) -> int:
         """Say where a claim to the file's end may end instead, so that others have the rest."""
         return min(claim.end, _up(max(claim.at, claim.busy) + max(ahead, 1), self.unit))

@@ -28,6 +28,18 @@ class Worthless(Bad):
     """Likewise, and the bytes that it sent are not worth keeping."""
 
 
+class OtherSize(Bad):
+    """It offers a file of another size than was expected."""
+
+
+class Busy(Bad):
+    """It asks to be left alone for longer than we wait."""
+
+
+class Again(Fault):
+    """We made it wait, and it broke off: it may be asked again at once, and is not to blame."""
+
+
 class Passing(Fault):
     """The source may do better if asked again, after ``wait`` seconds if it said so."""
 

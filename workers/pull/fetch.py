@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from workers.pull.answers import Body, Part, judge
 from workers.pull.extents import GRANULE, Claim
-from workers.pull.faults import Fault, Local, Passing, Unreachable, Worthless
+from workers.pull.faults import Again, Fault, Local, Passing, Unreachable, Worthless
 from workers.pull.mirror import TRIES, Mirror
 from workers.pull.pieces import PieceCheck
 from workers.pull.web import Answer
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from workers.pull.download import Download
 
 FLUSH_SECONDS = 0.25
+IDLE_SECONDS = 1.0
+BUFFERED_SECONDS = 5.0  # within which what a source sent before it broke off is read
 FLOOR = 1024  # bytes per second below which an answer is not worth waiting for
 FULL_POLL_SECONDS = 0.5
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -74,6 +76,7 @@ class Fetch:
         self._run = download.run
         self._answer: Answer | None = None
         self._cut = False
+        self._idled = 0.0  # when we last made it wait for long
         self._waits = False  # for the budget, which is no fault of the source
         self._began = (monotonic(), claim.at)
         self._paced = (monotonic(), 0)  # since when how many bytes came
@@ -113,6 +116,8 @@ class Fetch:
             Stopped: the centre wants the attempt to end.
         """
         self.block, tally = block, self.mirror.tally
+        if tally.out is not None:
+            raise tally.out
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
         self._run.pace.request(tally.host)
@@ -123,6 +128,7 @@ class Fetch:
                 tally.lost = 0
                 wanted = self.download.wanted(self.mirror)
                 body = judge(answer.status, answer.headers, wanted, self.part)
+                tally.answered()
                 ranged = answer.status == HTTPStatus.PARTIAL_CONTENT
                 if self.keeper.accept(self, body, ranged=ranged) and not self._cut:
                     self._receive(answer, body)
@@ -148,7 +154,7 @@ class Fetch:
             if fault is None and filled >= self.claim.left and self.claim.end == body.size:
                 self._expect_end(answer)
             with self._run.changed:
-                count = self.claim.reserve(filled)
+                count = 0 if self._cut else self.claim.reserve(filled)
             view = self.block[place : place + count]
             if check is not None:
                 check.take(view)
@@ -162,14 +168,14 @@ class Fetch:
                 self.keeper.ended(self, body)
                 return
 
-    def _fill(self, answer: Answer, body: Body, buffer: memoryview) -> tuple[int, Passing | None]:
+    def _fill(self, answer: Answer, body: Body, buffer: memoryview) -> tuple[int, Fault | None]:
         """Read what comes until it is worth a write: how many bytes, and what broke it off.
 
         It ends with a granule, so that no whole one waits here where a crash would take it.
         """
         filled, until = 0, monotonic() + FLUSH_SECONDS
         most = min(len(buffer), self.claim.left, GRANULE - self.claim.at % GRANULE)
-        host, patience = self.mirror.tally.host, self._run.settings.stall_seconds
+        host = self.mirror.tally.host
         try:
             while filled < most and (not filled or monotonic() < until):
                 allowed = self._allow(most - filled)
@@ -179,12 +185,18 @@ class Fetch:
                     break
                 filled += count
                 self.mirror.tally.came(count)
-        except TimeoutError:
-            told = f"{self._so_far(filled, body)} and then nothing for {patience:g} s"
-            return filled, Passing(told)
-        except ConnectionError:
-            return filled, Passing(f"{self._so_far(filled, body)} and then broke off")
+        except (TimeoutError, ConnectionError) as error:
+            return filled, self._broken_off(error, filled, body)
         return filled, self._stalled(filled, body)
+
+    def _broken_off(self, error: OSError, count: int, body: Body) -> Fault:
+        """Name what ended an answer before its end."""
+        ours = self._idled and monotonic() - self._idled < BUFFERED_SECONDS
+        if ours or self._run.lease.paused:
+            return Again(f"{self.mirror.tally.host}: broke off while we made it wait")
+        patience = f"nothing for {self._run.settings.stall_seconds:g} s"
+        what = patience if isinstance(error, TimeoutError) else "broke off"
+        return Passing(f"{self._so_far(count, body)} and then {what}")
 
     def _allow(self, count: int) -> int:
         """Wait until the budget allows some bytes; that is no fault of the source."""
@@ -193,6 +205,8 @@ class Fetch:
         allowed = self._run.pace.take(tally.host, count)
         self._waits = False
         waited = monotonic() - began
+        if waited > IDLE_SECONDS:
+            self._idled = monotonic()
         if waited > FLUSH_SECONDS / 10:
             tally.waited(waited)
             self._watched = (self._watched[0] + waited, self._watched[1])
@@ -244,6 +258,7 @@ class Fetch:
             self._run.lease.check()
             sleep(FULL_POLL_SECONDS)
         if full_since:
+            self._idled = monotonic()
             self._run.say("")
 
     def _bound(self, came: int, body: Body) -> None:

@@ -7,6 +7,7 @@ the folder belongs to one version of one dataset and nothing is published before
 sent all of it: it is hashed and reported, so that an outcome that got lost costs no second pull.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,19 +75,27 @@ def land(run: Run, download: Download, found: Found, settle: Callable[[ItemResul
     """Bring a proved file to its place; ``settle`` gets the result once it is there for good."""
     item, partial = download.item, download.partial
     alone = found.size >= DURABLE_ALONE
-    partial.finish(found.size, durable=alone)
     source = download.source
 
     def landed(error: OSError | None) -> None:
-        if error is None:
-            partial.published()
-        partial.close()
+        with contextlib.suppress(OSError):  # what stays behind is in nobody's way
+            if error is None:
+                partial.published()
+            elif not alone:  # it may be that its content could not be synced
+                partial.disown()
+        with contextlib.suppress(OSError):
+            partial.close()
         if error is None:
             settle(report(run, item, found, source))
         else:
             settle(result(item.artifact, [local(item, error)]))
 
-    run.landing.add(partial.path, download.final, alone, landed, found.size)
+    try:
+        partial.finish(found.size, durable=alone)
+    except OSError as error:
+        landed(error)
+    else:
+        run.landing.add(partial.path, download.final, alone, landed, found.size)
 
 
 def _open(run: Run, item: Item) -> Download | ItemResult:
@@ -101,6 +110,7 @@ def _open(run: Run, item: Item) -> Download | ItemResult:
             run.have_room((item.size or 0) - len(partial.found) * GRANULE)
             return Download(run, item, partial, final)
         partial.discard()
+        run.storage.settle([final])  # the attempt that put it there may not have come so far
     except BaseException:
         partial.close()
         raise

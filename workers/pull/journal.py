@@ -12,10 +12,14 @@ Rules this module keeps:
   until the machine is started anew, which its boot id tells.
 - A map never vouches for other bytes than those it was written for: it is gone, durably, before
   its data is thrown away.
+
+It may be forgotten or closed by one thread while another marks or syncs: that is no error.
 """
 
+import contextlib
 import os
 import re
+import threading
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -60,6 +64,8 @@ class Journal:
         self._descriptor: int | None = None
         self._marks = b""  # what counts of the map that was found
         self._boasts = False  # the map that was found says more than counts
+        self._sealed = False  # a head that gets lost would be missed
+        self._lock = threading.Lock()  # of what is open
 
     def load(self, length: int) -> bytearray:
         """Read which granules of ``length`` bytes of data an earlier attempt vouches for.
@@ -77,6 +83,7 @@ class Journal:
         if not any(marks):
             return bytearray()
         self.head, self._marks = head, bytes(marks)
+        self._sealed = any(mark & SYNCED for mark in marks)
         return bytearray(mark & ~SYNCED for mark in marks)
 
     def begin(self, size: int | None, authors: tuple[Author, ...]) -> None:
@@ -85,52 +92,69 @@ class Journal:
         The authors that were found keep their numbers: they come first.
         """
         head = Head(boot=boot_id(), size=size, authors=authors)
-        if self._descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._map, flags, 0o600)
-            os.pwrite(self._descriptor, self._marks, 0)
-            os.ftruncate(self._descriptor, len(self._marks))
-            if self._boasts:  # it must not come back with a power cut, when the data is another
-                os.fsync(self._descriptor)
-        if head != self.head:
-            self.head = head
-            _replace(self._head, head.model_dump_json())
+        with self._lock:
+            if self._descriptor is None:
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._descriptor = os.open(self._map, flags, 0o600)
+                os.pwrite(self._descriptor, self._marks, 0)
+                os.ftruncate(self._descriptor, len(self._marks))
+                if self._boasts:  # it must not come back with a power cut, when the data is another
+                    os.fsync(self._descriptor)
+            if head != self.head:
+                _replace(self._head, head.model_dump_json(), durable=self._sealed)
+                self.head = head
 
     def mark(self, first: int, authors: bytes) -> None:
         """Vouch for granules from ``first`` on, until the machine is started anew."""
-        if self._descriptor is not None:
-            os.pwrite(self._descriptor, authors, first)
+        with self._lock:
+            if self._descriptor is not None:
+                os.pwrite(self._descriptor, authors, first)
 
     def seal(self, authors: bytes) -> None:
         """Vouch for all these granules, whose data was synced; for good once ``sync`` is back."""
-        if self._descriptor is not None:
-            for run in _HELD.finditer(
-                authors
-            ):  # others may have been marked since the data was synced
+        with self._lock:
+            if self._descriptor is None:
+                return
+            self._sealed = True
+            # Others may have been marked since the data was synced.
+            for run in _HELD.finditer(authors):
                 os.pwrite(self._descriptor, run[0].translate(_SEALED), run.start())
 
     def sync(self) -> None:
         """Make head and map ones that survive a power cut."""
-        if self._descriptor is not None:
-            _sync_file(self._head)
-            os.fsync(self._descriptor)
-            sync(self._data.parent)
+        with self._lock:
+            if self._descriptor is None:
+                return
+            descriptor = os.dup(self._descriptor)
+        try:
+            with contextlib.suppress(FileNotFoundError):  # forgotten meanwhile
+                _sync_file(self._head)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync(self._data.parent)
 
     def forget(self, *, durable: bool) -> None:
         """Vouch for nothing more."""
-        there = self._descriptor is not None or bool(self._marks) or self._boasts
-        self.close()
-        for path in (self._map, self._head, _fresh(self._head)):
-            path.unlink(missing_ok=True)
+        with self._lock:
+            there = self._descriptor is not None or bool(self._marks) or self._boasts
+            self._let_go()
+            for path in (self._map, self._head, _fresh(self._head)):
+                path.unlink(missing_ok=True)
+            self.head, self._marks = Head(), b""
+            self._boasts = self._sealed = False
         if there and durable:
             sync(self._data.parent)
-        self.head, self._marks, self._boasts = Head(), b"", False
 
     def close(self) -> None:
         """Let go of the map."""
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
 
 
 def boot_id() -> str:
@@ -160,12 +184,15 @@ def _fresh(path: Path) -> Path:
     return path.with_suffix(path.suffix + ".new")
 
 
-def _replace(path: Path, text: str) -> None:
-    """Put a small file in place of another, whole or not at all."""
+def _replace(path: Path, text: str, *, durable: bool) -> None:
+    """Put a small file in place of another: whole or not at all, after a power cut if durable."""
     fresh = _fresh(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     fresh.replace(path)
 
 

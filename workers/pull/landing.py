@@ -6,8 +6,10 @@ Rules this module keeps:
 - What the disk could not write is never called durable: if the content of one file may be lost,
   the whole batch's is held for lost, but for what its owners had synced themselves.
 - A name that cannot be given (taken by a folder, too long) fails that file alone.
+- Whoever comes too late is told so: nothing waits for what nobody will do.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -41,6 +43,7 @@ class Landing:
         self._waiting: list[_Waiting] = []
         self._since = 0.0  # the first of it waits
         self._unsynced_bytes = 0
+        self._left = False
         self._disk: Disk | None = None
 
     def __enter__(self) -> Self:
@@ -54,6 +57,8 @@ class Landing:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        with self._lock:
+            self._left = True
         try:
             self.flush()
         finally:
@@ -70,17 +75,20 @@ class Landing:
             final: where it belongs; what lies there is replaced.
             synced: whether its content was synced by the caller.
             landed: called once, from any thread, when content and name are durable (None) or with
-                what went wrong; it must not raise.
+                what went wrong (ECANCELED: the landing was left before); it must not raise.
             size: how many bytes have to be made durable with the batch.
         """
         waiting = _Waiting(os.fspath(staged), os.fspath(final), synced, landed)
         with self._lock:
-            if not self._waiting:
-                self._since = monotonic()
-            self._waiting.append(waiting)
-            self._unsynced_bytes += size
+            late = self._left
+            if not late:
+                self._since = self._since if self._waiting else monotonic()
+                self._waiting.append(waiting)
+                self._unsynced_bytes += size
             full = self._full
-        if full:
+        if late:
+            landed(OSError(errno.ECANCELED, os.strerror(errno.ECANCELED)))
+        elif full:
             with self._turn:
                 if self._full:
                     self._land()

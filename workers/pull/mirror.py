@@ -61,7 +61,12 @@ class Mirror:
         return 0 if self.source.site else 1
 
     def failed(self, fault: Passing, now: float) -> None:
-        """Take a fault that may pass: wait for a while, or be out."""
+        """Take a fault that may pass: wait for a while, or be out.
+
+        What breaks several streams at once is one fault.
+        """
+        if now < self.ready_at:
+            return
         gained = self.came - self.best
         self.best = max(self.best, self.came)
         if gained >= ENOUGH:
@@ -75,8 +80,10 @@ class Mirror:
             return
         backoff = FIRST_WAIT * 2.0 ** (self.strikes - 1) * _dice.uniform(0.5, 1.0)
         self.ready_at = now + max(fault.wait, backoff)
-        if isinstance(fault, Unreachable):
+        if isinstance(fault, Unreachable) or fault.wait:
             self.tally.ready_at = self.ready_at
+        if fault.wait:
+            self.tally.put_off(fault)
 
     def is_free(self, now: float, *, spare: bool) -> bool:
         """Whether it may be asked for one more answer.
@@ -97,7 +104,11 @@ def mirrors_of(item: Item, tallies: Tallies, before: Sequence[Author]) -> list[M
     """
     numbers = {author.url: number for number, author in enumerate(before, 1)}
     mirrors = []
-    for source in dict.fromkeys(one for one in item.sources if one.kind == "http"):
+    sources: dict[str, Source] = {}
+    for source in item.sources:
+        if source.kind == "http":
+            sources.setdefault(source.url, source)
+    for source in sources.values():
         number = numbers.setdefault(source.url, len(numbers) + 1)
         if number > MOST_AUTHORS:
             break

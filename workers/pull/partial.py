@@ -4,10 +4,14 @@ One process at a time: the file is locked as long as it is open, and the lock co
 the file still bears its name.  No room is set aside beforehand: file systems that allocate late
 lay four interleaved streams out in as few runs either way (9 in 1 GiB on ext4), and tmpfs would
 have to clear every page first.  Methods that touch the disk block.
+
+After a sync that failed nothing is believed any more: the kernel tells of what it could not write
+once, and then shows it as if it were on the disk (fsync(2)).
 """
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -29,7 +33,7 @@ class Partial:
         self.descriptor = _lock(path)
         self.journal = Journal(path)
         self.found = self.journal.load(os.fstat(self.descriptor).st_size)
-        self._published = False
+        self._closed = self._published = self._lost = False
         self._keeps = bool(self.found)
 
     def __enter__(self) -> Self:
@@ -39,7 +43,10 @@ class Partial:
         self.close()
 
     def close(self) -> None:
-        """Let go; a partial that nothing is known of leaves nothing behind."""
+        """Let go; a partial that nothing is known of leaves nothing behind.  Twice is once."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             if self._published:
                 self.journal.forget(durable=False)
@@ -52,8 +59,9 @@ class Partial:
 
     def begin(self, size: int | None, authors: tuple[Author, ...]) -> None:
         """Keep a journal from now on."""
-        self._keeps = True
-        self.journal.begin(size, authors)
+        if not self._lost:
+            self._keeps = True
+            self.journal.begin(size, authors)
 
     def write(self, view: memoryview, at: int) -> None:
         """Put bytes where they belong."""
@@ -70,8 +78,12 @@ class Partial:
         return os.pread(self.descriptor, 512, 0)
 
     def sync(self) -> None:
-        """Make what was written so far survive a power cut."""
-        os.fdatasync(self.descriptor)
+        """Make what was written so far survive a power cut.
+
+        Raises:
+            OSError: it may not, and is disowned.
+        """
+        self._sync(os.fdatasync)
 
     def discard(self) -> None:
         """Throw away what is held; the journal first, so that it never vouches for other bytes."""
@@ -80,16 +92,32 @@ class Partial:
         self._keeps = False
         self.found = bytearray()
 
+    def disown(self) -> None:
+        """Vouch for nothing of it, now and later: what was written may not be on the disk."""
+        self._lost, self._keeps = True, False
+        self.journal.forget(durable=True)
+
     def finish(self, size: int, *, durable: bool) -> None:
-        """Make it ready to be published: cut off what is beyond its end, sync it if wanted."""
+        """Make it ready to be published: cut off what is beyond its end, sync it if wanted.
+
+        Raises:
+            OSError: it cannot be; if it could not be synced, it is disowned.
+        """
         os.ftruncate(self.descriptor, size)
         os.fchmod(self.descriptor, FILE_MODE)
         if durable:
-            os.fsync(self.descriptor)
+            self._sync(os.fsync)
 
     def published(self) -> None:
         """Know that the file has been moved to its place."""
         self._published = True
+
+    def _sync(self, how: Callable[[int], None]) -> None:
+        try:
+            how(self.descriptor)
+        except OSError:
+            self.disown()
+            raise
 
 
 def _lock(path: Path) -> int:

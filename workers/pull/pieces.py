@@ -11,7 +11,7 @@ from workers.pull.faults import Fault
 class WrongPiece(Fault):
     """A piece's hash is wrong.
 
-    ``start`` and ``end`` are its bytes; ``own`` says that all of them came in this one answer.
+    ``start`` and ``end`` are its bytes; ``own`` says that all of them are of this one source.
     """
 
     def __init__(self, reason: str, start: int, end: int, *, own: bool) -> None:
@@ -27,17 +27,25 @@ class PieceCheck:
     Args:
         known: the v1 hashes of all pieces of the file, of ``length`` bytes each.
         earlier: reads bytes ``[start, end)`` that came before, where ``at`` lies within a piece.
+        own: whether those are of the same source, in this attempt.
     """
 
     def __init__(
-        self, known: bytes, length: int, size: int, at: int, earlier: Callable[[int, int], bytes]
+        self,
+        known: bytes,
+        length: int,
+        size: int,
+        at: int,
+        earlier: Callable[[int, int], bytes],
+        *,
+        own: bool = False,
     ) -> None:
         self._known = known
         self._length = length
         self._size = size
         self._at = at
         self._begin = at - at % length
-        self._own = self._begin == at
+        self._own = own or self._begin == at
         self._sha1 = hashlib.sha1(earlier(self._begin, at), usedforsecurity=False)
 
     @property

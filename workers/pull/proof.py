@@ -5,7 +5,7 @@ Decisions this module takes:
 - All bytes of one source, in one answer: it sent the wrong bytes, and is out.
 - Bytes of several sources of which one lies: a cross-examination finds it (``cross.py``).
 - Anything else is no proof: the file may have changed between two answers, or the disk have
-  rotted between two attempts.  It is pulled clean, all of it in one answer of one source.
+  rotted between two attempts.  It is pulled clean, all of it from one source, and then it is one.
 """
 
 from workers.digests import Found, mismatch
@@ -42,7 +42,11 @@ def _is_page(download: Download) -> bool:
     """Put a source out that sent a page for a file."""
     if not looks_like_page(download.item.path, download.partial.head()):
         return False
-    [mirror] = [one for one in download.mirrors if one.number == download.extents.authors[0]]
+    author = download.extents.authors[0]
+    mirror = next((one for one in download.mirrors if one.number == author), None)
+    if mirror is None:  # it is of an earlier attempt, and no source any more
+        download.spoil()
+        return True
     wanted = download.wanted(mirror)
     _convict(download, mirror, Worthless(str(page(wanted, "by its first bytes"))), "")
     return True
@@ -50,7 +54,7 @@ def _is_page(download: Download) -> bool:
 
 def _doubt(download: Download, wrong: str) -> None:
     """Decide what follows from wrong bytes."""
-    mirror = download.sole
+    mirror = download.sole or download.only
     if mirror is not None:
         told = Worthless(f"{mirror.tally.host}: sent the wrong bytes ({wrong})")
         _convict(download, mirror, told, wrong)
@@ -60,8 +64,7 @@ def _doubt(download: Download, wrong: str) -> None:
         download.cross = CrossExamination(download)
         download.examined = True
     else:
-        download.only = in_use(download.mirrors)[0]
-        download.spoil()
+        _begin_clean(download)
 
 
 def convict(download: Download) -> None:
@@ -74,15 +77,21 @@ def convict(download: Download) -> None:
     with download.run.changed:
         download.end_cross()
         if found is None:
-            download.only = in_use(download.mirrors)[0]
-            download.spoil()
+            _begin_clean(download)
             return
         liar, evidence = found
-        told = Worthless(f"{liar.tally.host}: sent the wrong bytes ({evidence})")
-        liar.tally.blame(told, evidence)
-        download.drop(liar, told)
+        if liar is not None:
+            told = Worthless(f"{liar.tally.host}: sent the wrong bytes ({evidence})")
+            liar.tally.blame(told, evidence)
+            download.drop(liar, told)
         download.rewind()
         download.reach()
+
+
+def _begin_clean(download: Download) -> None:
+    """Begin anew, with one source after another."""
+    download.only = next(iter(in_use(download.mirrors)), None)
+    download.spoil()
 
 
 def _convict(download: Download, mirror: Mirror, fault: Worthless, evidence: str) -> None:

@@ -12,14 +12,17 @@ from fleet.messages import Source, SourceReport
 from workers.pull.faults import Fault, Local
 from workers.pull.web.addresses import host_of, shown
 
+DELAYS = 3
+
 
 @dataclass
 class Tally:
     """One host's counters.
 
-    ``seconds`` is the time during which it was answering us, our own waits left out; ``lost``
-    counts the items in a row that gave it up because it could not be reached, ``ready_at`` is when
-    that may be tried again; ``streams`` is how many answers of it are being read now.
+    ``seconds`` is the time during which it was answering us, our own waits left out.  ``lost``
+    counts the items in a row that gave it up because it could not be reached, ``delays`` how often
+    in a row it put us off.  Before ``ready_at`` it is not asked; ``out`` is why it is left alone
+    for the rest of the attempt.  ``streams`` is how many answers of it are being read now.
     """
 
     host: str
@@ -32,6 +35,8 @@ class Tally:
     evidence: str = ""
     lost: int = 0
     ready_at: float = 0.0
+    delays: int = 0
+    out: Fault | None = None
     streams: int = 0
     _since: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -66,6 +71,16 @@ class Tally:
         """Leave out a wait of our own, which is no fault of the host."""
         with self._lock:
             self.seconds -= seconds / max(self.streams, 1)
+
+    def answered(self) -> None:
+        """Note that it is there, and has answered."""
+        self.lost = self.delays = 0
+
+    def put_off(self, fault: Fault) -> None:
+        """Note that it wants to be asked later; after ``DELAYS`` times in a row, not at all."""
+        self.delays += 1
+        if self.delays >= DELAYS:
+            self.out = fault
 
     def blame(self, fault: Fault, evidence: str = "") -> None:
         """Count a fault of the host, with the proof if it sent wrong bytes."""

@@ -3,15 +3,17 @@
 - A file that changes while it is read is begun again once; a source that does so once more, or
   while others serve, is out.
 - A known piece that is wrong convicts whoever sent all of it; what else he sent was checked.
+- What breaks off because we made it wait is asked for again, and nobody is blamed.
+- A host that wants to be left alone for long is, by all items of the attempt.
 - Otherwise wrong bytes are thrown away with all else that their source sent.
 """
 
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from workers.pull.faults import Changed, Fault, Passing, Worthless
+from workers.pull.faults import Again, Busy, Changed, Fault, OtherSize, Passing, Worthless
 from workers.pull.fetch import Fetch
-from workers.pull.mirror import Mirror
+from workers.pull.mirror import Mirror, in_use
 from workers.pull.pieces import WrongPiece
 
 if TYPE_CHECKING:
@@ -23,24 +25,42 @@ def take(download: "Download", fetch: Fetch, fault: Fault) -> None:
     mirror, evidence = fetch.mirror, ""
     if isinstance(fault, WrongPiece):
         download.forget(fault.start, fault.end)
-        if not fault.own:
-            return  # who sent the rest of the piece is not known
         evidence = str(fault)
-        fault = Worthless(f"{mirror.tally.host}: sent the wrong bytes ({fault})")
-    elif isinstance(fault, Changed):
-        told = change(download, mirror, str(fault))
-        if told is None:
-            download.spoil()
-            return
-        fault = told
-    mirror.tally.blame(fault, evidence)
-    if isinstance(fault, Passing):
-        mirror.failed(fault, monotonic())
+    blamed = _blamed(download, mirror, fault)
+    if blamed is None:
+        return
+    if blamed is mirror.tally.out:  # which another item has found out before
+        download.drop(mirror, blamed)
+        return
+    mirror.tally.blame(blamed, evidence)
+    if isinstance(blamed, Busy):
+        mirror.tally.out = blamed
+    if isinstance(blamed, Passing):
+        mirror.failed(blamed, monotonic())
         if not mirror.out:
             return
-    download.drop(mirror, fault)
-    if isinstance(fault, Worthless) and not evidence:
+    download.drop(mirror, blamed)
+    if isinstance(blamed, Worthless) and not evidence:
         _disown(download, mirror)
+
+
+def _blamed(download: "Download", mirror: Mirror, fault: Fault) -> Fault | None:
+    """Say what the mirror is to blame for; None for nothing, or nothing yet."""
+    if isinstance(fault, WrongPiece):
+        # Who sent the rest of a piece that is not its own is not known.
+        told = f"{mirror.tally.host}: sent the wrong bytes ({fault})"
+        return Worthless(told) if fault.own else None
+    if isinstance(fault, Changed):
+        again = change(download, mirror, str(fault))
+        if again is None:
+            download.spoil()
+        return again
+    if isinstance(fault, OtherSize) and download.item.size is None and download.proven:
+        # One of them lies about the size, and nobody knows which: one after another is asked.
+        download.only = next(iter(in_use(download.mirrors)), None)
+        download.spoil()
+        return None
+    return None if isinstance(fault, Again) else fault
 
 
 def _disown(download: "Download", mirror: Mirror) -> None:

@@ -10,7 +10,7 @@ import httpx
 
 from fleet.messages import Item, ItemResult
 from workers.digests import Found, digest, kinds, mismatch, parts_of, pieces_of
-from workers.pull.answers import Part, Wanted, judge, looks_like_page, page
+from workers.pull.answers import Part, Wanted, judge, looks_like_page, page, refusal
 from workers.pull.faults import Bad, Local
 from workers.pull.quick.hosts import Ask, Host
 from workers.pull.run import Run
@@ -45,7 +45,7 @@ class Delivery:
         if not host.proven:
             judge(head.status, httpx.Headers(head.fields), self.wanted(host, ask), Part())
         elif head.status != 200:
-            raise Bad(f"{host.tally.host}: answered {head.status}")
+            raise refusal(head.status, httpx.Headers(head.fields), host.tally.host)
         self.take(host, ask, body)
 
     def take(self, host: Host, ask: Ask, body: memoryview) -> None:

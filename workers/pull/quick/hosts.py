@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 from fleet.messages import Item, Source
-from workers.pull.faults import Fault
+from workers.pull.faults import Busy, Fault, Passing
 from workers.pull.run import Run
 from workers.pull.tally import Tally
 from workers.pull.web import Web
@@ -23,6 +24,7 @@ SMALL = 1024 * 1024
 MOST_FAILURES = 16
 MOST_SHORT = 3
 WORTH = 32  # answers on one connection
+_TOO_MUCH = {429, 503}
 _PLAIN_URL = re.compile(
     r"(https?://[a-z0-9.-]+(?::[1-9][0-9]{0,4})?)"
     r"(/(?:[A-Za-z0-9._~!$&()*+,;=:@/-]|%[0-9A-F]{2})*)"
@@ -48,6 +50,7 @@ class Host:
         proven: whether a digest of each item is known.
         lines: the connections that are in use.
         most: how many answers it gives on one connection before it closes it, as far as is known.
+        good: how many answers were right.
         given_up: whether the rest is left to the ordinary way.
     """
 
@@ -56,6 +59,7 @@ class Host:
     todo: deque[Ask] = field(default_factory=deque)
     lines: int = 0
     most: int = 1 << 30
+    good: int = 0
     given_up: bool = False
     _failures: int = 0
     _short: int = 0
@@ -63,12 +67,12 @@ class Host:
     @property
     def open(self) -> bool:
         """Whether there is something to ask it."""
-        return bool(self.todo) and not self.given_up
+        return bool(self.todo) and not self._left_alone
 
     def next(self) -> Ask | None:
         """Take the next item to ask for; None if there is none."""
         try:
-            return None if self.given_up else self.todo.popleft()
+            return None if self._left_alone else self.todo.popleft()
         except IndexError:
             return None
 
@@ -78,12 +82,25 @@ class Host:
 
     def delivered(self) -> None:
         """Note that an answer was right."""
+        self.good += 1
         self._failures = 0
 
     def failed(self) -> None:
         """Note that an answer was of no use."""
         self._failures += 1
         self.given_up = self.given_up or self._failures >= MOST_FAILURES
+
+    def refused(self, status: int, fault: Fault) -> None:
+        """Note an answer of no use; a host that it is too much for is not asked on."""
+        wait = fault.wait if isinstance(fault, Passing) else 0.0
+        if wait:
+            self.tally.ready_at = max(self.tally.ready_at, monotonic() + wait)
+        busy = isinstance(fault, Busy)
+        if busy and self.tally.out is None:
+            self.tally.out = fault
+            self.tally.blame(fault)
+        self.given_up = self.given_up or busy or wait > 0 or status in _TOO_MUCH
+        self.failed()
 
     def closed(self, answers: int) -> None:
         """Note that it closed a connection after so many answers."""
@@ -92,6 +109,11 @@ class Host:
             return
         self._short += 1
         self.given_up = self.given_up or self._short >= MOST_SHORT
+
+    @property
+    def _left_alone(self) -> bool:
+        resting = self.tally.out is not None or self.tally.ready_at > monotonic()
+        return self.given_up or resting
 
 
 def by_host(run: Run, items: Sequence[Item]) -> list[Host]:

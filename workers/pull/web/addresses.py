@@ -1,7 +1,8 @@
 """Which URLs and addresses a worker may ask: pure decisions on what comes from outside.
 
 An address is fit if it is public, or lies in a network that this site's settings allow.  IPv6
-addresses that carry an IPv4 one (mapped, 6to4, NAT64) are judged by that one as well.
+addresses that carry an IPv4 one (mapped, translated, compatible, 6to4, NAT64) are judged by that
+one as well.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,11 @@ from workers.pull.faults import Refused, plain
 
 Network = IPv4Network | IPv6Network
 _NAT64 = IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")  # RFC 2765
+_COMPATIBLE = IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
+_SITE_LOCAL = IPv6Network("fec0::/10")
+_NEVER_PUBLIC = (_LOCAL_NAT64, _SITE_LOCAL)  # of which not every Python knows it
 
 
 def check_url(text: str) -> httpx.URL:
@@ -45,7 +51,7 @@ def check_hop(origin: httpx.URL, location: str) -> httpx.URL:
     """
     try:
         joined = str(origin.join(location))
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:
         host = host_of(origin)
         raise Refused(f"{host}: redirects to {shown(location)!r}, which is no URL") from error
     url = check_url(joined)
@@ -83,6 +89,8 @@ def shown(url: str) -> str:
 def _fit(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> bool:
     if any(address in network for network in allowed):
         return True
+    if any(address in network for network in _NEVER_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast
 
 
@@ -91,6 +99,7 @@ def _carried(address: IPv4Address | IPv6Address) -> tuple[IPv4Address, ...]:
     if isinstance(address, IPv4Address):
         return ()
     carried = [] if address.sixtofour is None else [address.sixtofour]
-    if address in _NAT64:
+    compatible = address in _COMPATIBLE and int(address) > 1  # not :: and ::1
+    if compatible or any(address in each for each in (_NAT64, _LOCAL_NAT64, _TRANSLATED)):
         carried.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return tuple(carried)
