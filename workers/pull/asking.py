@@ -117,8 +117,9 @@ def _most(download: Download, mirror: Mirror) -> int:
     size = download.extents.size or 0
     if download.only is not None or not mirror.ranged or size <= WHOLE:
         return size
-    streams = min(download.run.lease.budget.streams, MOST_STREAMS * len(download.candidates()))
-    if streams == 1:
+    each = MOST_STREAMS if download.run.load.spare else 1
+    streams = min(download.run.lease.budget.streams, each * len(download.candidates()))
+    if download.run.lease.budget.streams == 1:
         return size
     ahead = int(mirror.rate * AHEAD_SECONDS)
     share = (size - download.extents.held) // streams

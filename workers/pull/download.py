@@ -25,7 +25,7 @@ from workers.pull.pieces import PieceCheck, fit, unit
 from workers.pull.run import Run
 
 LEAST = 4 * 1024 * 1024
-MOST = 64 * 1024 * 1024
+MOST = 128 * 1024 * 1024
 CHECKPOINT = 16 * 1024 * 1024
 LEAVE_SECONDS = 2.0
 

@@ -173,20 +173,18 @@ class Fetch:
 
         It ends with a granule, so that no whole one waits here where a crash would take it.
         """
-        filled, until = 0, monotonic() + FLUSH_SECONDS
         most = min(len(buffer), self.claim.left, GRANULE - self.claim.at % GRANULE)
-        host = self.mirror.tally.host
+        allowed, filled, until = self._allow(most), 0, monotonic() + FLUSH_SECONDS
+        readinto, count = answer.readinto, 1  # TLS gives 16 KiB at a time: the loop must be short
         try:
-            while filled < most and (not filled or monotonic() < until):
-                allowed = self._allow(most - filled)
-                count = answer.readinto(buffer[filled : filled + allowed])
-                self._run.pace.give_back(host, allowed - count)
-                if not count:
-                    break
+            while filled < allowed and count and (not filled or monotonic() < until):
+                count = readinto(buffer[filled:allowed])
                 filled += count
-                self.mirror.tally.came(count)
         except (TimeoutError, ConnectionError) as error:
             return filled, self._broken_off(error, filled, body)
+        finally:
+            self._run.pace.give_back(self.mirror.tally.host, allowed - filled)
+            self.mirror.tally.came(filled)
         return filled, self._stalled(filled, body)
 
     def _broken_off(self, error: OSError, count: int, body: Body) -> Fault:
