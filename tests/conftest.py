@@ -1,6 +1,7 @@
-"""Fixtures that many tests share: a store on each kind of database."""
+"""Fixtures that many tests share: a store on each kind of database, a site, a web server."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
@@ -12,6 +13,9 @@ from fleet.store.clock import VirtualClock
 from fleet.store.database import Store
 from tests.centre_support import Centre
 from tests.databases import Databases, postgres_cluster
+from tests.fault_server import FaultServer
+from tests.pull_support import Site
+from workers.pull import mirror
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -75,6 +79,41 @@ def centre(store: Store, tmp_path: Path) -> Centre:
     made.apply_sites("toronto", "amsterdam", "netcup")
     made.open_doors()
     return made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """One site's worker, with nothing in its tree."""
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources are asked again at once, or nearly."""
+    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for mirror.example, and its key, in one file."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=mirror.example"]
+    command += ["-addext", "subjectAltName=DNS:mirror.example"]
+    command += ["-keyout", str(folder / "key"), "-out", str(folder / "certificate")]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    both = folder / "both.pem"
+    both.write_bytes((folder / "key").read_bytes() + (folder / "certificate").read_bytes())
+    return both
 
 
 @pytest.hookimpl(wrapper=True)

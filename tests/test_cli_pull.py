@@ -90,12 +90,6 @@ def place(
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
 def servers() -> Iterator[list[FaultServer]]:
     with ExitStack() as stack:
         yield [stack.enter_context(FaultServer()) for _ in range(2)]

@@ -1,6 +1,4 @@
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +12,6 @@ from workers.work import Work
 
 BODY = noise(100_000)
 START, LENGTH = 32_768, 16_384
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 def piece(url: str, **known: Any) -> Item:

@@ -2,7 +2,6 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ from workers.lease import Lease, Stopped
 from workers.pull.extents import GRANULE
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 def test_many_small_files_arrive_and_a_bad_one_stops_nobody(

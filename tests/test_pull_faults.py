@@ -1,9 +1,7 @@
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,27 +10,11 @@ from fleet.messages import Budget, SourceReport
 from tests.fault_kinds import FAULTS, PAGE
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order
-from workers.pull import mirror
 from workers.pull.extents import GRANULE
 
+pytestmark = pytest.mark.usefixtures("impatience")
 BODY = noise(200_000)
 NAME = "census.zip"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 @dataclass(frozen=True)

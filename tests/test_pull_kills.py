@@ -56,11 +56,6 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FaultServer]]:
         yield [stack.enter_context(FaultServer(f"127.0.0.{at}")) for at in (1, 2, 3)]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
 @contextlib.contextmanager
 def worker(site: Site, given: Order) -> Iterator["subprocess.Popen[bytes]"]:
     """A process that pulls; it is dead in the end."""

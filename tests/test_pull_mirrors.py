@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,25 +10,16 @@ from fleet.messages import Budget, Source
 from fleet.torrent.pieces import piece_length
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, v1_pieces
-from workers.pull import asking, mirror
+from workers.pull import asking
 from workers.work import Work
 
+pytestmark = pytest.mark.usefixtures("impatience")
 NAME = "census.zip"
 MIB = 1024 * 1024
 BODY = noise(24 * MIB + 777)
 PIECE = piece_length(len(BODY))
 # No source may be done before the others have begun.
 TOGETHER = Budget(streams=3, source_bytes_per_second=30 * MIB)
-
-
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 @pytest.fixture

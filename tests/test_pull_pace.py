@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -121,17 +120,6 @@ def test_a_bucket_that_nobody_emptied_does_not_storm() -> None:
     assert bucket.most(1000.0, 0.0, 1e9, 250.0) == 250
     bucket.use(250)
     assert bucket.most(1000.0, 3600.0, 1e9, 250.0) == 250
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 class Gate:

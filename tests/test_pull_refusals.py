@@ -16,11 +16,6 @@ from workers.pull.web.line import MAX_KEPT_HOSTS
 BODY = noise(5000)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("url", "reason"),
     [

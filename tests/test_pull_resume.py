@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,29 +17,13 @@ from hypothesis import strategies as st
 from tests.fault_server import FaultServer
 from tests.pull_support import FOLDER, Site, item, noise, order, v1_pieces
 from workers.lease import Lease, Stopped
-from workers.pull import mirror
 from workers.pull.extents import GRANULE
 from workers.pull.journal import boot_id
 from workers.pull.partial import Partial
 
+pytestmark = pytest.mark.usefixtures("impatience")
 NAME = "census.zip"
 MIB = 1024 * 1024
-
-
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 class StopAt(Lease):

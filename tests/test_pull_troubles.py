@@ -18,10 +18,11 @@ from tests.fault_kinds import FAULTS, none
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until, v1_pieces
 from workers.lease import Lease, Stopped
-from workers.pull import Watch, mirror, pull
+from workers.pull import Watch, pull
 from workers.pull.journal import Author, Head, boot_id
 from workers.work import Work
 
+pytestmark = pytest.mark.usefixtures("impatience")
 NAME = "census.zip"
 OTHER = "other.zip"
 MIB = 1024 * 1024
@@ -33,11 +34,6 @@ PATIENCE = 5.0
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture(autouse=True)
 def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test say how a server answers: by the fault ``scripted`` and the option ``answer``."""
 
@@ -45,11 +41,6 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         exchange.file.options["answer"](exchange)
 
     monkeypatch.setitem(FAULTS, "scripted", scripted)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 @pytest.fixture

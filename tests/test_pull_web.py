@@ -1,7 +1,6 @@
 import contextlib
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +8,6 @@ from pathlib import Path
 
 import httpcore
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fleet.messages import Source
 from tests.fault_server import FaultServer
@@ -19,18 +16,12 @@ from tests.web_support import Script, get, plain, read
 from workers.pull.faults import Bad, Passing, Refused, Unreachable
 from workers.pull.web import Web
 from workers.pull.web import line as lines
-from workers.pull.web.heads import MAX_HEAD, Odd, request, take_head
 from workers.pull.web.line import MAX_KEPT, Line
 from workers.pull.web.wire import Wire
 
 BODY = noise(300_000)
 SMALL = b"population,42\n"
 PLAIN = plain(SMALL)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 @pytest.fixture
@@ -44,23 +35,6 @@ def hasty(site: Site) -> Iterator[Web]:
     """A client that gives up soon."""
     with Web(site.settings(stall_seconds=0.2)) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for mirror.example, and its key, in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "2", "-subj", "/CN=mirror.example"]
-    command += ["-addext", "subjectAltName=DNS:mirror.example"]
-    command += ["-keyout", str(folder / "key"), "-out", str(folder / "certificate")]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
-    both = folder / "both.pem"
-    both.write_bytes((folder / "key").read_bytes() + (folder / "certificate").read_bytes())
-    return both
 
 
 @pytest.fixture
@@ -491,56 +465,3 @@ def test_a_cut_client_ends_all_that_wait_and_asks_nobody_any_more(
         until(lambda: server.open == 0)
         with pytest.raises(Unreachable, match="we ended all connections"):
             get(web, server.url("census.zip"))
-
-
-# Heads
-
-
-@given(st.lists(st.binary(max_size=40), max_size=4), st.integers(1, 50))
-def test_heads_are_found_however_they_come(bodies: list[bytes], step: int) -> None:
-    sent = b"".join(plain(body, "ETag: x") for body in bodies)
-    received, found, wanted = bytearray(), [], -1
-    for at in range(0, len(sent), step):
-        received += sent[at : at + step]
-        while True:
-            if wanted < 0:
-                head = take_head(received)
-                if head is None:
-                    break
-                assert (head.status, head.keeps) == (200, True)
-                wanted = head.length
-            if len(received) < wanted:
-                break
-            found.append(bytes(received[:wanted]))
-            del received[:wanted]
-            wanted = -1
-    assert found == bodies
-
-
-WORDS = [b"HTTP/1.1 ", b"200 OK", b"\r\n", b"\n", b"Content-Length: ", b"5", b"Transfer-Encoding: "]
-WORDS += [b"chunked", b" ", b"\0", b"Connection: close", b"100", b"\xff"]
-
-
-@given(st.lists(st.one_of(st.sampled_from(WORDS), st.binary(max_size=3))).map(b"".join))
-def test_no_bytes_are_too_strange_for_a_head(sent: bytes) -> None:
-    received = bytearray(sent)
-    try:
-        head = take_head(received)
-    except Odd:
-        return
-    if head is None:
-        assert sent.endswith(received)
-    else:
-        assert head.length >= 0
-        assert head.status >= 200
-
-
-def test_a_head_has_its_bounds() -> None:
-    with pytest.raises(Odd, match="longer than 102400"):
-        take_head(bytearray(b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD))
-
-
-@pytest.mark.parametrize("sign", [b"\r", b"\n", b"\0"])
-def test_a_request_is_one_request(sign: bytes) -> None:
-    with pytest.raises(Odd):
-        request(b"/", [(b"If-Range", b'"x' + sign + b'"')])

@@ -11,11 +11,6 @@ PARTS = ["..", ".", "/", "//", "\\", "\0", "a", "b.csv", " ", "é", "~", "\ud800
 HOSTILE = st.lists(st.sampled_from(PARTS), max_size=8).map("".join)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
 @given(folder=HOSTILE, path=HOSTILE)
 def test_every_path_is_contained_or_refused(folder: str, path: str) -> None:
     root = Path("/srv/fleet/nowhere")

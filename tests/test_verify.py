@@ -14,11 +14,6 @@ from workers.verify import verify
 LENGTH = 16_384
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
 def shard(site: Site, *bodies: bytes) -> list[Item]:
     """Lay files into the tree, end to end."""
     items, at = [], 0

@@ -59,23 +59,6 @@ def head_end(received: bytes | bytearray, start: int = 0) -> int:
     return blank.end() if blank else 0
 
 
-def take_head(received: bytearray) -> Head | None:
-    """Take the next answer's head off the front of ``received``; None if it is not whole yet.
-
-    What only says that an answer will come (1xx) is taken as well and left out.
-
-    Raises:
-        Odd: it is not the head of a plain answer, or is longer than ``MAX_HEAD``.
-    """
-    while end := head_end(received):
-        raw = bytes(received[:end])
-        del received[:end]
-        if head := parse_head(raw):
-            return head
-    check_length(len(received))
-    return None
-
-
 def check_length(length: int) -> None:
     """Bound a head.
 
