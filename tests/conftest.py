@@ -4,6 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from fleet.store.clock import VirtualClock
 from fleet.store.database import Store
 from tests.centre_support import Centre
 from tests.databases import Databases, postgres_cluster
+from tests.fault_exchange import Exchange
+from tests.fault_kinds import FAULTS
 from tests.fault_server import FaultServer
 from tests.pull_support import Site
 from workers.pull import mirror
@@ -91,6 +94,22 @@ def site(tmp_path: Path) -> Site:
 def server() -> Iterator[FaultServer]:
     with FaultServer() as running:
         yield running
+
+
+@pytest.fixture
+def servers() -> Iterator[list[FaultServer]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(FaultServer()) for _ in range(4)]
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test say how a server answers: by the fault ``scripted`` and the option ``answer``."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.file.options["answer"](exchange)
+
+    monkeypatch.setitem(FAULTS, "scripted", answer)
 
 
 @pytest.fixture

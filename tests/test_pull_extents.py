@@ -44,14 +44,19 @@ class Books(RuleBasedStateMachine):
         assert all(self.disk[at] == author for at in gone_on), "it goes on with another's bytes"
 
     @precondition(lambda self: any(one.left > 0 for one in self.streams))
-    @rule(author=AUTHORS, rate=RATES, least=st.integers(1, 4))
-    def steal(self, author: int, rate: int, least: int) -> None:
+    @rule(author=AUTHORS, rate=RATES, least=st.integers(1, 4), mine=st.sets(st.integers(0, 40)))
+    def steal(self, author: int, rate: int, least: int, mine: set[int]) -> None:
         for one in self.streams:
             one.rate = one.rate or STEP
         before = {one: (one.at, one.end) for one in self.streams}
-        claim = self.extents.steal(author, rate * STEP, least=least * STEP)
+        avoid = bytes(author * (at in mine) for at in range(41)) if len(mine) > 2 else b""
+        state = bytes(self.extents.authors)
+        claim = self.extents.steal(author, rate * STEP, least=least * STEP, avoid=avoid)
         if claim is None:
+            assert {one: (one.at, one.end) for one in self.streams} == before
+            assert self.extents.authors == state
             return
+        assert author not in avoid[claim.start // GRANULE : granules(claim.end)]
         [(victim, (at, end))] = [(one, was) for one, was in before.items() if one.end != was[1]]
         self.streams.append(claim)
         assert claim.end == end

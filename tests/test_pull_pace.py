@@ -67,6 +67,12 @@ def test_each_host_has_a_rate_of_its_own_below_that_of_all(clock: Clock) -> None
     assert 3 * MIB * 9 < sum(came.values()) <= 3 * MIB * 10.5
 
 
+def test_nothing_is_had_at_once(clock: Clock) -> None:
+    began = clock.now
+    assert Pace(Lease(Budget(bytes_per_second=1))).take("a", 0) == 0
+    assert clock.now == began
+
+
 def test_what_was_not_read_is_given_back(clock: Clock) -> None:
     pace = Pace(Lease(Budget(bytes=1000, bytes_per_second=100_000)))
     assert pace.take("a", 5000) == 1000

@@ -4,62 +4,35 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fleet.messages import Budget
 from tests.fault_exchange import Closed, Exchange
-from tests.fault_kinds import FAULTS, none
+from tests.fault_kinds import none
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until, v1_pieces
-from workers.lease import Lease, Stopped
+from tests.trouble_support import (
+    BODY,
+    GONE,
+    LIE,
+    MIB,
+    NAME,
+    OTHER,
+    PATIENCE,
+    SMALL,
+    Patience,
+    assert_right,
+    blamed,
+    hangs_up,
+    leave,
+)
+from workers.lease import Lease
 from workers.pull import Watch, pull
-from workers.pull.journal import Author, Head, boot_id
-from workers.work import Work
 
-pytestmark = pytest.mark.usefixtures("impatience")
-NAME = "census.zip"
-OTHER = "other.zip"
-MIB = 1024 * 1024
-BODY = noise(8 * MIB)
-LIE = bytes(byte ^ 1 for byte in BODY)
-SMALL = noise(5000, seed=2)
-GONE = "http://gone.invalid/census.zip"  # a source of an earlier attempt
-PATIENCE = 5.0
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test say how a server answers: by the fault ``scripted`` and the option ``answer``."""
-
-    def scripted(exchange: Exchange) -> None:
-        exchange.file.options["answer"](exchange)
-
-    monkeypatch.setitem(FAULTS, "scripted", scripted)
-
-
-@pytest.fixture
-def servers() -> Iterator[list[FaultServer]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(FaultServer()) for _ in range(4)]
-
-
-class Patience(Lease):
-    """A lease that ends once these servers were asked too often, lest a test go on for ever."""
-
-    def __init__(self, servers: Sequence[FaultServer], most: int = 60) -> None:
-        super().__init__()
-        self._servers = servers
-        self._most = most
-
-    def check(self) -> None:
-        if sum(len(server.requests) for server in self._servers) > self._most:
-            raise Stopped("asked too often")
+pytestmark = pytest.mark.usefixtures("impatience", "scripted")
 
 
 class Pausable(Lease):
@@ -70,50 +43,6 @@ class Pausable(Lease):
     @property
     def paused(self) -> bool:
         return self.pausing
-
-
-def leave(site: Site, body: bytes, marks: bytes, *urls: str) -> None:
-    """Leave what an earlier attempt left: the granules that ``marks`` gives to these authors."""
-    data = site.storage.staging(NAME)
-    data.write_bytes(body)
-    data.with_suffix(".map").write_bytes(marks)
-    authors = tuple(Author(url=url) for url in urls)
-    head = Head(boot=boot_id(), size=len(BODY), authors=authors)
-    data.with_suffix(".json").write_text(head.model_dump_json())
-
-
-def leave_disputed(site: Site, *urls: str, marks: bytes = b"\1\1\1\1\2\2\2\2") -> None:
-    """Leave a whole file of which author 2 lies: a pull begins with a cross-examination."""
-    said = [LIE if mark == 2 else BODY for mark in marks]
-    body = b"".join(one[at * MIB : (at + 1) * MIB] for at, one in enumerate(said))
-    leave(site, body, marks, *urls)
-
-
-def assert_right(site: Site, work: Work) -> None:
-    assert work.items[0].ok, work.items[0].reason
-    assert site.file(NAME).read_bytes() == BODY
-    assert site.staged() == []
-
-
-def blamed(work: Work) -> dict[str, str]:
-    """Hosts with faults, and what they are blamed for."""
-    return {one.host: one.last_error for one in work.sources if one.errors}
-
-
-def hangs_up(exchange: Exchange, until: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    """Wait until the client closes the connection (True), or for something else (False)."""
-    exchange.connection.settimeout(0.02)
-    deadline = time.monotonic() + seconds
-    while not until() and time.monotonic() < deadline:
-        try:
-            if exchange.connection.recv(1) == b"":
-                return True
-        except TimeoutError:
-            continue
-        except OSError:
-            return True
-    exchange.connection.settimeout(PATIENCE)
-    return False
 
 
 # Answers that ignore ranges
@@ -168,19 +97,6 @@ def test_an_answer_that_ignores_its_range_costs_nothing_that_is_held(
     assert servers[1].sent[NAME] <= 2 * MIB
 
 
-def test_who_ignores_ranges_in_a_cross_examination_is_put_out(
-    site: Site, servers: list[FaultServer]
-) -> None:
-    honest, liar = servers[0].serve(NAME, BODY), servers[1].serve(NAME, LIE, "no_ranges")
-    leave_disputed(site, honest, liar)
-
-    work = site.pull(order(item(NAME, honest, liar, body=BODY)), Patience(servers))
-
-    assert_right(site, work)
-    assert set(blamed(work)) == {servers[1].netloc}
-    assert len(servers[1].requests) <= 4
-
-
 # Liars
 
 
@@ -207,34 +123,6 @@ def test_a_liar_that_hangs_up_within_each_piece_is_convicted(
     assert set(blamed(work)) == {servers[0].netloc}
     assert "sent the wrong bytes" in blamed(work)[servers[0].netloc]
     assert len(servers[0].requests) <= 12
-
-
-def test_a_liar_that_breaks_off_in_every_round_is_not_asked_for_ever(
-    site: Site, servers: list[FaultServer]
-) -> None:
-    cuts = [cut for first in range(200_000, 5 * MIB, 70_000) for cut in (first, None)]
-    urls = [servers[0].serve(NAME, LIE, "truncated", cuts=cuts), servers[1].serve(NAME, BODY)]
-
-    work = site.pull(order(item(NAME, *urls, body=BODY)), Patience(servers))
-
-    assert_right(site, work)
-    assert servers[0].netloc in blamed(work)
-    assert len(servers[0].requests) <= 12
-
-
-def test_a_liar_of_an_earlier_attempt_costs_only_what_he_sent(
-    site: Site, servers: list[FaultServer]
-) -> None:
-    lie = bytearray(BODY)
-    lie[2 * MIB] ^= 1
-    leave(site, bytes(lie[: 7 * MIB]), b"\1" * 7, GONE)
-    urls = [server.serve(NAME, BODY) for server in servers[:2]]
-
-    work = site.pull(order(item(NAME, *urls, body=BODY)))
-
-    assert_right(site, work)
-    assert blamed(work) == {}
-    assert work.bytes_fetched <= len(BODY) + MIB, "the missing end, and all of it once more"
 
 
 def test_a_page_of_an_earlier_attempt_is_replaced(site: Site, servers: list[FaultServer]) -> None:
@@ -292,20 +180,6 @@ def test_a_hostile_header_ends_nothing_but_its_source(
 
 
 # Breaks and refusals
-
-
-def test_all_sources_refusing_in_a_cross_examination_fail_their_item_alone(
-    site: Site, servers: list[FaultServer]
-) -> None:
-    urls = [server.serve(NAME, BODY, "status", code=403) for server in servers[:2]]
-    leave_disputed(site, *urls)
-    other = servers[2].serve(OTHER, SMALL)
-
-    work = site.pull(order(item(NAME, *urls, body=BODY), item(OTHER, other, body=SMALL)))
-
-    assert [one.ok for one in work.items] == [False, True]
-    for server in servers[:2]:
-        assert f"{server.netloc}: answered 403 Forbidden" in work.items[0].reason
 
 
 def test_one_glitch_that_breaks_all_connections_of_a_host_is_one_try(
@@ -453,92 +327,7 @@ def test_a_pause_longer_than_a_server_waits_for_us_is_no_fault_of_it(
     assert blamed(work) == {}
 
 
-def test_fewer_streams_end_the_surplus_answers_of_a_cross_examination_too(
-    site: Site, servers: list[FaultServer]
-) -> None:
-    lease, go_on = Lease(Budget(streams=6)), threading.Event()
-
-    def slow(exchange: Exchange) -> None:
-        exchange.proper_head()
-        data = exchange.data()
-        exchange.send(data[:1000])
-        if hangs_up(exchange, go_on.is_set):
-            raise Closed
-        exchange.send(data[1000:])
-
-    bodies = [BODY, LIE, BODY]
-    urls = [
-        server.serve(NAME, body, "scripted", answer=slow)
-        for server, body in zip(servers, bodies, strict=False)
-    ]
-    leave_disputed(site, *urls, marks=b"\2\1\2\1\3\1\3\2")
-
-    def active() -> int:
-        return sum(server.active for server in servers)
-
-    with ThreadPoolExecutor() as pool:
-        pulled = pool.submit(site.pull, order(item(NAME, *urls, body=BODY)), lease)
-        try:
-            until(lambda: active() == 3)
-            lease.budget = Budget(streams=1)
-            until(lambda: active() == 1, 2.0)
-        finally:
-            go_on.set()
-        work = pulled.result()
-
-    assert work.items[0].ok, work.items[0].reason
-
-
 # Disk errors
-
-
-def test_a_disk_error_in_a_cross_examination_ends_that_item_alone(
-    site: Site, servers: list[FaultServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_bytes(BODY)
-    watch, late = Watch(), threading.Event()
-    pwrite = os.pwrite
-
-    def failing(descriptor: int, data: Any, at: int) -> int:
-        # What differs is kept in a file without a name.
-        if os.fstat(descriptor).st_nlink == 0:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return pwrite(descriptor, data, at)
-
-    def asked_too(exchange: Exchange) -> None:
-        until(lambda: servers[1].requests)
-        none(exchange)
-
-    def slow_liar(exchange: Exchange) -> None:
-        exchange.proper_head()
-        with ExitStack() as files:
-            files.callback(late.set)
-            if hangs_up(exchange, lambda: watch.items_failed):
-                raise Closed
-            for _ in range(8):  # what was a descriptor of that item is of another file now
-                files.enter_context(elsewhere.open("rb"))
-            exchange.send(exchange.data())
-
-    def slow(exchange: Exchange) -> None:
-        exchange.proper_head()
-        exchange.send(SMALL[:1000])
-        late.wait(2 * PATIENCE)
-        exchange.send(SMALL[1000:])
-
-    honest = servers[0].serve(NAME, BODY, "scripted", answer=asked_too)
-    liar = servers[1].serve(NAME, LIE, "scripted", answer=slow_liar)
-    other = servers[2].serve(OTHER, SMALL, "scripted", answer=slow)
-    leave_disputed(site, honest, liar)
-    monkeypatch.setattr(os, "pwrite", failing)
-    items = [item(NAME, honest, liar, body=BODY), item(OTHER, other, body=SMALL)]
-
-    work = pull(order(*items), site.storage, Lease(), settings=site.settings(), watch=watch)
-
-    assert [one.ok for one in work.items] == [False, True]
-    assert work.items[0].fault == "local"
-    assert work.items[0].reason == f"this host cannot store {NAME}: Input/output error"
-    assert blamed(work) == {}
 
 
 def test_a_disk_error_in_the_last_sync_ends_that_item_alone(
@@ -562,3 +351,100 @@ def test_a_disk_error_in_the_last_sync_ends_that_item_alone(
     assert work.items[0].reason == f"this host cannot store {NAME}: Input/output error"
     assert blamed(work) == {}
     assert site.file(OTHER).read_bytes() == SMALL
+
+
+def test_a_liar_that_goes_on_with_a_piece_of_an_earlier_attempt_is_convicted_in_the_end(
+    site: Site, servers: list[FaultServer]
+) -> None:
+    length = 4 * MIB
+    liar = servers[0].serve(NAME, LIE, "truncated", cuts=(MIB + MIB // 2,))
+    leave(site, LIE, b"\1" + bytes(7), liar)
+    wanted = order(
+        item(NAME, liar, servers[1].serve(NAME, BODY), body=BODY),
+        shard="s1",
+        piece_length=length,
+        digests=("sha256",),
+        budget=Budget(streams=1),
+    )
+    lease = Patience(servers)
+    lease.budget = wanted.budget
+
+    work = site.pull(wanted, lease, known=v1_pieces(BODY, length))
+
+    assert_right(site, work)
+    assert set(blamed(work)) == {servers[0].netloc}
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_the_end_of_a_part_is_not_taken_for_the_end_of_a_file_of_unknown_size(
+    site: Site, servers: list[FaultServer], *, proven: bool
+) -> None:
+    def part(exchange: Exchange) -> None:
+        if exchange.asked.range is None:
+            exchange.proper_head(Content_Length=None, Transfer_Encoding="chunked")
+            exchange.chunk(BODY[: 5 * MIB // 2])
+            raise Closed
+        start = exchange.span[0]
+        data = BODY[start : start + MIB]
+        tells = f"bytes {start}-{start + len(data) - 1}/*"
+        exchange.proper_head(Content_Length=len(data), Content_Range=tells)
+        exchange.send(data)
+
+    url = servers[0].serve(NAME, BODY, "scripted", answer=part)
+    wanted = item(NAME, url, body=BODY) if proven else item(NAME, url)
+    wanted = wanted.model_copy(update={"size": None})
+
+    work = site.pull(order(wanted), Patience(servers))
+
+    assert not work.items[0].ok
+    assert "without telling its size" in work.items[0].reason
+    assert not site.file(NAME).exists()
+
+
+def test_one_busy_moment_of_a_host_counts_once_however_many_items_meet_it(
+    site: Site, servers: list[FaultServer]
+) -> None:
+    met, lock, all_met = [0], threading.Lock(), threading.Event()
+
+    def busy(exchange: Exchange) -> None:
+        with lock:
+            met[0] += 1
+            early = met[0] <= 4
+        if not early:
+            return none(exchange)
+        if met[0] == 4:
+            all_met.set()
+        all_met.wait(PATIENCE)
+        exchange.head(503, Retry_After=1, Content_Length=0)
+        return None
+
+    bodies = {f"part-{number}": noise(2 * MIB, seed=number) for number in range(6)}
+    items = [
+        item(name, servers[0].serve(name, body, "scripted", answer=busy), body=body)
+        for name, body in bodies.items()
+    ]
+
+    work = site.pull(order(*items), Patience(servers))
+
+    assert [one.reason for one in work.items if not one.ok] == []
+
+
+def test_a_wait_of_the_source_s_choosing_is_told(site: Site, servers: list[FaultServer]) -> None:
+    watch, notes = Watch(), []
+
+    def busy(exchange: Exchange) -> None:
+        notes.append(watch.note)
+        if len(notes) > 1:
+            return none(exchange)
+        return exchange.head(503, Retry_After=1, Content_Length=0)
+
+    url = servers[0].serve(NAME, BODY, "scripted", answer=busy)
+    wanted = order(item(NAME, url, body=BODY))
+
+    work = pull(wanted, site.storage, Patience(servers), settings=site.settings(), watch=watch)
+
+    assert_right(site, work)
+    assert notes[0] == ""
+    assert "waits before it asks again" in notes[1]
+    assert "503" in notes[1]
+    assert watch.note == ""

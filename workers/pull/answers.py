@@ -238,8 +238,11 @@ def _rest(headers: Mapping[str, str], wanted: Wanted, part: Part) -> Body:
     if joined and not wanted.proven and not _same_file(part, validator, size):
         change = f"({part.validator}, then {validator})"
         raise Changed(f"{wanted.host}: its file may have changed {change}")
-    known = part.size if wanted.size is None else wanted.size
-    return Body(part.good, known if size is None else size, validator)
+    if size is None:
+        size = part.size if wanted.size is None else wanted.size
+    if size is None:  # where such an answer ends, the file need not
+        raise Changed(f"{wanted.host}: answers with a part of a file without telling its size")
+    return Body(part.good, size, validator)
 
 
 def _same_file(part: Part, validator: Validator, size: int | None) -> bool:

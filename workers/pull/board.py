@@ -49,6 +49,7 @@ class Board:
         self._sealing: set[Download] = set()
         self._opening = 0
         self._fetching = 0
+        self._note = ""
         self._over = False
         self._error: BaseException | None = None
         self._threads: list[threading.Thread] = []
@@ -57,7 +58,6 @@ class Board:
         """Take an item's result, from any thread."""
         with self._run.changed:
             self.results[id(item)] = settled
-            self._run.watch.items_done += settled.ok
             self._run.watch.items_failed += not settled.ok
             size = settled.size if settled.ok else 0
             self._run.watch.sizes[item.artifact] = self._run.watch.held[item.artifact] = size or 0
@@ -77,6 +77,7 @@ class Board:
                 self._hire()
                 with self._run.changed:
                     self._trim()
+                    self._tell()
                     if self._going_on:
                         self._run.changed.wait(WATCH_SECONDS)
         finally:
@@ -102,6 +103,16 @@ class Board:
         resumable = [fetch for fetch in fetches if fetch.download.resumable(fetch.mirror)]
         for fetch in reversed(resumable[-surplus:] if surplus > 0 else []):
             fetch.cut()
+
+    def _tell(self) -> None:
+        """Say why nothing is asked, if that is how it is."""
+        idle = self._open and not (self._fetching or self._opening or self._busy)
+        mirrors = [mirror for one in self._open for mirror in one.candidates()] if idle else []
+        errors = [one.tally.last_error for one in mirrors if one.tally.last_error]
+        note = f"waits before it asks again: {errors[0]}" if errors else ""
+        if note != self._note:
+            self._note = note
+            self._run.say(note)
 
     def _end(self) -> None:
         with self._run.changed:

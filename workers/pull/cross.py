@@ -50,7 +50,6 @@ class CrossExamination:
         self._run = download.run
         self._authors = bytes(download.extents.authors)
         self._asked = Extents(download.extents.size)
-        self._fetches: list[Fetch] = []
         self._disputes: list[Dispute] = []
         # unnamed: a process that dies leaves nothing behind
         self._others = tempfile.TemporaryFile(dir=download.partial.path.parent)  # noqa: SIM115
@@ -79,14 +78,9 @@ class CrossExamination:
         usual = typical_rate(self._download.mirrors)
         for fetch in self._fetches:
             fetch.claim.rate = fetch.pace(monotonic()) or usual
-        claim = self._asked.steal(mirror.number, mirror.rate or usual, least=LEAST)
-        if claim is None:
-            return None
-        granules = self._authors[claim.start // GRANULE : -(-claim.end // GRANULE)]
-        if mirror.number in granules:
-            self._asked.release(claim)
-            return None
-        return self._fetch(mirror, claim)
+        rate = mirror.rate or usual
+        claim = self._asked.steal(mirror.number, rate, least=LEAST, avoid=self._authors)
+        return None if claim is None else self._fetch(mirror, claim)
 
     @property
     def done(self) -> bool:
@@ -97,12 +91,15 @@ class CrossExamination:
         )
         return not (self._fetches or waiting)
 
+    @property
+    def _fetches(self) -> list[Fetch]:
+        return [fetch for fetch in self._download.fetches if fetch.keeper is self]
+
     def _fetch(self, mirror: Mirror, claim: Claim) -> Fetch:
         rest = claim.end == self._asked.size
         end = None if rest or claim.end == ENDLESS else claim.end
         part = Part(claim.at, self._asked.size, mirror.validator, end=end)
         fetch = Fetch(self._download, mirror, claim, part, keeper=self)
-        self._fetches.append(fetch)
         self._download.fetches.append(fetch)
         mirror.streams += 1
         return fetch
@@ -158,7 +155,6 @@ class CrossExamination:
 
     def leave(self, fetch: Fetch, fault: Fault | None) -> None:
         """End a fetch, and take what went wrong with it."""
-        self._fetches.remove(fetch)
         self._asked.release(fetch.claim)
         if fault is not None and not fetch.is_cut and not isinstance(fault, Local | Again):
             fetch.mirror.tally.blame(fault)

@@ -44,7 +44,7 @@ class Download:
         spoilt: all that is held is to be thrown away.
         unsealed: granules that a power cut would take.
         forgotten: how often granules were taken back.
-        inherited: the granules that an earlier attempt left.
+        inherited: the granules that are held as an earlier attempt left them.
     """
 
     def __init__(self, run: Run, item: Item, partial: Partial, final: Path) -> None:
@@ -348,6 +348,7 @@ class Download:
         self.forgotten += 1
         self.extents.forget(start, end)
         first = start // GRANULE
+        self.inherited -= set(range(first, granules(end)))
         self.partial.journal.mark(first, bytes(self.extents.authors[first : granules(end)]))
         if start < self.reached:
             self.rewind()
@@ -390,6 +391,7 @@ class Download:
             self.opened = self.spoilt = False
             self.answers = self.unsealed = 0
             self.sole = None
+            self.inherited = frozenset()
             self.forgotten += 1
             for mirror in self.mirrors:
                 mirror.came, mirror.validator = 0, Validator()

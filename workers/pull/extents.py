@@ -125,7 +125,7 @@ class Extents:
         """Whether ``claim`` would find anything."""
         return self._first_free(author, avoid) is not None
 
-    def steal(self, author: int, rate: float, *, least: int) -> Claim | None:
+    def steal(self, author: int, rate: float, *, least: int, avoid: bytes = b"") -> Claim | None:
         """Take the tail of the claim that will be done last, so that both end at one time.
 
         A claim that would still be under way long after we had done all of it gives up the whole.
@@ -134,6 +134,7 @@ class Extents:
             author: the thief.
             rate: its bytes per second.
             least: do not split what is left into less than this.
+            avoid: leave alone what it gives to the thief, as ``claim`` does.
         """
         victims = [one for one in self.claims if one.left > 0 and one.end < ENDLESS]
         victim = max(victims, key=Claim.seconds_left, default=None)
@@ -141,13 +142,15 @@ class Extents:
             return None
         ours = rate / (rate + victim.rate)
         cut = _up(int(victim.end - victim.left * ours), self.unit)
-        if victim.left >= 2 * least and max(victim.at, victim.busy) < cut < victim.end:
+        splits = victim.left >= 2 * least and max(victim.at, victim.busy) < cut < victim.end
+        if splits and not _gives(avoid, author, cut, victim.end):
             claim = Claim(author, cut, cut, victim.end)
             victim.end = cut
             return self._put(claim)
         begin = max(victim.start, victim.at - victim.at % self.unit)
         begin -= begin % GRANULE
         idle = victim.busy <= victim.at and victim.author != author
+        idle = idle and not _gives(avoid, author, begin, victim.end)
         if idle and victim.seconds_left() > 4 * (victim.end - begin) / rate + 1:
             claim = Claim(author, begin, begin, victim.end)
             victim.at = victim.end = begin
@@ -245,6 +248,11 @@ class Extents:
 def granules(size: int) -> int:
     """Count the granules that ``size`` bytes touch."""
     return -(-size // GRANULE)
+
+
+def _gives(avoid: bytes, author: int, start: int, end: int) -> bool:
+    """Whether ``avoid`` names an author for a granule of ``[start, end)``."""
+    return author in avoid[start // GRANULE : granules(end)]
 
 
 def _up(at: int, unit: int) -> int:

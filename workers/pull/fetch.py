@@ -117,7 +117,7 @@ class Fetch:
         """
         self.block, tally = block, self.mirror.tally
         if tally.out is not None:
-            raise tally.out
+            raise tally.out.with_traceback(None)  # it would keep all that ever raised it
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
         self._run.pace.request(tally.host)
@@ -148,9 +148,10 @@ class Fetch:
         self._began = monotonic(), began
         self._paced = self._watched = (monotonic(), 0)
         while self.claim.left > 0 and not self._cut:
-            place = self.claim.at % GRANULE
+            at = self.claim.at  # once the lock is let go, another stream may move it back
+            place = at % GRANULE
             filled, fault = self._fill(answer, body, self.block[place:])
-            self._bound(self.claim.at + filled, body)
+            self._bound(at + filled, body)
             if fault is None and filled >= self.claim.left and self.claim.end == body.size:
                 self._expect_end(answer)
             with self._run.changed:
@@ -160,8 +161,8 @@ class Fetch:
                 check.take(view)
             self._write(view)
             self.keeper.took(self, count, check)
-            if place + count == GRANULE and began <= self.claim.at - GRANULE:
-                self.block = self.keeper.spare(self.claim.at - GRANULE, self.block)
+            if place + count == GRANULE and began <= at - place and not self._cut:
+                self.block = self.keeper.spare(at - place, self.block)
             if fault is not None:
                 raise fault
             if not filled:

@@ -81,9 +81,7 @@ class Mirror:
         backoff = FIRST_WAIT * 2.0 ** (self.strikes - 1) * _dice.uniform(0.5, 1.0)
         self.ready_at = now + max(fault.wait, backoff)
         if isinstance(fault, Unreachable) or fault.wait:
-            self.tally.ready_at = self.ready_at
-        if fault.wait:
-            self.tally.put_off(fault)
+            self.tally.rest(fault, now, self.ready_at)
 
     def is_free(self, now: float, *, spare: bool) -> bool:
         """Whether it may be asked for one more answer.

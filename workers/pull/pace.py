@@ -61,13 +61,14 @@ class Pace:
         Raises:
             Stopped: the centre wants the attempt to end.
         """
-        while True:
+        while count > 0:
             self._lease.check()
             if not self._lease.paused:
                 granted = self._grant(host, count)
                 if granted:
                     return granted
             time.sleep(POLL_SECONDS)
+        return 0
 
     def give_back(self, host: str, count: int) -> None:
         """Return what was granted and not read."""

@@ -11,6 +11,7 @@ once, and then shows it as if it were on the disk (fsync(2)).
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -34,6 +35,7 @@ class Partial:
         self.journal = Journal(path)
         self.found = self.journal.load(os.fstat(self.descriptor).st_size)
         self._closed = self._published = self._lost = False
+        self._closing = threading.Lock()  # a descriptor that was closed may name another file
         self._keeps = bool(self.found)
 
     def __enter__(self) -> Self:
@@ -44,18 +46,19 @@ class Partial:
 
     def close(self) -> None:
         """Let go; a partial that nothing is known of leaves nothing behind.  Twice is once."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            if self._published:
-                self.journal.forget(durable=False)
-            elif not self._keeps:
-                self.path.unlink(missing_ok=True)
-                self.journal.forget(durable=False)
-        finally:
-            self.journal.close()
-            os.close(self.descriptor)
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self._published:
+                    self.journal.forget(durable=False)
+                elif not self._keeps:
+                    self.path.unlink(missing_ok=True)
+                    self.journal.forget(durable=False)
+            finally:
+                self.journal.close()
+                os.close(self.descriptor)
 
     def begin(self, size: int | None, authors: tuple[Author, ...]) -> None:
         """Keep a journal from now on."""
@@ -78,7 +81,7 @@ class Partial:
         return os.pread(self.descriptor, 512, 0)
 
     def sync(self) -> None:
-        """Make what was written so far survive a power cut.
+        """Make what was written so far survive a power cut; once closed, do nothing.
 
         Raises:
             OSError: it may not, and is disowned.
@@ -113,11 +116,14 @@ class Partial:
         self._published = True
 
     def _sync(self, how: Callable[[int], None]) -> None:
-        try:
-            how(self.descriptor)
-        except OSError:
-            self.disown()
-            raise
+        with self._closing:
+            if self._closed:
+                return
+            try:
+                how(self.descriptor)
+            except OSError:
+                self.disown()
+                raise
 
 
 def _lock(path: Path) -> int:

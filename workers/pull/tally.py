@@ -9,7 +9,7 @@ from time import monotonic
 import httpx
 
 from fleet.messages import Source, SourceReport
-from workers.pull.faults import Fault, Local
+from workers.pull.faults import Busy, Fault, Local, Passing
 from workers.pull.web.addresses import host_of, shown
 
 DELAYS = 3
@@ -76,16 +76,27 @@ class Tally:
         """Note that it is there, and has answered."""
         self.lost = self.delays = 0
 
-    def put_off(self, fault: Fault) -> None:
-        """Note that it wants to be asked later; after ``DELAYS`` times in a row, not at all."""
-        self.delays += 1
-        if self.delays >= DELAYS:
-            self.out = fault
+    def rest(self, fault: Passing, now: float, until: float) -> None:
+        """Ask it nothing until then; if it put us off ``DELAYS`` times in a row, nothing more.
+
+        What it says to several requests at once counts once.
+        """
+        with self._lock:
+            if fault.wait and now >= self.ready_at:
+                self.delays += 1
+                if self.delays >= DELAYS:
+                    self.out = self.out or fault
+            self.ready_at = max(self.ready_at, until)
 
     def blame(self, fault: Fault, evidence: str = "") -> None:
-        """Count a fault of the host, with the proof if it sent wrong bytes."""
+        """Count a fault of the host, with the proof if it sent wrong bytes.
+
+        One that wants to be left alone for long is, from now on.
+        """
         if isinstance(fault, Local):
             return
+        if isinstance(fault, Busy):
+            self.out = self.out or fault
         with self._lock:
             self.errors += 1
             self.last_error = str(fault)

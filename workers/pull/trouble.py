@@ -11,7 +11,7 @@
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from workers.pull.faults import Again, Busy, Changed, Fault, OtherSize, Passing, Worthless
+from workers.pull.faults import Again, Changed, Fault, OtherSize, Passing, Worthless
 from workers.pull.fetch import Fetch
 from workers.pull.mirror import Mirror, in_use
 from workers.pull.pieces import WrongPiece
@@ -33,8 +33,6 @@ def take(download: "Download", fetch: Fetch, fault: Fault) -> None:
         download.drop(mirror, blamed)
         return
     mirror.tally.blame(blamed, evidence)
-    if isinstance(blamed, Busy):
-        mirror.tally.out = blamed
     if isinstance(blamed, Passing):
         mirror.failed(blamed, monotonic())
         if not mirror.out:

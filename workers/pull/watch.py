@@ -11,7 +11,6 @@ class Watch:
 
     Attributes:
         items: how many are to be pulled.
-        items_done: how many are in their places, proved.
         items_failed: how many could not be had.
         sizes: how long each is, by its artifact; None as long as it is not known.
         held: how many bytes of each are here, by its artifact.
@@ -20,7 +19,6 @@ class Watch:
     """
 
     items: int = 0
-    items_done: int = 0
     items_failed: int = 0
     sizes: dict[str, int | None] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)

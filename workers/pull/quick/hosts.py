@@ -92,14 +92,15 @@ class Host:
 
     def refused(self, status: int, fault: Fault) -> None:
         """Note an answer of no use; a host that it is too much for is not asked on."""
-        wait = fault.wait if isinstance(fault, Passing) else 0.0
-        if wait:
-            self.tally.ready_at = max(self.tally.ready_at, monotonic() + wait)
-        busy = isinstance(fault, Busy)
-        if busy and self.tally.out is None:
-            self.tally.out = fault
-            self.tally.blame(fault)
-        self.given_up = self.given_up or busy or wait > 0 or status in _TOO_MUCH
+        if isinstance(fault, Passing) and fault.wait:
+            now = monotonic()
+            self.tally.rest(fault, now, now + fault.wait)
+            self.given_up = True
+        if isinstance(fault, Busy):
+            if self.tally.out is None:
+                self.tally.blame(fault)
+            self.given_up = True
+        self.given_up = self.given_up or status in _TOO_MUCH
         self.failed()
 
     def closed(self, answers: int) -> None:
