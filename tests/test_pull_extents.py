@@ -79,7 +79,7 @@ class Books(RuleBasedStateMachine):
 
     def reserve_some(self, claim: Claim, steps: int) -> None:
         left = claim.left
-        count = claim.reserve(steps * STEP)
+        count = claim.reserve(claim.at, steps * STEP)
         assert count == max(0, min(steps * STEP, left))
         self.writing[claim] = count
         for at in range(claim.at // STEP, -(-(claim.at + count) // STEP)):
@@ -188,7 +188,7 @@ class Books(RuleBasedStateMachine):
         while (claim := self.extents.claim(1, 3 * GRANULE)) is not None:
             for at in range(claim.at // STEP, -(-claim.end // STEP)):
                 self.disk[at] = 1
-            claim.at += claim.reserve(ENDLESS)
+            claim.at += claim.reserve(claim.at, ENDLESS)
             self.extents.mark(claim, claim.at)
             self.extents.release(claim)
         assert self.extents.whole
@@ -207,7 +207,7 @@ def take(extents: Extents, author: int, most: int) -> Claim:
 
 
 def read(extents: Extents, claim: Claim, count: int) -> None:
-    claim.at += claim.reserve(count)
+    claim.at += claim.reserve(claim.at, count)
     extents.mark(claim, claim.at)
 
 

@@ -30,7 +30,6 @@ from tests.trouble_support import (
     leave,
 )
 from workers.lease import Lease
-from workers.pull import Watch, pull
 
 pytestmark = pytest.mark.usefixtures("impatience", "scripted")
 
@@ -429,22 +428,28 @@ def test_one_busy_moment_of_a_host_counts_once_however_many_items_meet_it(
     assert [one.reason for one in work.items if not one.ok] == []
 
 
-def test_a_wait_of_the_source_s_choosing_is_told(site: Site, servers: list[FaultServer]) -> None:
-    watch, notes = Watch(), []
+class Noting(Lease):
+    """A lease that remembers all that was noted on it."""
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "note":
+            self.__dict__.setdefault("notes", []).append(value)
+
+
+def test_a_wait_of_the_source_s_choosing_is_told(site: Site, servers: list[FaultServer]) -> None:
     def busy(exchange: Exchange) -> None:
-        notes.append(watch.note)
-        if len(notes) > 1:
+        if len(servers[0].requests) > 1:
             return none(exchange)
         return exchange.head(503, Retry_After=1, Content_Length=0)
 
+    lease = Noting()
     url = servers[0].serve(NAME, BODY, "scripted", answer=busy)
-    wanted = order(item(NAME, url, body=BODY))
 
-    work = pull(wanted, site.storage, Patience(servers), settings=site.settings(), watch=watch)
+    work = site.pull(order(item(NAME, url, body=BODY)), lease)
 
     assert_right(site, work)
-    assert notes[0] == ""
-    assert "waits before it asks again" in notes[1]
-    assert "503" in notes[1]
-    assert watch.note == ""
+    [told] = [note for note in lease.notes if note]
+    assert told.startswith("waits before it asks again: ")
+    assert "503" in told
+    assert lease.note == ""

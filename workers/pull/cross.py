@@ -135,13 +135,13 @@ class CrossExamination:
                     self._disputes.append(dispute)
             at, view = at + len(part), view[len(part) :]
 
-    def took(self, fetch: Fetch, count: int, check: PieceCheck | None) -> None:  # noqa: ARG002
+    def took(self, fetch: Fetch, count: int, sure: int) -> None:
         """Count bytes that were compared."""
         with self._run.changed:
             fetch.claim.at += count
             fetch.mirror.came += count
             self._run.lease.advance(count)
-            self._asked.mark(fetch.claim, fetch.claim.at)
+            self._asked.mark(fetch.claim, sure)
 
     def spare(self, start: int, block: memoryview) -> memoryview:  # noqa: ARG002
         """Keep the block: nothing else is done with it."""

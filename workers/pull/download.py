@@ -188,8 +188,11 @@ class Download:
         """
         self.partial.write(view, claim.at)
 
-    def took(self, fetch: Fetch, count: int, check: PieceCheck | None) -> None:
-        """Count bytes that were written; call it without the lock."""
+    def took(self, fetch: Fetch, count: int, sure: int) -> None:
+        """Count bytes that were written, of which those up to ``sure`` may be held.
+
+        Call it without the lock.
+        """
         claim = fetch.claim
         with self.run.changed:
             claim.at += count
@@ -198,7 +201,7 @@ class Download:
             disowned = fetch.is_cut and isinstance(fetch.mirror.out, Worthless)
             if disowned or claim not in self.extents.claims:
                 return  # all of it was given up meanwhile
-            new = self.extents.mark(claim, claim.at if check is None else check.markable)
+            new = self.extents.mark(claim, sure)
             if new:
                 self.partial.journal.mark(
                     new.start, bytes(self.extents.authors[new.start : new.stop])

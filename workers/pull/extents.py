@@ -43,10 +43,11 @@ class Claim:
         """How long it still takes at its own pace; a claim that has no pace takes for ever."""
         return self.left / self.rate if self.rate > 0 else float("inf")
 
-    def reserve(self, count: int) -> int:
-        """Begin to write the next bytes; say how many of ``count`` still belong to this claim."""
-        count = max(0, min(count, self.left))
-        self.busy = self.at + count
+    def reserve(self, at: int, count: int) -> int:
+        """Begin to write bytes from ``at`` on; say how many of ``count`` belong to this claim."""
+        count = max(0, min(count, self.end - at))
+        if count:
+            self.busy = at + count
         return count
 
 

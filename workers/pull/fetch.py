@@ -1,16 +1,19 @@
 """One claim of one item from one mirror: asked, judged, and read to where it ends.
 
-What comes is written at its place first and counted after.  A claim may be cut shorter by another
-stream at any moment, and what came beyond its end is dropped.  Whoever sends nearly nothing for
-as long as our patience lasts has stalled.
+What comes is written at its place first and counted after, behind the reading if there is much
+of it (see ``behind``).  A claim may be cut shorter by another stream at any moment, and what came
+beyond its end is dropped.  Whoever sends nearly nothing for as long as our patience lasts has
+stalled.
 """
 
 import errno
+from functools import partial
 from http import HTTPStatus
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
 from workers.pull.answers import Body, Part, judge
+from workers.pull.behind import Behind
 from workers.pull.extents import GRANULE, Claim
 from workers.pull.faults import Again, Fault, Local, Passing, Unreachable, Worthless
 from workers.pull.mirror import TRIES, Mirror
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from workers.pull.download import Download
 
 FLUSH_SECONDS = 0.25
+MUCH = 8 * GRANULE
 IDLE_SECONDS = 1.0
 BUFFERED_SECONDS = 5.0  # within which what a source sent before it broke off is read
 FLOOR = 1024  # bytes per second below which an answer is not worth waiting for
@@ -40,8 +44,8 @@ class Keeper(Protocol):
     def write(self, view: memoryview, claim: Claim) -> None:
         """Put a claim's next bytes where they belong."""
 
-    def took(self, fetch: "Fetch", count: int, check: PieceCheck | None) -> None:
-        """Count bytes that were written."""
+    def took(self, fetch: "Fetch", count: int, sure: int) -> None:
+        """Count bytes that were written; those up to ``sure`` may be held."""
 
     def spare(self, start: int, block: memoryview) -> memoryview:
         """Take the block of a whole granule, if it is of use; give the one to go on with."""
@@ -75,6 +79,7 @@ class Fetch:
         self.block = memoryview(b"")
         self._run = download.run
         self._answer: Answer | None = None
+        self._at = claim.at  # where the next byte that is read belongs
         self._cut = False
         self._idled = 0.0  # when we last made it wait for long
         self._waits = False  # for the budget, which is no fault of the source
@@ -144,37 +149,60 @@ class Fetch:
 
     def _receive(self, answer: Answer, body: Body) -> None:
         """Read a body up to where the claim ends; a byte has one place in block and granule."""
-        check, began = self.keeper.check(self.claim), self.claim.at
-        self._began = monotonic(), began
+        check, self._at = self.keeper.check(self.claim), self.claim.at
+        self._began = monotonic(), self._at
         self._paced = self._watched = (monotonic(), 0)
-        while self.claim.left > 0 and not self._cut:
-            at = self.claim.at  # once the lock is let go, another stream may move it back
-            place = at % GRANULE
-            filled, fault = self._fill(answer, body, self.block[place:])
-            self._bound(at + filled, body)
-            if fault is None and filled >= self.claim.left and self.claim.end == body.size:
-                self._expect_end(answer)
-            with self._run.changed:
-                count = 0 if self._cut else self.claim.reserve(filled)
-            view = self.block[place : place + count]
-            if check is not None:
-                check.take(view)
-            self._write(view)
-            self.keeper.took(self, count, check)
-            if place + count == GRANULE and began <= at - place and not self._cut:
-                self.block = self.keeper.spare(at - place, self.block)
-            if fault is not None:
-                raise fault
-            if not filled:
-                self.keeper.ended(self, body)
-                return
+        ended = False
+        with Behind(apart=self._left >= MUCH) as behind:
+            while self._left > 0 and not self._cut and not ended:
+                filled, fault = self._fill(answer, body)
+                self._bound(self._at + filled, body)
+                if fault is None and filled >= self._left and self.claim.end == body.size:
+                    self._expect_end(answer)
+                self._hand_over(filled, check, behind)
+                if fault is not None:
+                    raise fault
+                ended = not filled
+        if ended:
+            self.keeper.ended(self, body)
 
-    def _fill(self, answer: Answer, body: Body, buffer: memoryview) -> tuple[int, Fault | None]:
+    @property
+    def _left(self) -> int:
+        """Bytes still to be read."""
+        return self.claim.end - self._at
+
+    def _hand_over(self, filled: int, check: PieceCheck | None, behind: Behind) -> None:
+        """Have what was read written, as far as it still belongs to the claim."""
+        at, place = self._at, self._at % GRANULE
+        with self._run.changed:
+            count = 0 if self._cut else self.claim.reserve(at, filled)
+        view = self.block[place : place + count]
+        if check is not None:
+            check.take(view)
+        sure = at + count if check is None else check.markable
+        full = self.block if place + count == GRANULE else None
+        behind.put(partial(self._store, at - place, view, sure, full))
+        self._at += count
+        if full is not None:
+            self.block = behind.block()
+
+    def _store(
+        self, granule: int, view: memoryview, sure: int, full: memoryview | None
+    ) -> memoryview | None:
+        """Write and count what was read; of a granule that is ``full`` now, pass the block on."""
+        self._write(view)
+        self.keeper.took(self, len(view), sure)
+        if full is None or granule < self._began[1] or self._cut:
+            return full
+        return self.keeper.spare(granule, full)
+
+    def _fill(self, answer: Answer, body: Body) -> tuple[int, Fault | None]:
         """Read what comes until it is worth a write: how many bytes, and what broke it off.
 
         It ends with a granule, so that no whole one waits here where a crash would take it.
         """
-        most = min(len(buffer), self.claim.left, GRANULE - self.claim.at % GRANULE)
+        buffer = self.block[self._at % GRANULE :]
+        most = min(len(buffer), self._left)
         allowed, filled, until = self._allow(most), 0, monotonic() + FLUSH_SECONDS
         readinto, count = answer.readinto, 1  # TLS gives 16 KiB at a time: the loop must be short
         try:
@@ -288,4 +316,4 @@ class Fetch:
 
     def _so_far(self, count: int, body: Body) -> str:
         whole = "" if body.size is None else f" of {body.size}"
-        return f"{self.mirror.tally.host}: sent {self.claim.at + count}{whole} bytes"
+        return f"{self.mirror.tally.host}: sent {self._at + count}{whole} bytes"
