@@ -1,6 +1,7 @@
 """The last desired state on disk, so that a seeder needs no centre to start.
 
-Every file is replaced as a whole, and read with as much doubt as if it came over the network.
+Every file is replaced as a whole, and read with as much doubt as if it came over the network.  So
+torrents are not synced one by one: one that a power cut took is fetched again.
 """
 
 import os
@@ -25,7 +26,7 @@ class Cache:
 
     def keep_desired(self, data: bytes) -> None:
         """Replace the list."""
-        _replace(self._folder / "desired.json", data)
+        _replace(self._folder / "desired.json", data, durable=True)
 
     def torrent(self, infohash: str) -> bytes | None:
         """Read a torrent; None if it is not here."""
@@ -33,7 +34,7 @@ class Cache:
 
     def keep_torrent(self, infohash: str, data: bytes) -> None:
         """Keep a torrent that was checked."""
-        _replace(self._folder / f"{infohash}{SUFFIX}", data)
+        _replace(self._folder / f"{infohash}{SUFFIX}", data, durable=False)
 
     def forget_all_but(self, infohashes: Iterable[str]) -> None:
         """Remove every other torrent."""
@@ -50,10 +51,11 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, *, durable: bool) -> None:
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     fresh.replace(path)
