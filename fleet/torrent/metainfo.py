@@ -13,7 +13,7 @@ Rules this module keeps:
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from fleet.torrent.bencode import Bencoded, encode
@@ -122,8 +122,24 @@ def torrent_bytes(
     return encode(outer)
 
 
+class Linked(Protocol):
+    """What a magnet link tells of a torrent, whoever made it."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, or the folder's."""
+
+    @property
+    def size(self) -> int:
+        """The content's size in bytes."""
+
+    @property
+    def infohash(self) -> str:
+        """The v1 infohash, in lowercase hex."""
+
+
 def magnet(
-    meta: Metainfo,
+    meta: Linked,
     *,
     web_seeds: Sequence[str] = (),
     trackers: Sequence[str] = (),

@@ -5,12 +5,17 @@ for byte, whatever else its maker put into it.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from fleet.torrent.bencode import Bencoded, BencodeError, decode, encode
 from fleet.torrent.metainfo import Files, MetainfoError, check_names, check_pieces, sha1
+from fleet.torrent.paths import path_fault
 
 MAX_TORRENT: Final = 32 * 1024 * 1024
+SEED_SCHEMES: Final = ("http://", "https://")
+TRACKER_SCHEMES: Final = ("http://", "https://", "udp://")
+
+Dictionary: TypeAlias = dict[bytes, Bencoded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,11 @@ class ParsedTorrent:
         pieces: the 20-byte SHA-1 of each piece, joined.
         info: the ``info`` dictionary exactly as it was read.
         infohash: the v1 infohash, in lowercase hex.
-        web_seeds: HTTP and HTTPS ones (BEP 19); others are left out.
-        trackers: every tracker once, in the order of their tiers.
+        hybrid: whether it has a v2 part as well (BEP 52), and so another infohash beside this one.
+        private: whether clients may ask its trackers only (BEP 27).
+        web_seeds: HTTP and HTTPS ones (BEP 19).
+        trackers: every HTTP, HTTPS and UDP tracker once, in the order of their tiers.
+        left_out: web seeds and trackers of other schemes.
         comment: free text.
     """
 
@@ -39,8 +47,11 @@ class ParsedTorrent:
     pieces: bytes
     info: bytes
     infohash: str
+    hybrid: bool
+    private: bool
     web_seeds: tuple[str, ...]
     trackers: tuple[str, ...]
+    left_out: tuple[str, ...]
     comment: str
 
     @property
@@ -62,12 +73,30 @@ def parse(data: bytes) -> ParsedTorrent:
     Raises:
         MetainfoError: the data is not a torrent, has no v1 part, or breaks a rule.
     """
+    return checked(dictionary(data))
+
+
+def dictionary(data: bytes) -> Dictionary:
+    """Read what a ``.torrent`` file holds, ``info`` and all that is around it, unchecked.
+
+    Raises:
+        MetainfoError: the data is no dictionary in canonical bencoding.
+    """
     try:
         outer = decode(data, max_bytes=MAX_TORRENT)
     except BencodeError as error:
         raise MetainfoError(f"not a torrent: {error}") from error
     if not isinstance(outer, dict):
         raise MetainfoError("not a torrent: it is no dictionary")
+    return outer
+
+
+def checked(outer: Dictionary) -> ParsedTorrent:
+    """Check what a ``.torrent`` file holds.
+
+    Raises:
+        MetainfoError: it has no v1 part, or breaks a rule.
+    """
     info = _dict(outer, b"info")
     if b"pieces" not in info and b"file tree" in info:
         raise MetainfoError("a v2-only torrent, which few clients can use; a v1 one is needed")
@@ -75,10 +104,17 @@ def parse(data: bytes) -> ParsedTorrent:
     single = b"files" not in info
     files, padding = _lone_file(name, info) if single else _files(info)
     real = [path for index, (path, _) in enumerate(files) if index not in padding]
+    if not real:
+        raise MetainfoError(f"{name[:80]!r} holds no file")
     check_names(name, real)
+    # many paddings may share a name, but none may lead out of the folder
+    for index in padding:
+        if fault := path_fault(files[index][0]):
+            raise MetainfoError(f"a padding file of {name!r}: {fault}")
     piece_length, pieces = _int(info, b"piece length"), _bytes(info, b"pieces")
     check_pieces(name, files, piece_length, pieces)
     raw = encode(info)
+    seeds, trackers = _texts(outer.get(b"url-list")), _announced(outer)
     return ParsedTorrent(
         name=name,
         single=single,
@@ -88,17 +124,23 @@ def parse(data: bytes) -> ParsedTorrent:
         pieces=pieces,
         info=raw,
         infohash=sha1(raw),
-        web_seeds=_links(outer.get(b"url-list"), ("http://", "https://")),
-        trackers=_trackers(outer),
+        hybrid=b"file tree" in info or b"meta version" in info,
+        private=info.get(b"private") == 1,
+        web_seeds=tuple(seed for seed in seeds if seed.startswith(SEED_SCHEMES)),
+        trackers=tuple(link for link in trackers if link.startswith(TRACKER_SCHEMES)),
+        left_out=(
+            *(seed for seed in seeds if not seed.startswith(SEED_SCHEMES)),
+            *(link for link in trackers if not link.startswith(TRACKER_SCHEMES)),
+        ),
         comment=_comment(outer),
     )
 
 
-def _lone_file(name: str, info: dict[bytes, Bencoded]) -> tuple[Files, frozenset[int]]:
+def _lone_file(name: str, info: Dictionary) -> tuple[Files, frozenset[int]]:
     return ((name, _int(info, b"length")),), frozenset()
 
 
-def _files(info: dict[bytes, Bencoded]) -> tuple[Files, frozenset[int]]:
+def _files(info: Dictionary) -> tuple[Files, frozenset[int]]:
     """Read the paths and sizes under ``files``, and which of them are padding."""
     entries = info[b"files"]
     if b"length" in info or not isinstance(entries, list):
@@ -127,41 +169,43 @@ def _segment(name: Bencoded, index: int) -> str:
     return _text(name, f"the path of file {index}")
 
 
-def _trackers(outer: dict[bytes, Bencoded]) -> tuple[str, ...]:
-    found = [outer.get(b"announce")]
+def _announced(outer: Dictionary) -> tuple[str, ...]:
+    """List the trackers of ``announce`` and of each tier (BEP 12)."""
+    found = [outer.get(b"announce", b"")]
     tiers = outer.get(b"announce-list")
     for tier in tiers if isinstance(tiers, list) else ():
         found += tier if isinstance(tier, list) else ()
-    return _links([link for link in found if link is not None], ("http://", "https://", "udp://"))
+    return _texts(found)
 
 
-def _links(value: Bencoded | None, schemes: tuple[str, ...]) -> tuple[str, ...]:
-    """Pick the links of these schemes, each once; what is not a link is nobody's loss."""
-    links = value if isinstance(value, list) else [value]
-    texts = [link.decode("utf-8", "replace") for link in links if isinstance(link, bytes)]
-    return tuple(dict.fromkeys(text for text in texts if text.startswith(schemes)))
+def _texts(value: Bencoded | None) -> tuple[str, ...]:
+    """Read one text or a list of texts, each once; what is none is nobody's loss."""
+    found = value if isinstance(value, list) else [value]
+    texts = [text.decode("utf-8", "replace") for text in found if isinstance(text, bytes)]
+    return tuple(dict.fromkeys(text for text in texts if text))
 
 
-def _comment(outer: dict[bytes, Bencoded]) -> str:
-    comment = outer.get(b"comment", b"")
+def _comment(outer: Dictionary) -> str:
+    """Read the comment as clients do: ``comment.utf-8``, which some makers add, comes first."""
+    comment = outer.get(b"comment.utf-8", outer.get(b"comment", b""))
     return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else ""
 
 
-def _dict(holder: dict[bytes, Bencoded], key: bytes) -> dict[bytes, Bencoded]:
+def _dict(holder: Dictionary, key: bytes) -> Dictionary:
     value = holder.get(key)
     if not isinstance(value, dict):
         raise MetainfoError(f"the torrent has no dictionary {key.decode()!r}")
     return value
 
 
-def _int(holder: dict[bytes, Bencoded], key: bytes) -> int:
+def _int(holder: Dictionary, key: bytes) -> int:
     value = holder.get(key)
     if not isinstance(value, int):
         raise MetainfoError(f"the torrent has no number {key.decode()!r}")
     return value
 
 
-def _bytes(holder: dict[bytes, Bencoded], key: bytes) -> bytes:
+def _bytes(holder: Dictionary, key: bytes) -> bytes:
     value = holder.get(key)
     if not isinstance(value, bytes):
         raise MetainfoError(f"the torrent has no string {key.decode()!r}")
