@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from fleet.cli import local
+from fleet.cli.torrent.app import app as torrent_app
 from fleet.control.errors import FleetError
 
 INCOMPLETE = 3
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 site_app = typer.Typer(help="Sites that can hold replicas.", no_args_is_help=True)
 app.add_typer(site_app, name="site")
+app.add_typer(torrent_app, name="torrent")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Site = Annotated[str, typer.Option("--site", help="This site's id.")]

@@ -1,0 +1,1 @@
+"""`fleet torrent …`: torrents for people, on any machine and without a fleet."""
