@@ -6,6 +6,8 @@ The rules that libtorrent, aria2, Transmission and WebTorrent have in common:
   that ends in ``/`` most clients append the torrent's name (WebTorrent does not).
 - A torrent of a folder: the web seed is a base.  A ``/`` is added if it has none, then the
   torrent's name and the file's path, percent-encoded.  So the name is that of a directory there.
+  For a folder of one file they differ: WebTorrent, and libtorrent if the ``/`` is missing, ask for
+  the base itself.
 """
 
 from typing import NamedTuple
