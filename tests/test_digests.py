@@ -53,6 +53,23 @@ def merkle_root(body: bytes) -> str | None:
     return layer[0].hex()
 
 
+def merkle_layer(body: bytes, length: int) -> bytes:
+    """The layer by the letter of BEP 52: each piece's root, the last one padded to a piece."""
+    if len(body) <= length:
+        return b""
+    pieces = [body[at : at + length] for at in range(0, len(body), length)]
+    found = bytes.fromhex("".join(str(merkle_root(piece)) for piece in pieces[:-1]))
+    layer = [
+        hashlib.sha256(pieces[-1][at : at + 16_384]).digest()
+        for at in range(0, len(pieces[-1]), 16_384)
+    ]
+    layer += [bytes(32)] * (length // 16_384 - len(layer))
+    while len(layer) > 1:
+        pairs = zip(layer[::2], layer[1::2], strict=True)
+        layer = [hashlib.sha256(left + right).digest() for left, right in pairs]
+    return found + layer[0]
+
+
 @given(size=st.integers(0, 20 * 16_384), step=st.integers(1000, 100_000))
 def test_the_bep52_root_is_the_trees(size: int, step: int) -> None:
     body = noise(size)
@@ -72,6 +89,36 @@ def test_whole_blocks_give_the_same_bep52_root_as_crumbs(steps: list[int]) -> No
         at += step
 
     assert root.finish() == merkle_root(body)
+
+
+@pytest.mark.parametrize("length", [LEAF, 4 * LEAF, BLOCK, 4 * BLOCK])
+@pytest.mark.parametrize("extra", [0, 1, LEAF, BLOCK // 2, 5 * LEAF + 7])
+@pytest.mark.parametrize("blocks", [0, 1, 4, 7])
+def test_the_bep52_layer_proves_each_piece(length: int, extra: int, blocks: int) -> None:
+    body = MANY[: blocks * BLOCK + extra]
+    straight, shared = Bep52(length), Bep52(length)
+    shares = shared.shares(2)
+    for turn, at in enumerate(range(0, len(body), BLOCK)):
+        straight.update(body[at : at + BLOCK])
+        shares[turn % 2].update(body[at : at + BLOCK])
+
+    assert straight.finish() == shared.finish() == merkle_root(body)
+    assert straight.layer == shared.layer == merkle_layer(body, length)
+
+
+def test_a_layer_goes_with_the_pieces_if_bep52_knows_such() -> None:
+    def layer(kinds: tuple[Any, ...], pieces: int | None) -> bytes | None:
+        digests = Digests(kinds, pieces)
+        digests.update(MANY[:BLOCK])
+        return digests.finish().bep52_layer
+
+    assert layer(("sha256", "bep52"), LEAF) == merkle_layer(MANY[:BLOCK], LEAF)
+    assert layer(("sha256", "bep52"), BLOCK) == b""
+    assert layer(("sha256", "bep52"), 50_000) is None
+    assert layer(("sha256", "bep52"), None) is None
+    assert layer(("sha256",), LEAF) is None
+    with pytest.raises(ValueError, match="no pieces of 50000 bytes"):
+        Bep52(50_000)
 
 
 @pytest.mark.parametrize("size", [1, 16_384, 16_385, 100_000, 1_000_000])

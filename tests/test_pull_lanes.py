@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fleet.messages import Digest
 from tests.pull_support import noise, until, v1_pieces
-from tests.test_digests import merkle_root
+from tests.test_digests import merkle_layer, merkle_root
 from workers.digests import BLOCK, Block, Found
 from workers.lease import Stopped
 from workers.pull import lanes as module
@@ -33,6 +33,7 @@ def plain(body: bytes) -> Found:
         sha256=hashlib.sha256(body).hexdigest(),
         md5=hashlib.md5(body).hexdigest(),
         bep52_root=merkle_root(body),
+        bep52_layer=merkle_layer(body, PIECE),
         piece_length=PIECE,
         pieces=v1_pieces(body, PIECE),
         part_length=PART,

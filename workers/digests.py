@@ -3,23 +3,23 @@
 sha256 is always computed: it is the identity.  md5 (the slowest) only where the order wants it or
 where it is all there is to check against.  The BEP 52 root is a Merkle tree over 16 KiB leaves,
 padded with zero hashes to a power of two; it is kept as a stack of the finished subtrees, so that
-memory grows with the logarithm of the size.  The hashers of one file know nothing of each other,
-so that each can run in a thread of its own (``workers.pull.lanes``).
+memory grows with the logarithm of the size, and by 32 bytes a piece where the layer is wanted
+whose hashes prove a piece each.  The hashers of one file know nothing of each other, so that each
+can run in a thread of its own (``workers.pull.lanes``).
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Protocol
 
 from fleet.messages import Digest, Item, Order
 from fleet.torrent.pieces import PieceHasher, md5, piece_length
+from workers.merkle import LEAF, NODE, has_layer, leaves, level_of, parent, parents
 
 Block = bytes | bytearray | memoryview
 BLOCK = 1024 * 1024
-LEAF = 16 * 1024
 _BLOCK_LEVEL = 6  # of a subtree over a block's 64 leaves
 
 
@@ -32,12 +32,16 @@ class Hasher(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """The digests of ``size`` bytes; None for those nobody asked for."""
+    """The digests of ``size`` bytes; None for those nobody asked for.
+
+    ``bep52_layer`` goes with both ``bep52_root`` and ``pieces``: see ``Bep52.layer``.
+    """
 
     size: int
     sha256: str
     md5: str | None = None
     bep52_root: str | None = None
+    bep52_layer: bytes | None = None
     piece_length: int | None = None
     pieces: bytes | None = None
     part_length: int | None = None
@@ -61,10 +65,10 @@ class Digests:
         self.pieces, self.parts = pieces, parts
         self._sha256 = hashlib.sha256()
         self._md5 = md5() if "md5" in kinds else None
-        self._root = Bep52() if "bep52" in kinds else None
+        self._tree = Bep52(pieces if has_layer(pieces) else None) if "bep52" in kinds else None
         self._pieces = None if pieces is None else PieceHasher(pieces)
         self._parts = None if parts is None else PieceHasher(parts, md5)
-        chosen = (self._sha256, self._md5, self._root, self._pieces, self._parts)
+        chosen = (self._sha256, self._md5, self._tree, self._pieces, self._parts)
         self.hashers: tuple[Hasher, ...] = tuple(one for one in chosen if one is not None)
 
     def update(self, block: Block) -> None:
@@ -79,7 +83,8 @@ class Digests:
             size=self.size,
             sha256=self._sha256.hexdigest(),
             md5=self._md5.hexdigest() if self._md5 else None,
-            bep52_root=self._root.finish() if self._root else None,
+            bep52_root=self._tree.finish() if self._tree else None,
+            bep52_layer=self._tree.layer if self._tree else None,
             piece_length=self.pieces,
             pieces=self._pieces.finish() if self._pieces else None,
             part_length=self.parts,
@@ -99,19 +104,39 @@ def digest(
 
 
 class Bep52:
-    """The running ``pieces root`` of one file (BEP 52)."""
+    """The running ``pieces root`` of one file, and its ``piece layers`` entry (BEP 52)."""
 
-    def __init__(self) -> None:
+    def __init__(self, length: int | None = None) -> None:
+        """Start; ``length`` is the piece length in bytes, None where no layer is wanted.
+
+        Raises:
+            ValueError: no layer of the tree has hashes of so many bytes.
+        """
+        if length is not None and not has_layer(length):
+            raise ValueError(f"BEP 52 has no pieces of {length} bytes")
+        self._height = None if length is None else level_of(length)
+        self._unit = _BLOCK_LEVEL if self._height is None else min(self._height, _BLOCK_LEVEL)
+        self._layer = bytearray()
         self._leaf = hashlib.sha256()
         self._room = LEAF
         self._stack: list[tuple[int, bytes]] = []
         self._shares: tuple[_Share, ...] = ()
 
+    @property
+    def layer(self) -> bytes | None:
+        """The joined 32-byte hashes of the pieces, after ``finish``; None if none were wanted.
+
+        Empty for a file no longer than a piece: its root says it all.
+        """
+        if self._height is None:
+            return None
+        return bytes(self._layer) if len(self._layer) > NODE else b""
+
     def update(self, block: Block) -> None:
         """Take the next bytes of the file."""
         view = memoryview(block)
         if len(view) == BLOCK and self._between_blocks():
-            self._join(_BLOCK_LEVEL, _subtree(view))
+            self._join_all(_roots(view, self._unit))
             return
         while view:
             taken = view[: self._room]
@@ -121,9 +146,20 @@ class Bep52:
             if not self._room:
                 self._close_leaf()
 
+    def join(self, level: int, node: bytes) -> None:
+        """Take the root over the next ``2**level`` leaves, in place of their bytes.
+
+        These begin at a multiple of as many leaves, and are no more than a piece of the layer.
+        """
+        self._note(level, node)
+        while self._stack and self._stack[-1][0] == level:
+            node, level = parent(self._stack.pop()[1], node), level + 1
+            self._note(level, node)
+        self._stack.append((level, node))
+
     def shares(self, count: int) -> tuple[Hasher, ...]:
         """Give ``count`` hashers that take the file's blocks in turns, in place of ``update``."""
-        self._shares = tuple(_Share() for _ in range(count))
+        self._shares = tuple(_Share(self._unit) for _ in range(count))
         return self._shares
 
     def finish(self) -> str | None:
@@ -134,69 +170,66 @@ class Bep52:
         if not self._stack:
             return None
         level, node = self._stack.pop()
-        padding = bytes(32)
+        padding = bytes(NODE)
         for _ in range(level):
-            padding = _parent(padding, padding)
+            padding = parent(padding, padding)
         while self._stack:
-            above, left = self._stack.pop()
-            while level < above:
-                node, padding, level = _parent(node, padding), _parent(padding, padding), level + 1
-            node, padding, level = _parent(left, node), _parent(padding, padding), level + 1
+            right = padding
+            if self._stack[-1][0] == level:
+                node, right = self._stack.pop()[1], node
+            node, padding, level = parent(node, right), parent(padding, padding), level + 1
+            self._note(level, node)
         return node.hex()
+
+    def _note(self, level: int, node: bytes) -> None:
+        if level == self._height:
+            self._layer += node
 
     def _gather(self) -> None:
         """Join what the shares took, block after block."""
-        roots = (share.roots for share in self._shares)
-        for turn in zip_longest(*roots):
-            for root in filter(None, turn):
-                self._join(_BLOCK_LEVEL, root)
+        step = NODE << (_BLOCK_LEVEL - self._unit)
+        taken = max((len(share.nodes) for share in self._shares), default=0)
+        for at in range(0, taken, step):
+            for share in self._shares:
+                self._join_all(share.nodes[at : at + step])
         for share in self._shares:
             self.update(share.rest)
+
+    def _join_all(self, nodes: Block) -> None:
+        for at in range(0, len(nodes), NODE):
+            self.join(self._unit, bytes(nodes[at : at + NODE]))
 
     def _between_blocks(self) -> bool:
         low = self._stack and self._stack[-1][0] < _BLOCK_LEVEL
         return self._room == LEAF and not low
 
     def _close_leaf(self) -> None:
-        self._join(0, self._leaf.digest())
+        self.join(0, self._leaf.digest())
         self._leaf, self._room = hashlib.sha256(), LEAF
-
-    def _join(self, level: int, node: bytes) -> None:
-        """Put a subtree on the stack and join those of equal height."""
-        while self._stack and self._stack[-1][0] == level:
-            node, level = _parent(self._stack.pop()[1], node), level + 1
-        self._stack.append((level, node))
 
 
 class _Share:
-    """Every n-th block of a file, as the roots of their subtrees."""
+    """Every n-th block of a file, as the roots of the subtrees of ``unit`` levels in it."""
 
-    def __init__(self) -> None:
-        self.roots: list[bytes] = []
+    def __init__(self, unit: int) -> None:
+        self.nodes = bytearray()
         self.rest = b""
+        self._unit = unit
 
     def update(self, data: Block, /) -> None:
         """Take a block; only the file's last may be less than whole."""
         if len(data) == BLOCK:
-            self.roots.append(_subtree(data))
+            self.nodes += _roots(data, self._unit)
         else:
             self.rest = bytes(data)
 
 
-def _subtree(block: Block) -> bytes:
-    """Compute the root of a whole block's subtree, which depends on no other block."""
-    view, sha256 = memoryview(block), hashlib.sha256
-    nodes = [sha256(view[at : at + LEAF]).digest() for at in range(0, BLOCK, LEAF)]
-    while len(nodes) > 1:
-        nodes = [
-            sha256(left + right).digest()
-            for left, right in zip(nodes[::2], nodes[1::2], strict=True)
-        ]
-    return nodes[0]
-
-
-def _parent(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(left + right).digest()
+def _roots(block: Block, unit: int) -> bytes:
+    """Compute the roots of the subtrees of ``unit`` levels in a whole block, joined."""
+    nodes = leaves(memoryview(block))
+    for _ in range(unit):
+        nodes = parents(nodes)
+    return b"".join(nodes)
 
 
 def kinds(order: Order, item: Item) -> frozenset[Digest]:

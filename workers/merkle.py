@@ -1,0 +1,63 @@
+"""The hash tree of BEP 52: SHA-256 over leaves of 16 KiB, pair by pair up to one root.  Pure.
+
+A level counts from the leaves, which are level 0; a node of it covers ``2**level`` leaves.
+"""
+
+import hashlib
+from typing import Final
+
+LEAF: Final = 16 * 1024
+NODE: Final = 32
+"""Bytes of a hash in the tree."""
+
+
+def has_layer(length: int | None) -> bool:
+    """Whether BEP 52 knows pieces of ``length`` bytes: a power of two, of a leaf or more."""
+    return length is not None and length >= LEAF and not length & (length - 1)
+
+
+def level_of(length: int) -> int:
+    """Say at which level a node covers a piece of ``length`` bytes."""
+    return (length // LEAF).bit_length() - 1
+
+
+def leaves(block: memoryview) -> list[bytes]:
+    """Hash each leaf of a block that begins with one; the last may be short."""
+    sha256 = hashlib.sha256
+    return [sha256(block[at : at + LEAF]).digest() for at in range(0, len(block), LEAF)]
+
+
+def subtrees(first: int, nodes: list[bytes], most: int) -> list[tuple[int, bytes]]:
+    """Join a run of leaves to the largest subtrees that are whole in it.
+
+    Args:
+        first: where the run begins in its file, in leaves.
+        nodes: the leaves' hashes.
+        most: the highest level to join to.
+
+    Returns:
+        The level and the root of each subtree, in the order of the file.
+    """
+    head: list[tuple[int, bytes]] = []
+    tail: list[tuple[int, bytes]] = []
+    for level in range(most):
+        if first & 1 and nodes:
+            head.append((level, nodes[0]))
+            nodes, first = nodes[1:], first + 1
+        if len(nodes) & 1:
+            tail.append((level, nodes[-1]))
+            nodes = nodes[:-1]
+        nodes, first = parents(nodes), first >> 1
+    return [*head, *((most, node) for node in nodes), *reversed(tail)]
+
+
+def parents(nodes: list[bytes]) -> list[bytes]:
+    """Hash an even number of nodes pair by pair."""
+    sha256 = hashlib.sha256
+    pairs = zip(nodes[::2], nodes[1::2], strict=True)
+    return [sha256(left + right).digest() for left, right in pairs]
+
+
+def parent(left: bytes, right: bytes) -> bytes:
+    """Hash two nodes to the one above."""
+    return hashlib.sha256(left + right).digest()
