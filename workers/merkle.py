@@ -53,9 +53,8 @@ def subtrees(first: int, nodes: list[bytes], most: int) -> list[tuple[int, bytes
 
 def parents(nodes: list[bytes]) -> list[bytes]:
     """Hash an even number of nodes pair by pair."""
-    sha256 = hashlib.sha256
-    pairs = zip(nodes[::2], nodes[1::2], strict=True)
-    return [sha256(left + right).digest() for left, right in pairs]
+    joined, sha256 = b"".join(nodes), hashlib.sha256
+    return [sha256(joined[at : at + 2 * NODE]).digest() for at in range(0, len(joined), 2 * NODE)]
 
 
 def parent(left: bytes, right: bytes) -> bytes:

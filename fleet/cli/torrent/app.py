@@ -5,13 +5,55 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Torrents: what is in them, what is wrong, new links.", no_args_is_help=True)
+app = typer.Typer(
+    help="Torrents of any file or folder: made, checked, shown, linted, reissued.",
+    no_args_is_help=True,
+)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .torrent file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Probe = Annotated[
     bool, typer.Option("--probe", help="Ask each web seed for a whole piece and check it.")
 ]
+
+
+@app.command()
+def create(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write it; else NAME.torrent here.")
+    ] = None,
+    web_seed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Where the file is to be had, or the folder's parent."),
+    ] = None,
+    tracker: Annotated[list[str] | None, typer.Option(metavar="URL", help="A tracker.")] = None,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="For whoever reads it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make the torrent of a file or folder; the same content always gets the same infohash.
+
+    Hidden files are left out. The order and the length of the pieces follow
+    from the paths and sizes alone, and nothing holds a date.
+    """
+    from fleet.cli.torrent import create
+
+    links = create.Links(tuple(web_seed or ()), tuple(tracker or ()), comment)
+    raise typer.Exit(create.main(path, out, links, as_json=as_json))
+
+
+@app.command()
+def verify(
+    torrent: Annotated[Path, typer.Argument(metavar="TORRENT", help="A .torrent file.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The file or folder, or the folder it lies in.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Check files against a torrent, whoever made it, and name what is bad or missing."""
+    from fleet.cli.torrent import verify
+
+    raise typer.Exit(verify.main(torrent, path, as_json=as_json))
 
 
 @app.command()
