@@ -93,8 +93,8 @@ def main(path: Path, out: Path | None, links: Links, *, as_json: bool) -> int:
         raise FleetError(f"no torrent can be made of {clean(str(path))}: {error}") from error
     if len(_bytes(draft, links)) > MAX_TORRENT:
         raise FleetError(
-            f"the torrent of {clean(str(path))} would be longer than {size(MAX_TORRENT)}, "
-            "which no client takes; make several, of its folders"
+            f"the torrent of {clean(str(path))} would be longer than {size(MAX_TORRENT)}, the most "
+            "that is read of any; make several, of its folders"
         )
     meta = replace(draft, pieces=_hashed(listing, draft, quiet=as_json))
     _write(place, _bytes(meta, links))
@@ -126,8 +126,8 @@ def listed(path: Path) -> Listing:
     paths = tuple(name for name, _ in found)
     if len(found) == 1:
         name = paths[0].rpartition("/")[2]
-        return Listing(real, name, paths, ((name, found[0][1]),), tuple(hidden))
-    return Listing(real, real.name, paths, tuple(found), tuple(hidden))
+        return Listing(real, name, paths, ((name, found[0][1]),), tuple(sorted(hidden)))
+    return Listing(real, real.name, paths, tuple(found), tuple(sorted(hidden)))
 
 
 def drafted(listing: Listing) -> Metainfo:
