@@ -62,6 +62,10 @@ def test_a_lone_file_may_be_called_otherwise(fleet: Run, tmp_path: Path, where: 
     assert fleet("create", "census.zip").code == 0
 
     assert found(fleet, "census.zip.torrent", where)["whole"]
+    (tmp_path / "census.zip").unlink()
+    assert [one["fault"] for one in found(fleet, "census.zip.torrent", ".")["faults"]] == [
+        "missing"
+    ]
 
 
 def test_bad_pieces_are_named_with_the_files_they_touch(fleet: Run, dataset: Path) -> None:

@@ -121,6 +121,10 @@ def open_below(root: int, path: str) -> int:
     return found
 
 
+class _Over(Exception):
+    """Another thread failed, or Ctrl-C came, and that is what is raised in the end."""
+
+
 @dataclass
 class _Found:
     """The hashes of a region: its pieces, and the subtrees of each file that are whole in it."""
@@ -172,12 +176,17 @@ class _Job:
             os.close(self._folder)
         return self._found
 
-    def take(self, count: int) -> bool:
-        """Note that so many bytes more were hashed; say whether to go on."""
+    def take(self, count: int) -> None:
+        """Note that so many bytes more were hashed.
+
+        Raises:
+            _Over: they are of no use any more.
+        """
         with self._lock:
+            if self._over:
+                raise _Over
             self._done += count
             self._progress(self._done)
-            return not self._over
 
     @contextmanager
     def open(self, file: int) -> Iterator[int]:
@@ -211,7 +220,7 @@ class _Job:
         while True:
             with self._lock:
                 number, region = next(self._queue, (-1, range(0)))
-            if number < 0 or self._over:
+            if number < 0:
                 return
             self._found[number] = reader.hash(region)
 
@@ -224,7 +233,7 @@ class _Reader:
         self._buffer = memoryview(bytearray(BLOCK))
 
     def hash(self, region: range) -> _Found:
-        """Take all hashes of a region; of less if the job is over."""
+        """Take all hashes of a region."""
         content, found = self._job.content, _Found()
         pieces = PieceHasher(content.length)
         for span in content.spans(region):
@@ -253,16 +262,14 @@ class _Reader:
             if self._job.trees:
                 hashes += leaves(block[-at % LEAF :])
             at += len(block)
-            if not self._job.take(len(block)):
-                break
+            self._job.take(len(block))
         return subtrees(first, hashes, level_of(content.length)) if hashes else []
 
     def _zeros(self, span: Span, pieces: PieceHasher) -> None:
         for at in range(span.start, span.stop, BLOCK):
             zeros = _ZEROS[: span.stop - at]
             pieces.update(zeros)
-            if not self._job.take(len(zeros)):
-                return
+            self._job.take(len(zeros))
 
 
 def cores() -> int:

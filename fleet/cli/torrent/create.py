@@ -109,9 +109,9 @@ def listed(path: Path) -> Listing:
         FleetError: there is something in it that no torrent can hold, or it cannot be read.
     """
     shown = clean(str(path))
-    if path.is_symlink():
-        raise FleetError(f"{shown} is a symbolic link; give what it leads to")
     try:
+        if path.is_symlink():
+            raise FleetError(f"{shown} is a symbolic link; give what it leads to")
         real = path.resolve(strict=True)
         if real.is_file():
             files = ((real.name, real.stat().st_size),)
@@ -119,7 +119,7 @@ def listed(path: Path) -> Listing:
         if not real.is_dir():
             raise FleetError(f"{shown} is neither a file nor a folder")
         hidden: list[str] = []
-        found = sorted(_walk(real, "", hidden))
+        found = sorted(_walk(real, hidden))
     except OSError as error:
         where = clean(str(error.filename or path))
         raise FleetError(f"{where} cannot be read: {error.strerror}") from error
@@ -142,29 +142,34 @@ def drafted(listing: Listing) -> Metainfo:
     return Metainfo(listing.name, listing.files, length, pieces)
 
 
-def _walk(root: Path, folder: str, hidden: list[str]) -> Iterator[tuple[str, int]]:
-    """Find the files below ``folder``, in no order; put names that are left out in ``hidden``."""
-    with os.scandir(root / folder) as entries:
-        inside = list(entries)
-    for entry in inside:
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.name.startswith("."):
-            hidden.append(path)
-        elif entry.is_symlink():
-            raise FleetError(f"{clean(path)} is a symbolic link; remove it, or put a file there")
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, path, hidden)
-        elif entry.is_file(follow_symlinks=False):
-            yield path, entry.stat(follow_symlinks=False).st_size
-        else:
-            raise FleetError(f"{clean(path)} is neither a file nor a folder; remove it")
+def _walk(root: Path, hidden: list[str]) -> Iterator[tuple[str, int]]:
+    """Find the files below ``root``, in no order; put names that are left out in ``hidden``."""
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(root / folder) as entries:
+            inside = list(entries)
+        for entry in inside:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                hidden.append(path)
+            elif entry.is_symlink():
+                raise FleetError(
+                    f"{clean(path)} is a symbolic link; remove it, or put a file there"
+                )
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            elif entry.is_file(follow_symlinks=False):
+                yield path, entry.stat(follow_symlinks=False).st_size
+            else:
+                raise FleetError(f"{clean(path)} is neither a file nor a folder; remove it")
 
 
 def _place(path: Path, out: Path) -> Path:
     """Say where the torrent is written, if it may be."""
     shown = clean(str(out))
     if os.path.lexists(out):
-        raise FleetError(f"{shown} exists; remove it, or give another --out")
+        raise FleetError(f"{shown} exists; give another --out, or remove it")
     folder = out.parent.resolve()
     if not folder.is_dir():
         raise FleetError(f"{shown} has no folder to lie in; make it first")
@@ -193,7 +198,9 @@ def _write(place: Path, data: bytes) -> None:
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
                 file.write(data)
+                file.flush()
                 os.fchmod(file.fileno(), MODE)
+                os.fsync(file.fileno())
             Path(beside).replace(place)
         except BaseException:
             with suppress(OSError):

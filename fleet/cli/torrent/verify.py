@@ -40,7 +40,10 @@ def main(torrent: Path, path: Path, *, as_json: bool) -> int:
         Exit: Ctrl-C ended it.
     """
     parsed = _parsed(torrent)
-    root, parts = located(parsed, path)
+    try:
+        root, parts = located(parsed, path)
+    except OSError as error:
+        raise FleetError(f"{clean(str(path))} cannot be read: {error.strerror}") from error
     found = verified(parsed, root, parts, quiet=as_json)
     if as_json:
         sys.stdout.write(json.dumps(findings.as_json(found), ensure_ascii=False) + "\n")
