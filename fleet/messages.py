@@ -100,6 +100,8 @@ class Order(Message):
     more, which is a shard by itself.  "parts" asks for the md5 of each ``part_length`` bytes of
     every item, as an S3 multipart upload wants them.  ``max_bytes`` bounds any one item.
     ``known`` names the v1 piece hashes of a sealed shard of one item, which the centre keeps.
+    ``stream`` is the length of what "pieces" are cut from where the items do not fill it: the rest
+    is zeros, as a torrent's padding is (BEP 47); only a verify reads it.
     """
 
     attempt: str
@@ -112,6 +114,7 @@ class Order(Message):
     items: tuple[Item, ...] = ()
     digests: tuple[Digest, ...] = ("sha256",)
     piece_length: Bytes | None = None
+    stream: Bytes | None = None
     part_length: Bytes | None = None
     known: BlobRef | None = None
     alone_from: Bytes = 0
@@ -210,13 +213,18 @@ class Observation(Message):
 
 
 class Seed(Message):
-    """One torrent that a site shall seed; ``folder`` is where its content lies below the root."""
+    """One torrent that a site shall seed; ``folder`` is where its content lies below the root.
+
+    Of a torrent that others made, ``places`` are where its files lie below ``folder`` under the
+    names that they have at the site: in the torrent's order, its padding left out.
+    """
 
     infohash: Sha1
     shard: str
     folder: str
     name: str
     size: Bytes
+    places: tuple[str, ...] = ()
 
 
 class DesiredSeeds(Message):

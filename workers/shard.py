@@ -1,4 +1,8 @@
-"""An order's items as one stream: end to end in the order of their offsets."""
+"""An order's items as one stream, in the order of their offsets: end to end, or with padding.
+
+Padding is zeros between and after them; there is some only where the order gives the stream's
+length.
+"""
 
 from collections.abc import Sequence
 
@@ -24,7 +28,10 @@ def uncut(order: Order, sizes: Sequence[int]) -> str:
         return "no pieces were cut: the order asks for them but gives no piece length"
     at = 0
     for item, size in zip(in_offset_order(order.items), sizes, strict=True):
-        if item.offset is not None and item.offset != at:
-            return f"no pieces were cut: {item.path} begins at {item.offset}, not at {at}"
-        at += size
+        begin = at if item.offset is None else item.offset
+        if begin < at or (begin > at and order.stream is None):
+            return f"no pieces were cut: {item.path} begins at {begin}, not at {at}"
+        at = begin + size
+    if order.stream is not None and at > order.stream:
+        return f"no pieces were cut: the items end at {at}, after the {order.stream} bytes ordered"
     return ""

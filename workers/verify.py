@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fleet.messages import Item, ItemResult, Order
 from fleet.torrent.pieces import PieceHasher
-from workers.digests import Block, Digests, Found, kinds, mismatch, parts_of, pieces_of, read
+from workers.digests import BLOCK, Block, Digests, Found, kinds, mismatch, parts_of, pieces_of, read
 from workers.lease import Lease
 from workers.shard import in_offset_order, uncut
 from workers.storage.paths import UnsafePathError
@@ -42,7 +42,7 @@ def verify(order: Order, storage: PosixStorage, lease: Lease) -> Work:
     if not whole or not all(result.ok for result in results):
         return Work(items=results, blobs=fixity.blobs)
     reason = uncut(order, [found[id(item)].size or 0 for item in items])
-    pieces = fixity.pieces.finish() if fixity.pieces and not reason else None
+    pieces = fixity.finish() if fixity.pieces and not reason else None
     return Work(items=results, pieces=pieces, blobs=fixity.blobs, reason=reason)
 
 
@@ -53,6 +53,7 @@ class _Fixity:
         self.blobs: dict[str, bytes] = {}
         cut = order.piece_length if order.shard and "pieces" in order.digests else None
         self.pieces = PieceHasher(cut) if cut else None
+        self._at = 0  # in the stream that they are cut from
         self._order = order
         self._storage = storage
         self._lease = lease
@@ -87,17 +88,35 @@ class _Fixity:
             alone = pieces_of(self._order, size) if self._order.shard is None else None
             digests = Digests(kinds(self._order, item), alone, parts_of(self._order))
 
+            self._pad(item.offset)
+
             def take(block: Block) -> None:
                 self._hold()
                 digests.update(block)
                 if self.pieces is not None:
                     self.pieces.update(block)
+                self._at += len(block)
                 self._lease.advance(len(block))
 
             if sys.platform == "linux":
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             read(descriptor, take)
         return digests.finish()
+
+    def finish(self) -> bytes:
+        """End the stream; give the hashes of its pieces."""
+        self._pad(self._order.stream)
+        return self.pieces.finish() if self.pieces else b""
+
+    def _pad(self, end: int | None) -> None:
+        """Put zeros into the stream up to ``end``, if the order lets there be any."""
+        if self.pieces is None or self._order.stream is None or end is None:
+            return
+        end = min(end, self._order.stream)
+        while self._at < end:
+            zeros = bytes(min(BLOCK, end - self._at))
+            self.pieces.update(zeros)
+            self._at += len(zeros)
 
     def _hold(self) -> None:
         """Go on if the lease lets us, now or after a pause."""

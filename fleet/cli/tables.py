@@ -8,8 +8,8 @@ from rich.text import Text
 
 from fleet.cli.text import clean, size
 
-_GOOD = frozenset({"available", "published", "done", "known", "succeeded"})
-_BAD = frozenset({"excluded", "suspended", "unsatisfiable", "bad", "missing", "failed"})
+_GOOD = frozenset({"available", "published", "done", "known", "succeeded", "verified"})
+_BAD = frozenset({"excluded", "suspended", "unsatisfiable", "bad", "missing", "failed", "refused"})
 
 
 def show_why(answer: dict[str, Any]) -> None:
@@ -56,6 +56,20 @@ def show_sites(sites: list[dict[str, Any]]) -> None:
             Text(
                 clean(one["incident"]) or "no known fault", style="red" if one["incident"] else ""
             ),
+        )
+    Console().print(table)
+
+
+def show_adopted(torrents: list[dict[str, Any]]) -> None:
+    """Print torrents that others made, and what became of them."""
+    table = _table("torrent", "version", "state", "why", "infohash")
+    for one in torrents:
+        table.add_row(
+            Text(clean(one["name"])),
+            Text(clean(f"{one['dataset']} {one['version']}")),
+            Text(one["state"], style=_style(one["state"])),
+            Text(clean(one["reason"])),
+            one["infohash"],
         )
     Console().print(table)
 

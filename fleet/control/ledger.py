@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from fleet.control import probes, replicas, scores
+from fleet.control import alias_checks, probes, replicas, scores
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.sealing import seal
 from fleet.messages import ItemResult, Outcome, Verdict
@@ -225,13 +225,18 @@ class _Application:
             self._try_again(problem or "it did not report on every file")
             return problem
         else:
+            problem = alias_checks.judge(self.session, self.transfer.id, self.outcome, self.now)
             self._arrive(shard)
+            if problem:
+                self._try_again(problem)
+                return problem
         _end(self.transfer, TransferState.DONE, problem, self.now)
         return problem
 
     def _arrive(self, shard: Shard) -> None:
         target = self.transfer.target_id
         replicas.arrive(self.session, self.settings, shard.id, target, self.now)
+        alias_checks.arrived(self.session, shard.id, self.now)
         probes.ensure(self.session, self.settings, target, self.now)
 
     def _try_again(self, problem: str) -> None:

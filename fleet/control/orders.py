@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 
 from sqlmodel import Session, col, select
 
-from fleet.control import facts
+from fleet.control import alias_checks, facts
 from fleet.importers import CENTRE
 from fleet.messages import BlobRef, Budget, Digest, Item, Order, Sample, Source
 from fleet.planning.digests import wants_md5
@@ -118,11 +118,20 @@ def _copy(
 
 def _verify(session: Session, transfer: Transfer) -> dict[str, object]:
     shard = session.get_one(Shard, transfer.shard_id)
-    version = session.get_one(Version, shard.version_id)
-    return {
-        "folder": holdings.folder(version),
-        "shard": shard.id,
-        "items": tuple(_item(one) for one in holdings.artifacts_of(session, shard.id)),
+    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    items = tuple(_item(one) for one in holdings.artifacts_of(session, shard.id))
+    details: dict[str, object] = {"folder": folder, "shard": shard.id, "items": items}
+    layout = alias_checks.layout_for(session, transfer.id)
+    if layout is None:
+        return details
+    return details | {
+        "items": tuple(
+            item.model_copy(update={"offset": layout.offsets[f"{folder}/{item.path}"]})
+            for item in items
+        ),
+        "digests": ("sha256", "pieces", "bep52") if layout.hybrid else ("sha256", "pieces"),
+        "piece_length": layout.piece_length,
+        "stream": layout.size,
     }
 
 

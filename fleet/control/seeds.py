@@ -1,32 +1,36 @@
-"""What each site shall seed: the torrents of the shards it holds verified."""
+"""What each site shall seed: the torrents of the shards it holds verified, and their aliases."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from fleet.control.alias_checks import data_of
 from fleet.control.errors import NotFoundError
 from fleet.control.sealing import metainfo
 from fleet.messages import DesiredSeeds, Seed, SeedReport
-from fleet.planning.states import ReplicaState, VersionState
+from fleet.planning.states import AliasState, ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Replica, Seeding, Shard, Site, Version
-from fleet.torrent.metainfo import Metainfo
+from fleet.store.tables import Replica, Seeding, Shard, Site, TorrentAlias, Version
+from fleet.torrent.adoption import own_files, rewrapped, web_seed_url
+from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
+from fleet.torrent.parsed import parse
 from fleet.torrent.shard import web_seed
 
 
 def revision(store: Store, site: str) -> str:
     """Return a name for the list of what ``site`` shall seed; it changes when the list does."""
     with store.read() as session:
-        return _revision(_shards(session, site))
+        return _revision(_shards(session, site), _aliases(session, site))
 
 
 def desired(store: Store, site: str) -> DesiredSeeds:
     """Return the torrents that ``site`` shall seed now."""
     with store.read() as session:
-        shards = _shards(session, site)
-    seeds = tuple(
+        shards, aliases = _shards(session, site), _aliases(session, site)
+    seeds = [
         Seed(
             infohash=infohash,
             shard=shard.id,
@@ -35,12 +39,28 @@ def desired(store: Store, site: str) -> DesiredSeeds:
             size=shard.size,
         )
         for infohash, shard in shards.items()
-    )
-    return DesiredSeeds(revision=_revision(shards), seeds=seeds)
+    ]
+    seeds += [
+        Seed(
+            infohash=infohash,
+            shard=shard.id,
+            folder="",
+            name=alias.name,
+            size=alias.size,
+            places=_places(alias, shard),
+        )
+        for infohash, (alias, shard) in aliases.items()
+        if infohash not in shards
+    ]
+    return DesiredSeeds(revision=_revision(shards, aliases), seeds=tuple(seeds))
 
 
-def _revision(shards: Mapping[str, Shard]) -> str:
-    names = "\n".join(f"{infohash} {shard.id}" for infohash, shard in shards.items())
+def _revision(
+    shards: Mapping[str, Shard], aliases: Mapping[str, tuple[TorrentAlias, Shard]]
+) -> str:
+    held = [(infohash, shard) for infohash, shard in shards.items()]
+    held += [(infohash, shard) for infohash, (_, shard) in aliases.items()]
+    names = "\n".join(f"{infohash} {shard.id}" for infohash, shard in held)
     return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 
@@ -64,6 +84,92 @@ def _shards(session: Session, site: str) -> dict[str, Shard]:
     return {shard.infohash: shard for shard in rows if shard.infohash is not None}
 
 
+def _aliases(session: Session, site: str) -> dict[str, tuple[TorrentAlias, Shard]]:
+    """Map the verified aliases of the shards that a site holds to the shard it holds.
+
+    That is the alias's own, or one of another version with the same torrent.
+    """
+    own = aliased(Shard)
+    rows = session.exec(
+        select(TorrentAlias, Shard)
+        .join(own, col(own.id) == col(TorrentAlias.shard_id))
+        .join(Shard, col(Shard.infohash) == col(own.infohash))
+        .join(Replica, col(Replica.shard_id) == col(Shard.id))
+        .join(Version, col(Version.id) == col(Shard.version_id))
+        .where(
+            TorrentAlias.state == AliasState.VERIFIED,
+            Replica.site_id == site,
+            Replica.state == ReplicaState.AVAILABLE,
+            Version.state != VersionState.WITHDRAWN,
+        )
+        .order_by(col(Version.created_at), col(Version.id), col(Shard.id))
+    ).all()
+    return {alias.infohash: (alias, shard) for alias, shard in rows}
+
+
+def _places(alias: TorrentAlias, shard: Shard) -> tuple[str, ...]:
+    """Say where an alias's files lie in a shard with the torrent of its own.
+
+    Only a lone file has the same torrent in several versions: a bundle's names its version.
+    """
+    return (f"{shard.folder}/{shard.name}",) if shard.files == 1 else tuple(alias.places)
+
+
+def torrent_file(session: Session, infohash: str) -> bytes:
+    """Return the ``.torrent`` file with ``infohash`` and the web seeds that it has now.
+
+    Raises:
+        NotFoundError: the fleet has no such torrent, or one of others that was not verified.
+    """
+    alias = _verified(session, infohash)
+    if alias is None:
+        meta, web_seeds, _peers = torrent_of(session, infohash)
+        return torrent_bytes(meta, web_seeds=web_seeds)
+    return rewrapped(data_of(session, alias), web_seeds=_web_seeds(session, alias))
+
+
+def magnet_link(session: Session, infohash: str) -> str:
+    """Return the magnet link of the torrent with ``infohash``, with the peers that seed it.
+
+    Raises:
+        NotFoundError: the fleet has no such torrent, or one of others that was not verified.
+    """
+    alias = _verified(session, infohash)
+    if alias is None:
+        meta, web_seeds, peers = torrent_of(session, infohash)
+        return magnet(meta, web_seeds=web_seeds, peers=peers)
+    shard = session.get_one(Shard, alias.shard_id)
+    return magnet(
+        parse(data_of(session, alias)),
+        web_seeds=_web_seeds(session, alias),
+        peers=_peers(session, shard.infohash or ""),
+    )
+
+
+def _verified(session: Session, infohash: str) -> TorrentAlias | None:
+    """Return the verified alias with ``infohash``; None if it is a shard's own, or nobody's."""
+    if session.exec(select(Shard.id).where(Shard.infohash == infohash)).first() is not None:
+        return None
+    alias = session.get(TorrentAlias, infohash)
+    return alias if alias is not None and alias.state == AliasState.VERIFIED else None
+
+
+def _web_seeds(session: Session, alias: TorrentAlias) -> list[str]:
+    """List the sites where clients find an alias's files under the names they would ask for."""
+    torrent = parse(data_of(session, alias))
+    files = own_files(torrent)
+    own = session.get_one(Shard, alias.shard_id)
+    shards = session.exec(
+        select(Shard).where(Shard.infohash == own.infohash).order_by(col(Shard.id).desc())
+    ).all()
+    found = [
+        web_seed_url(site.read_url, torrent, files, _places(alias, shard))
+        for shard in shards
+        for site in holdings.readable(session, shard.id)
+    ]
+    return list(dict.fromkeys(url for url in found if url is not None))
+
+
 def torrent_of(
     session: Session, infohash: str
 ) -> tuple[Metainfo, list[str], list[tuple[str, int]]]:
@@ -85,6 +191,11 @@ def torrent_of(
         for shard in shards
         for site in holdings.readable(session, shard.id)
     }
+    return meta, list(web_seeds), _peers(session, infohash)
+
+
+def _peers(session: Session, infohash: str) -> list[tuple[str, int]]:
+    """List the addresses of the sites that hold the shards with this torrent verified."""
     peers = session.exec(
         select(Site.peer)
         .join(Replica, col(Replica.site_id) == col(Site.id))
@@ -97,7 +208,7 @@ def torrent_of(
         )
         .distinct()
     ).all()
-    return meta, list(web_seeds), [_address(peer) for peer in peers]
+    return [_address(peer) for peer in peers]
 
 
 def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from fleet.control import progress
+from fleet.control.aliases import aliases_of
 from fleet.control.errors import NotFoundError
 from fleet.control.orders import url_at
 from fleet.control.progress import Progress
@@ -44,13 +45,24 @@ class CopyView:
 
 
 @dataclass(frozen=True)
+class AliasView:
+    """A torrent that others made of a shard's bytes; it can be had once it is ``verified``."""
+
+    infohash: str
+    name: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class TorrentView:
-    """One shard's torrent."""
+    """One shard's torrent, and those that others made of the same bytes."""
 
     infohash: str
     name: str
     files: int
     size: int
+    aliases: tuple[AliasView, ...]
 
 
 @dataclass(frozen=True)
@@ -261,11 +273,16 @@ def _torrents(session: Session, version: Version) -> list[TorrentView]:
         .order_by(col(Shard.position))
     ).all()
     base = holdings.folder(version)
+    aliases = aliases_of(session, version.id)
     views = []
     for shard in shards:
         alone = f"{shard.folder}/{shard.name}".removeprefix(f"{base}/")
         name = alone if shard.files == 1 else base
-        views.append(TorrentView(shard.infohash or "", name, shard.files, shard.size))
+        others = tuple(
+            AliasView(one.infohash, one.name, one.state, one.reason)
+            for one in aliases.get(shard.id, ())
+        )
+        views.append(TorrentView(shard.infohash or "", name, shard.files, shard.size, others))
     return views
 
 

@@ -32,6 +32,14 @@ class ReplicaState(StrEnum):
     RETIRED = "retired"
 
 
+class AliasState(StrEnum):
+    """Whether a torrent that others made is of our bytes; ``unchecked``: nobody could tell yet."""
+
+    UNCHECKED = "unchecked"
+    VERIFIED = "verified"
+    REFUSED = "refused"
+
+
 class TransferState(StrEnum):
     """``announced``: a wake-up was sent; ``suspended``: waits for a person."""
 

@@ -16,6 +16,7 @@ from sqlalchemy.types import JSON
 from sqlmodel import Field, SQLModel
 
 from fleet.planning.states import (
+    AliasState,
     ArtifactState,
     AttemptState,
     ReplicaState,
@@ -116,6 +117,27 @@ class Shard(SQLModel, table=True):
     name: str = ""
     folder: str = ""
     dirty: bool = Field(default=True, index=True)
+
+
+class TorrentAlias(SQLModel, table=True):
+    """A torrent that others made of a shard's bytes, seeded beside the shard's own once verified.
+
+    ``torrent`` names the blob with the ``.torrent`` as it came, ``size`` counts its padding, and
+    ``places`` are where its files lie below a site's root, in its order, padding left out.
+    ``transfer_id`` is the verify that checks it, where reading the bytes takes one.
+    """
+
+    infohash: str = Field(primary_key=True)
+    shard_id: str = Field(foreign_key="shard.id", index=True)
+    torrent: str
+    name: str
+    size: int = count(default=...)
+    places: list[str] = Field(default_factory=list, sa_type=JSON)
+    state: str = Field(default=AliasState.UNCHECKED)
+    reason: str = ""
+    transfer_id: str | None = Field(default=None, index=True)
+    created_at: datetime = moment(default=...)
+    checked_at: datetime | None = moment()
 
 
 class Site(SQLModel, table=True):

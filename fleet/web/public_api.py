@@ -6,7 +6,6 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from fleet.control import seeds, views, why
-from fleet.torrent.metainfo import magnet, torrent_bytes
 from fleet.web.access import StoreDep
 
 router = APIRouter(prefix="/api/v1", tags=["public"])
@@ -44,9 +43,9 @@ def explain(name: str, store: StoreDep) -> dict[str, Any]:
 def torrent(infohash: str, store: StoreDep) -> Response:
     """Return a torrent, with the sites that hold a verified copy as its web seeds."""
     with store.read() as session:
-        meta, web_seeds, _peers = seeds.torrent_of(session, infohash)
+        data = seeds.torrent_file(session, infohash)
     return Response(
-        torrent_bytes(meta, web_seeds=web_seeds),
+        data,
         media_type="application/x-bittorrent",
         headers={"Content-Disposition": f'attachment; filename="{infohash}.torrent"'},
     )
@@ -56,6 +55,5 @@ def torrent(infohash: str, store: StoreDep) -> Response:
 def magnet_link(infohash: str, store: StoreDep) -> Response:
     """Return a magnet link, with the peers that the fleet runs."""
     with store.read() as session:
-        meta, web_seeds, peers = seeds.torrent_of(session, infohash)
-    link = magnet(meta, web_seeds=web_seeds, peers=peers)
+        link = seeds.magnet_link(session, infohash)
     return Response(link, media_type="text/plain")

@@ -19,7 +19,6 @@ from fleet.messages import (
     SeedReport,
     Verdict,
 )
-from fleet.torrent.metainfo import torrent_bytes
 from fleet.web.access import SettingsDep, SiteDep, StoreDep
 
 router = APIRouter(prefix="/api/v1/worker", tags=["worker"])
@@ -95,8 +94,8 @@ def desired(
 def torrent(infohash: str, _site: SiteDep, store: StoreDep) -> Response:
     """Return the torrent of one of them."""
     with store.read() as session:
-        meta, web_seeds, _peers = seeds.torrent_of(session, infohash)
-    return Response(torrent_bytes(meta, web_seeds=web_seeds), media_type="application/x-bittorrent")
+        data = seeds.torrent_file(session, infohash)
+    return Response(data, media_type="application/x-bittorrent")
 
 
 @router.post("/seeds/report", status_code=204)

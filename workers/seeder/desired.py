@@ -23,10 +23,17 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A seed and the files, below its folder, that its torrent consists of."""
+    """A seed and the files, below its folder, that its torrent consists of.
+
+    Attributes:
+        seed: what the centre asked for.
+        content: where each file lies, and its size; padding is left out.
+        renamed: which of the torrent's files, padding counted, lies under another name, and where.
+    """
 
     seed: Seed
     content: Files
+    renamed: tuple[tuple[int, str], ...] = ()
 
 
 def read_desired(data: bytes) -> tuple[DesiredSeeds, tuple[str, ...]]:
@@ -76,7 +83,19 @@ def admit(seed: Seed, torrent: bytes) -> Wanted:
             f"the torrent is {parsed.name!r} of {parsed.size} bytes, "
             f"not {seed.name!r} of {seed.size}"
         )
-    return Wanted(seed, parsed.content)
+    if not seed.places:
+        return Wanted(seed, parsed.content)
+    own = [at for at in range(len(parsed.files)) if at not in parsed.padding]
+    if len(own) != len(seed.places):
+        raise RefusedError(
+            f"the torrent has {len(own)} files, and the centre places {len(seed.places)} of them"
+        )
+    sizes = [parsed.files[at][1] for at in own]
+    return Wanted(
+        seed,
+        content=tuple(zip(seed.places, sizes, strict=True)),
+        renamed=tuple(zip(own, seed.places, strict=True)),
+    )
 
 
 def settle(

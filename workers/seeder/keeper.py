@@ -97,7 +97,7 @@ class Keeper:
             reason = "its torrent is no longer in the cache; restart the seeder"
             return SeedReport(infohash=infohash, state="error", error=reason)
         try:
-            self._session.add(infohash, data, self._root / wanted.seed.folder)
+            self._session.add(infohash, data, self._root / wanted.seed.folder, wanted.renamed)
         except SessionError as error:
             return SeedReport(infohash=infohash, state="error", error=str(error))
         self._held[infohash] = fresh

@@ -13,6 +13,7 @@ Rules this module keeps:
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -82,8 +83,21 @@ class Session:
         # states are asked for, so nobody would read the alerts
         self._session.apply_settings({"alert_mask": 0})
 
-    def add(self, infohash: str, torrent: bytes, folder: Path) -> None:
+    def add(
+        self,
+        infohash: str,
+        torrent: bytes,
+        folder: Path,
+        renamed: Sequence[tuple[int, str]] = (),
+    ) -> None:
         """Seed a torrent whose files lie, whole, in ``folder``.
+
+        Args:
+            infohash: the name to drop it by.
+            torrent: the ``.torrent`` file.
+            folder: where its files lie.
+            renamed: the numbers of those that do not lie where it says, and where below
+                ``folder`` they do.
 
         Raises:
             SessionError: libtorrent does not take it.
@@ -93,6 +107,7 @@ class Session:
             params.url_seeds = []
             params.http_seeds = []
             params.save_path = str(folder)
+            params.renamed_files = dict(renamed)
             params.flags = (params.flags | _UPLOAD_ONLY) & ~_HELD_BACK
             self._handles[infohash] = self._session.add_torrent(params)
         except RuntimeError as error:

@@ -1,1 +1,1 @@
-"""`fleet torrent …`: torrents for people, on any machine and without a fleet."""
+"""`fleet torrent …`: torrents for people, of any file or folder; only `adopt` needs a fleet."""

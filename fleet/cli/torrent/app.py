@@ -121,3 +121,21 @@ def reissue(
         ),
         probe=probe,
     )
+
+
+@app.command()
+def adopt(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="A .torrent file.")],
+    version: Annotated[
+        str, typer.Option(metavar="ID", help="The version, or dataset, whose bytes it is of.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Take up torrents that others made: once checked, they are seeded from the same files.
+
+    Each is an alias of the torrent of the shard whose files it has, by their
+    names and sizes; its pieces are checked against the bytes that are held.
+    """
+    from fleet.cli import adoption
+
+    raise typer.Exit(adoption.main(files, version=version, as_json=as_json))

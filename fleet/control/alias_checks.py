@@ -1,0 +1,188 @@
+"""Whether a torrent that others made is of our bytes: every piece is held against them.
+
+Rules this module keeps:
+
+- Where its layout is the shard's own, the shard's piece hashes tell at once.  Else a site that
+  holds the shard reads it once more: an ordinary verify that cuts its pieces as the torrent does.
+- Of a hybrid the v2 root of every file is held against the bytes as well, so a site reads them.
+- What nobody can read yet stays unchecked, and is looked at when the shard next arrives somewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from fleet.control.errors import RefusedError
+from fleet.messages import Outcome
+from fleet.planning.states import AliasState, ReplicaState, TransferKind
+from fleet.store import holdings, transfers
+from fleet.store.tables import Blob, Replica, Shard, Site, TorrentAlias, Transfer, Version
+from fleet.torrent.adoption import OwnFile, own_files, v2_roots, wrong_piece, wrong_root
+from fleet.torrent.parsed import ParsedTorrent, parse
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an alias lays a shard's files out: the offset of each by its place, and the pieces."""
+
+    offsets: Mapping[str, int]
+    size: int
+    piece_length: int
+    hybrid: bool
+
+
+def check(session: Session, row: TorrentAlias, now: datetime) -> None:
+    """Judge an unchecked alias by its shard's pieces, or have a site read the bytes."""
+    shard = session.get_one(Shard, row.shard_id)
+    torrent = torrent_of(session, row)
+    wrong = told(session, shard, torrent, own_files(torrent), row.places)
+    if wrong is not None:
+        _conclude(session, row, wrong, "its pieces are the shard's own", now)
+        return
+    running = session.get(Transfer, row.transfer_id) if row.transfer_id else None
+    if running is not None and running.state in transfers.UNENDED:
+        return
+    site = _reader(session, shard.id)
+    if site is None:
+        row.reason = "no site that could read them holds its bytes verified"
+        return
+    transfer = Transfer(
+        kind=TransferKind.VERIFY,
+        version_id=shard.version_id,
+        shard_id=shard.id,
+        target_id=site,
+        executor_id=site,
+        size=shard.size,
+        reason=f"checks the torrent {row.infohash}, which others made of it",
+        created_at=now,
+    )
+    session.add(transfer)
+    row.transfer_id, row.reason = transfer.id, f"its pieces are to be read at {site}"
+
+
+def arrived(session: Session, shard: str, now: datetime) -> None:
+    """Check the aliases of a shard that waited for somebody to hold it."""
+    waiting = session.exec(
+        select(TorrentAlias.infohash).where(
+            TorrentAlias.shard_id == shard, TorrentAlias.state == AliasState.UNCHECKED
+        )
+    ).all()
+    for infohash in waiting:
+        row = holdings.lock(session, TorrentAlias, infohash)
+        if row.state == AliasState.UNCHECKED:
+            check(session, row, now)
+
+
+def layout_for(session: Session, transfer: str) -> Layout | None:
+    """Return the layout that a verify is to cut pieces of; None if it checks no alias."""
+    row = _checked_by(session, transfer)
+    if row is None:
+        return None
+    torrent = torrent_of(session, row)
+    files = own_files(torrent)
+    return Layout(
+        offsets={place: file.offset for place, file in zip(row.places, files, strict=True)},
+        size=torrent.size,
+        piece_length=torrent.piece_length,
+        hybrid=bool(v2_roots(torrent, files)),
+    )
+
+
+def judge(session: Session, transfer: str, outcome: Outcome, now: datetime) -> str:
+    """Hold what a site read, every file of it well, against the alias that its verify checks.
+
+    Returns:
+        Why it could not be judged; empty if it was, or if the verify checks none.
+
+    Raises:
+        RefusedError: the blob with the pieces has not been sent yet.
+    """
+    row = _checked_by(session, transfer)
+    if row is None:
+        return ""
+    if outcome.pieces is None:
+        return outcome.reason or f"the outcome lacks the pieces of the torrent {row.infohash}"
+    blob = session.get(Blob, outcome.pieces.sha256)
+    if blob is None:
+        raise RefusedError(f"send blob {outcome.pieces.sha256} before the outcome that names it")
+    torrent = torrent_of(session, row)
+    files = own_files(torrent)
+    wrong = wrong_piece(torrent, files, blob.data)
+    if roots := v2_roots(torrent, files):
+        ours = _roots(session, row, outcome)
+        wrong = wrong or wrong_root(files, row.places, roots, ours)
+    _conclude(session, row, wrong, f"every piece was read at {outcome.site}", now)
+    return ""
+
+
+def told(
+    session: Session,
+    shard: Shard,
+    torrent: ParsedTorrent,
+    files: Sequence[OwnFile],
+    places: Sequence[str],
+) -> str | None:
+    """Say what is wrong with a torrent's pieces by the shard's own; None where they cannot tell."""
+    blob = session.get(Blob, shard.pieces) if shard.infohash is not None else None
+    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    order = [f"{folder}/{path}" for path, _ in holdings.files_of(session, shard.id)]
+    alike = (torrent.piece_length, torrent.size) == (shard.piece_length, shard.size)
+    if blob is None or not alike or list(places) != order or v2_roots(torrent, files):
+        return None
+    return wrong_piece(torrent, files, blob.data)
+
+
+def torrent_of(session: Session, row: TorrentAlias) -> ParsedTorrent:
+    """Return an alias's torrent, which was sound when it was taken up."""
+    return parse(data_of(session, row))
+
+
+def data_of(session: Session, row: TorrentAlias) -> bytes:
+    """Return an alias's ``.torrent`` file as it came."""
+    return session.get_one(Blob, row.torrent).data
+
+
+def _conclude(session: Session, row: TorrentAlias, wrong: str, right: str, now: datetime) -> None:
+    """Verify or refuse an alias, and have whoever holds its bytes seed it."""
+    row.state = AliasState.REFUSED if wrong else AliasState.VERIFIED
+    row.reason, row.checked_at = wrong or right, now
+    for one in () if wrong else holdings.replicas(session, row.shard_id):
+        if one.state == ReplicaState.AVAILABLE:
+            transfers.nudge(session, one.site_id, now)
+
+
+def _reader(session: Session, shard: str) -> str | None:
+    """Choose a node that holds a shard verified, one that answers if any does."""
+    return session.exec(
+        select(Site.id)
+        .join(Replica, col(Replica.site_id) == col(Site.id))
+        .where(
+            Replica.shard_id == shard,
+            Replica.state == ReplicaState.AVAILABLE,
+            Site.kind == "node",
+            col(Site.retired).is_(False),
+        )
+        .order_by(col(Site.silent), col(Site.id))
+    ).first()
+
+
+def _checked_by(session: Session, transfer: str) -> TorrentAlias | None:
+    return session.exec(
+        select(TorrentAlias).where(
+            TorrentAlias.transfer_id == transfer, TorrentAlias.state == AliasState.UNCHECKED
+        )
+    ).first()
+
+
+def _roots(session: Session, row: TorrentAlias, outcome: Outcome) -> dict[str, str]:
+    """Map the places of an alias's files to the BEP 52 roots that a site reported."""
+    shard = session.get_one(Shard, row.shard_id)
+    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    paths = {one.id: one.path for one in holdings.artifacts_of(session, shard.id)}
+    return {
+        f"{folder}/{paths[item.artifact]}": item.bep52_root or ""
+        for item in outcome.items
+        if item.artifact in paths
+    }

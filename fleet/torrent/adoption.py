@@ -1,0 +1,219 @@
+"""A torrent that others made, held against files that lie at a site.  Pure.
+
+Rules this module keeps:
+
+- A torrent fits a set of files only if its own, padding left out (BEP 47), are exactly these: as
+  many, each of its size, and with the same paths once the folders that all have in common are
+  taken off on either side.
+- What it may become outside ``info`` is ours: web seeds, trackers, comment.  ``info`` is kept
+  byte for byte, and so are a hybrid's piece layers, which follow from it (BEP 52).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from posixpath import commonpath, dirname
+from urllib.parse import quote
+
+from fleet.torrent.bencode import Bencoded, decode, encode
+from fleet.torrent.metainfo import MetainfoError
+from fleet.torrent.parsed import MAX_TORRENT, ParsedTorrent
+from fleet.torrent.pieces import DIGEST_BYTES
+
+_KEPT = (b"info", b"piece layers")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file of a torrent that is no padding.
+
+    Attributes:
+        index: its number among all files, padding counted, from 0.
+        path: where a client saves it: the torrent's name first.
+        size: in bytes.
+        offset: where it begins in the stream that is cut into pieces, in bytes.
+    """
+
+    index: int
+    path: str
+    size: int
+    offset: int
+
+
+def own_files(torrent: ParsedTorrent) -> tuple[OwnFile, ...]:
+    """List the files of a torrent without its padding, in its order.
+
+    Raises:
+        MetainfoError: there is more padding between two files than aligning them takes.
+    """
+    files: list[OwnFile] = []
+    at = padded = 0
+    for index, (path, size) in enumerate(torrent.content):
+        if index in torrent.padding:
+            padded += size
+            if padded >= torrent.piece_length:
+                raise MetainfoError(
+                    f"{path!r} makes {padded} bytes of padding, more than a piece of "
+                    f"{torrent.piece_length} bytes can need"
+                )
+        else:
+            files.append(OwnFile(index, path, size, at))
+            padded = 0
+        at += size
+    return tuple(files)
+
+
+def places_of(files: Sequence[OwnFile], held: Sequence[tuple[str, int]]) -> tuple[str, ...] | None:
+    """Find where each file of a torrent lies; None unless the torrent is exactly what is held.
+
+    Args:
+        files: the torrent's own files.
+        held: the paths and sizes of a shard's files, below one root.
+    """
+    if len(files) != len(held) or not held:
+        return None
+    by_path = dict(zip(_trimmed([path for path, _ in held]), held, strict=True))
+    found: list[str] = []
+    for path, file in zip(_trimmed([file.path for file in files]), files, strict=True):
+        place, size = by_path.get(path, ("", -1))
+        if size != file.size:
+            return None
+        found.append(place)
+    return tuple(found)
+
+
+def web_seed_url(
+    read_url: str, torrent: ParsedTorrent, files: Sequence[OwnFile], places: Sequence[str]
+) -> str | None:
+    """Name the web seed that a site is for a torrent (BEP 19); None where it can be none.
+
+    A lone file's is its full address, whatever it is called there.  Clients ask a folder's base
+    for ``name/path``, so every file has to lie just so below some folder of the site.
+
+    Args:
+        read_url: where the site's root is read.
+        torrent: the torrent.
+        files: its own files.
+        places: where each lies below the root.
+    """
+    root = read_url.rstrip("/")
+    if torrent.single:
+        return f"{root}/{quote(places[0])}"
+    bases = {
+        place.removesuffix(file.path) if f"/{place}".endswith(f"/{file.path}") else None
+        for file, place in zip(files, places, strict=True)
+    }
+    base = bases.pop()
+    return None if bases or base is None else f"{root}/{quote(base)}"
+
+
+def rewrapped(data: bytes, *, web_seeds: Sequence[str] = (), trackers: Sequence[str] = ()) -> bytes:
+    """Write a sound ``.torrent`` file anew, with our links in place of all that was around it.
+
+    Each tracker is a tier of its own (BEP 12).
+    """
+    read = decode(data, max_bytes=MAX_TORRENT)
+    outer = {key: read[key] for key in _KEPT if key in read} if isinstance(read, dict) else {}
+    if trackers:
+        outer[b"announce"] = trackers[0].encode()
+    if len(trackers) > 1:
+        outer[b"announce-list"] = [[tracker.encode()] for tracker in trackers]
+    if web_seeds:
+        outer[b"url-list"] = [seed.encode() for seed in web_seeds]
+    return encode(outer)
+
+
+def wrong_piece(torrent: ParsedTorrent, files: Sequence[OwnFile], pieces: bytes) -> str:
+    """Name the first piece whose hash is not that of the bytes; empty if all agree.
+
+    Args:
+        torrent: the torrent.
+        files: its own files.
+        pieces: the hashes that its pieces have by the bytes that are held, joined.
+    """
+    if pieces == torrent.pieces:
+        return ""
+    theirs, ours = _split(torrent.pieces), _split(pieces)
+    if len(theirs) != len(ours):
+        return f"it has {len(theirs)} pieces where our bytes make {len(ours)}"
+    wrong = [at for at, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1]]
+    first = wrong[0]
+    start = first * torrent.piece_length
+    end = min(start + torrent.piece_length, torrent.size)
+    file = next(
+        (file for file in files if file.offset < end and file.offset + file.size > start), files[0]
+    )
+    return (
+        f"piece {first} of {len(theirs)} (bytes {start} to {end - 1}, in {file.path!r}) has "
+        f"sha1 {theirs[first].hex()[:16]}… where our bytes give {ours[first].hex()[:16]}…; "
+        f"{len(wrong)} in all differ"
+    )
+
+
+def v2_roots(torrent: ParsedTorrent, files: Sequence[OwnFile]) -> dict[str, str]:
+    """Read the BEP 52 roots of a hybrid's files that are not empty, in hex, by path.
+
+    They are empty for a torrent that has no v2 half.
+
+    Raises:
+        MetainfoError: the two halves are not of the same files.
+    """
+    info = decode(torrent.info, max_bytes=MAX_TORRENT)
+    tree = info.get(b"file tree") if isinstance(info, dict) else None
+    if tree is None:
+        return {}
+    found: dict[str, tuple[int, str]] = {}
+    _walk(tree, "" if torrent.single else f"{torrent.name}/", found)
+    if {path: size for path, (size, _) in found.items()} != {
+        file.path: file.size for file in files
+    }:
+        raise MetainfoError(f"the v1 and the v2 half of {torrent.name!r} are not of the same files")
+    return {path: root for path, (size, root) in found.items() if size}
+
+
+def wrong_root(
+    files: Sequence[OwnFile],
+    places: Sequence[str],
+    roots: Mapping[str, str],
+    ours: Mapping[str, str],
+) -> str:
+    """Name the first file whose BEP 52 root is not that of the bytes; empty if all agree.
+
+    Args:
+        files: the torrent's own files.
+        places: where each lies.
+        roots: what ``v2_roots`` gave.
+        ours: the roots of the bytes that are held, by place.
+    """
+    for file, place in zip(files, places, strict=True):
+        theirs = roots.get(file.path)
+        if theirs is not None and theirs != ours.get(place):
+            mine = ours.get(place, "")
+            return (
+                f"the v2 root of {file.path!r} is {theirs[:16]}… "
+                f"where our bytes give {mine[:16] or 'none'}…"
+            )
+    return ""
+
+
+def _walk(tree: Bencoded, above: str, found: dict[str, tuple[int, str]]) -> None:
+    """Collect the sizes and roots of a ``file tree``."""
+    for name, node in tree.items() if isinstance(tree, dict) else ():
+        leaf = node.get(b"") if isinstance(node, dict) else None
+        path = f"{above}{name.decode('utf-8', 'replace')}"
+        if isinstance(leaf, dict):
+            size, root = leaf.get(b"length"), leaf.get(b"pieces root", b"")
+            if isinstance(size, int) and isinstance(root, bytes):
+                found[path] = (size, root.hex())
+        else:
+            _walk(node, f"{path}/", found)
+
+
+def _trimmed(paths: Sequence[str]) -> Iterable[str]:
+    """Take off the folders that all paths have in common."""
+    folder = commonpath([dirname(path) for path in paths])
+    cut = len(folder) + 1 if folder else 0
+    return [path[cut:] for path in paths]
+
+
+def _split(pieces: bytes) -> list[bytes]:
+    return [pieces[at : at + DIGEST_BYTES] for at in range(0, len(pieces), DIGEST_BYTES)]
