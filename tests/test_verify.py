@@ -193,3 +193,29 @@ def test_a_verify_pauses_and_stops_when_it_is_told(site: Site) -> None:
     assert lease.bytes_done == 2 * 1024 * 1024
     assert lease.pauses < 0
     assert site.visible() == [f"{FOLDER}/0.csv"]
+
+
+def test_padding_between_and_after_items_is_zeros(site: Site) -> None:
+    first, second = noise(10_000), noise(33_333, seed=2)
+    items = shard(site, first, second)
+    laid = [items[0], items[1].model_copy(update={"offset": 16_384})]
+    length = 16_384 + 49_152
+
+    work = verify(ordered(*laid).model_copy(update={"stream": length}), site.storage, Lease())
+
+    stream = (first.ljust(16_384, b"\0") + second).ljust(length, b"\0")
+    assert work.pieces == v1_pieces(stream, LENGTH)
+    assert all(found.ok for found in work.items)
+
+
+def test_items_that_overlap_or_do_not_fit_give_no_pieces(site: Site) -> None:
+    items = shard(site, noise(10_000), noise(33_333, seed=2))
+    over = [items[0], items[1].model_copy(update={"offset": 9_999})]
+
+    for laid, length, reason in (
+        (over, 50_000, "1.csv begins at 9999, not at 10000"),
+        (items, 40_000, "the items end at 43333, after the 40000 bytes ordered"),
+    ):
+        padded = ordered(*laid).model_copy(update={"stream": length})
+        work = verify(padded, site.storage, Lease())
+        assert (work.pieces, work.reason) == (None, f"no pieces were cut: {reason}")

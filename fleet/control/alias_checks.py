@@ -37,7 +37,7 @@ def check(session: Session, row: TorrentAlias, now: datetime) -> None:
     """Judge an unchecked alias by its shard's pieces, or have a site read the bytes."""
     shard = session.get_one(Shard, row.shard_id)
     torrent = torrent_of(session, row)
-    wrong = told(session, shard, torrent, own_files(torrent), row.places)
+    wrong = compare(session, shard, torrent, own_files(torrent), row.places)
     if wrong is not None:
         _conclude(session, row, wrong, "its pieces are the shard's own", now)
         return
@@ -117,7 +117,7 @@ def judge(session: Session, transfer: str, outcome: Outcome, now: datetime) -> s
     return ""
 
 
-def told(
+def compare(
     session: Session,
     shard: Shard,
     torrent: ParsedTorrent,

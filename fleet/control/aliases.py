@@ -15,7 +15,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control.alias_checks import check, told
+from fleet.control.alias_checks import check, compare
 from fleet.control.errors import RefusedError
 from fleet.control.fits import Fit, fitting
 from fleet.planning.states import AliasState
@@ -106,9 +106,9 @@ def _choose(
     session: Session, torrent: ParsedTorrent, files: Sequence[OwnFile], fits: Sequence[Fit]
 ) -> Fit:
     """Choose among the shards that a torrent's files fit: one whose pieces agree, if any do."""
-    told = [(fit, told(session, fit.shard, torrent, files, fit.places)) for fit in fits]
-    agreeing = [fit for fit, wrong in told if wrong == ""]
-    untold = [fit for fit, wrong in told if wrong is None]
+    judged = [(fit, compare(session, fit.shard, torrent, files, fit.places)) for fit in fits]
+    agreeing = [fit for fit, wrong in judged if wrong == ""]
+    untold = [fit for fit, wrong in judged if wrong is None]
     if not agreeing and len(untold) > 1:
         labels = ", ".join(_label(session, fit.shard) for fit in untold)
         raise RefusedError(

@@ -1,0 +1,165 @@
+"""A torrent of others held against files at a site: the pure part."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.torrent.adoption import (
+    OwnFile,
+    own_files,
+    places_of,
+    rewrapped,
+    v2_roots,
+    web_seed_url,
+    wrong_piece,
+)
+from fleet.torrent.bencode import decode, encode
+from fleet.torrent.metainfo import MetainfoError
+from fleet.torrent.parsed import ParsedTorrent, parse
+from tests.alias_support import HYBRID, KIB, changed, info_of, made
+
+names = st.text("abc", min_size=1, max_size=2)
+paths = st.lists(names, min_size=1, max_size=3).map("/".join)
+folders = st.lists(names, max_size=3).map("/".join)
+contents = st.dictionaries(paths, st.integers(0, 3), min_size=1, max_size=6)
+
+
+def below(folder: str, path: str) -> str:
+    return f"{folder}/{path}" if folder else path
+
+
+def files_at(folder: str, sizes: dict[str, int]) -> tuple[OwnFile, ...]:
+    """A torrent's files below a folder; where they begin does not matter here."""
+    items = enumerate(sizes.items())
+    return tuple(OwnFile(at, below(folder, path), size, 0) for at, (path, size) in items)
+
+
+def folder_torrent(name: str, *files: tuple[str, int, str], piece: int = 16 * KIB) -> ParsedTorrent:
+    """A torrent of files by path, size and attributes, whose pieces are anybody's guess."""
+    entries: list[Any] = [
+        {b"length": size, b"path": [part.encode() for part in path.split("/")]}
+        | ({b"attr": attr.encode()} if attr else {})
+        for path, size, attr in files
+    ]
+    count = -(-sum(size for _, size, _ in files) // piece)
+    info: dict[bytes, Any] = {
+        b"name": name.encode(),
+        b"piece length": piece,
+        b"pieces": b"x" * 20 * count,
+        b"files": entries,
+    }
+    return parse(encode({b"info": info}))
+
+
+@given(contents, folders, folders, st.randoms(use_true_random=False))
+def test_the_same_files_fit_below_any_folder_and_in_any_order(
+    sizes: dict[str, int], theirs: str, ours: str, random: Any
+) -> None:
+    held = [(below(ours, path), size) for path, size in sizes.items()]
+    random.shuffle(held)
+    expected = tuple(below(ours, path) for path in sizes)
+    assert places_of(files_at(theirs, sizes), held) == expected
+
+
+@given(contents, contents)
+def test_only_the_same_files_fit(theirs: dict[str, int], ours: dict[str, int]) -> None:
+    places = places_of(files_at("", theirs), list(ours.items()))
+    if places is None:
+        assert theirs != ours
+    else:
+        assert len(set(places)) == len(theirs) == len(ours)
+        assert [ours[place] for place in places] == list(theirs.values())
+        # last names tell files apart, so they are never mixed up
+        for path, place in zip(theirs, places, strict=True):
+            assert path.rpartition("/")[2] == place.rpartition("/")[2]
+
+
+def test_padding_is_left_out_and_leaves_its_gap() -> None:
+    torrent = folder_torrent("d", ("a", 5, ""), (".pad/9", 9, "p"), ("b", 3, "x"), ("c", 0, ""))
+    assert own_files(torrent) == (
+        OwnFile(0, "d/a", 5, 0),
+        OwnFile(2, "d/b", 3, 14),
+        OwnFile(3, "d/c", 0, 17),
+    )
+
+
+def test_more_padding_than_a_piece_needs_is_refused() -> None:
+    half = 8 * KIB
+    fine = folder_torrent("d", ("a", 5, ""), (".pad/1", half, "p"), (".pad/2", half - 1, "p"))
+    assert len(own_files(fine)) == 1
+    much = folder_torrent("d", ("a", 5, ""), (".pad/1", half, "p"), (".pad/2", half, "p"))
+    with pytest.raises(MetainfoError, match=r"'d/.pad/2' makes 16384 bytes of padding, more than"):
+        own_files(much)
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "url"),
+    [
+        ("v1", ("ds/v1/a b", "ds/v1/x/c"), "https://m.example/root/ds/"),
+        ("ds", ("ds/a b", "ds/x/c"), "https://m.example/root/"),
+        ("1", ("ds/v1/a b", "ds/v1/x/c"), None),
+        ("v1", ("ds/v1/a b", "ds/v1/y/c"), None),
+        ("v1", ("v1/a b", "ds/v1/x/c"), None),
+    ],
+)
+def test_a_folders_web_seed_is_what_its_name_and_paths_lie_below(
+    name: str, places: tuple[str, ...], url: str | None
+) -> None:
+    torrent = folder_torrent(name, ("a b", 5, ""), (".pad/3", 3, "p"), ("x/c", 3, ""))
+    assert web_seed_url("https://m.example/root/", torrent, own_files(torrent), places) == url
+
+
+def test_a_lone_files_web_seed_is_its_address_whatever_its_name(tmp_path: Path) -> None:
+    torrent = parse(made(tmp_path, "other", {"": b"x"}))
+    url = web_seed_url("https://m.example", torrent, own_files(torrent), ("ds/v1/a #1",))
+    assert url == "https://m.example/ds/v1/a%20%231"
+
+
+def test_a_torrent_is_wrapped_anew_around_the_same_info(tmp_path: Path) -> None:
+    torrent = made(tmp_path, "d", {"a": b"a" * 50_000, "b": b"b"}, flags=HYBRID)
+    wrapped = rewrapped(
+        torrent, web_seeds=("https://m.example/",), trackers=("udp://t:1", "udp://u:2")
+    )
+    before, after = decode(torrent), decode(wrapped)
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    assert info_of(wrapped) == info_of(torrent)
+    assert after.keys() - before.keys() == {b"announce-list"}
+    assert after[b"piece layers"] == before[b"piece layers"]
+    found = parse(wrapped)
+    assert found.infohash == parse(torrent).infohash
+    assert (found.web_seeds, found.trackers) == (
+        ("https://m.example/",),
+        ("udp://t:1", "udp://u:2"),
+    )
+    bare = decode(rewrapped(torrent))
+    assert isinstance(bare, dict)
+    assert bare.keys() == {b"info", b"piece layers"}
+
+
+def test_the_file_of_a_wrong_piece_is_named(tmp_path: Path) -> None:
+    files = {"a": b"a" * 20 * KIB, "b": b"b" * 20 * KIB, "c": b"c" * 20 * KIB}
+    torrent = parse(made(tmp_path, "d", files))
+    ours = bytearray(torrent.pieces)
+    ours[2 * 20] ^= 1
+    assert wrong_piece(torrent, own_files(torrent), torrent.pieces) == ""
+    said = wrong_piece(torrent, own_files(torrent), bytes(ours))
+    assert said.startswith("piece 2 of 4 (bytes 32768 to 49151, in 'd/b') has sha1 ")
+    assert "1 in all differ" in said
+    assert "where our bytes make 3" in wrong_piece(torrent, own_files(torrent), bytes(ours[:60]))
+
+
+def test_a_hybrid_of_two_minds_is_refused(tmp_path: Path) -> None:
+    torrent = made(tmp_path, "d", {"a": b"a" * 20, "b": b"b"}, flags=HYBRID)
+    tree: Any = {b"a": {b"": {b"length": 20, b"pieces root": b"r" * 32}}}
+    for other in (tree, tree | {b"b": {b"": {b"length": 2}}}, {b"a": 7}, [], {b"\xff": tree}):
+        parsed = parse(changed(torrent, **{"file tree": other}))
+        with pytest.raises(
+            MetainfoError, match="the v1 and the v2 half of 'd' are not of the same"
+        ):
+            v2_roots(parsed, own_files(parsed))
+    parsed = parse(torrent)
+    assert v2_roots(parsed, own_files(parsed)).keys() == {"d/a", "d/b"}
