@@ -215,8 +215,8 @@ class Observation(Message):
 class Seed(Message):
     """One torrent that a site shall seed; ``folder`` is where its content lies below the root.
 
-    Of a torrent that others made, ``places`` are where its files lie below ``folder`` under the
-    names that they have at the site: in the torrent's order, its padding left out.
+    Of a torrent that others made, ``inside`` is what the paths of all its files begin with, and
+    ``folder`` what they begin with at the site instead: two folders, or two paths of a lone file.
     """
 
     infohash: Sha1
@@ -224,7 +224,7 @@ class Seed(Message):
     folder: str
     name: str
     size: Bytes
-    places: tuple[str, ...] = ()
+    inside: str = ""
 
 
 class DesiredSeeds(Message):

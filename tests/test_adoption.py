@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.torrent.adoption import (
+    Move,
     OwnFile,
+    move_of,
     own_files,
-    places_of,
     rewrapped,
     v2_roots,
     web_seed_url,
@@ -23,12 +24,12 @@ from tests.alias_support import HYBRID, KIB, changed, info_of, made
 
 names = st.text("abc", min_size=1, max_size=2)
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
-folders = st.lists(names, max_size=3).map("/".join)
+folders = st.lists(names, min_size=1, max_size=3).map("/".join)
 contents = st.dictionaries(paths, st.integers(0, 3), min_size=1, max_size=6)
 
 
 def below(folder: str, path: str) -> str:
-    return f"{folder}/{path}" if folder else path
+    return f"{folder}/{path}"
 
 
 def files_at(folder: str, sizes: dict[str, int]) -> tuple[OwnFile, ...]:
@@ -60,21 +61,25 @@ def test_the_same_files_fit_below_any_folder_and_in_any_order(
 ) -> None:
     held = [(below(ours, path), size) for path, size in sizes.items()]
     random.shuffle(held)
-    expected = tuple(below(ours, path) for path in sizes)
-    assert places_of(files_at(theirs, sizes), held) == expected
+    files = files_at(theirs, sizes)
+    move = move_of(files, held)
+    assert move is not None
+    assert [move.place(file.path) for file in files] == [below(ours, path) for path in sizes]
 
 
 @given(contents, contents)
 def test_only_the_same_files_fit(theirs: dict[str, int], ours: dict[str, int]) -> None:
-    places = places_of(files_at("", theirs), list(ours.items()))
-    if places is None:
+    files = files_at("theirs", theirs)
+    move = move_of(files, [(f"ours/{path}", size) for path, size in ours.items()])
+    if move is None:
         assert theirs != ours
-    else:
-        assert len(set(places)) == len(theirs) == len(ours)
-        assert [ours[place] for place in places] == list(theirs.values())
-        # last names tell files apart, so they are never mixed up
-        for path, place in zip(theirs, places, strict=True):
-            assert path.rpartition("/")[2] == place.rpartition("/")[2]
+        return
+    found = {move.place(file.path): file.size for file in files}
+    assert found == {f"ours/{path}": size for path, size in ours.items()}
+    last = [
+        (file.path.rpartition("/")[2], move.place(file.path).rpartition("/")[2]) for file in files
+    ]
+    assert all(one == other for one, other in last)
 
 
 def test_padding_is_left_out_and_leaves_its_gap() -> None:
@@ -84,6 +89,11 @@ def test_padding_is_left_out_and_leaves_its_gap() -> None:
         OwnFile(2, "d/b", 3, 14),
         OwnFile(3, "d/c", 0, 17),
     )
+
+
+def test_a_torrent_of_padding_alone_is_refused() -> None:
+    with pytest.raises(MetainfoError, match="'d' holds no file but padding"):
+        own_files(folder_torrent("d", (".pad/9", 9, "p")))
 
 
 def test_more_padding_than_a_piece_needs_is_refused() -> None:
@@ -96,25 +106,27 @@ def test_more_padding_than_a_piece_needs_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "places", "url"),
+    ("name", "ours", "url"),
     [
-        ("v1", ("ds/v1/a b", "ds/v1/x/c"), "https://m.example/root/ds/"),
-        ("ds", ("ds/a b", "ds/x/c"), "https://m.example/root/"),
-        ("1", ("ds/v1/a b", "ds/v1/x/c"), None),
-        ("v1", ("ds/v1/a b", "ds/v1/y/c"), None),
-        ("v1", ("v1/a b", "ds/v1/x/c"), None),
+        ("v1", "ds/v1", "https://m.example/root/ds/"),
+        ("ds", "ds", "https://m.example/root/"),
+        ("a b", "d #1/a b", "https://m.example/root/d%20%231/"),
+        ("1", "ds/v1", None),
+        ("ds", "ds/v1", None),
     ],
 )
-def test_a_folders_web_seed_is_what_its_name_and_paths_lie_below(
-    name: str, places: tuple[str, ...], url: str | None
+def test_a_folders_web_seed_is_what_its_name_lies_below(
+    name: str, ours: str, url: str | None
 ) -> None:
     torrent = folder_torrent(name, ("a b", 5, ""), (".pad/3", 3, "p"), ("x/c", 3, ""))
-    assert web_seed_url("https://m.example/root/", torrent, own_files(torrent), places) == url
+    move = Move(name, ours)
+    assert web_seed_url("https://m.example/root/", torrent, own_files(torrent), move) == url
 
 
 def test_a_lone_files_web_seed_is_its_address_whatever_its_name(tmp_path: Path) -> None:
     torrent = parse(made(tmp_path, "other", {"": b"x"}))
-    url = web_seed_url("https://m.example", torrent, own_files(torrent), ("ds/v1/a #1",))
+    move = Move("other", "ds/v1/a #1")
+    url = web_seed_url("https://m.example", torrent, own_files(torrent), move)
     assert url == "https://m.example/ds/v1/a%20%231"
 
 

@@ -15,8 +15,9 @@ from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.mirror import RuleSpec, mirror_dataset
 from fleet.planning.states import ArtifactState
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Dataset, Shard, TorrentAlias, Transfer, Version
+from fleet.store.tables import Artifact, Blob, Dataset, Shard, TorrentAlias, Transfer, Version
 from fleet.torrent.parsed import parse
+from fleet.torrent.pieces import piece_count, piece_length
 from tests.alias_support import HYBRID, KIB, REAL, Held, changed, info_of, made
 from tests.api_support import served
 from tests.centre_support import Centre
@@ -75,14 +76,14 @@ def test_a_lone_file_in_other_pieces_is_read_and_then_seeded(hold: Hold, tmp_pat
     desired = seeds.desired(store, "toronto")
     assert desired.revision not in {"", before}
     [own, alias] = desired.seeds
-    assert own.places == ()
+    assert own.inside == ""
     assert alias.model_dump() == {
         "infohash": infohash,
         "shard": own.shard,
-        "folder": "",
+        "folder": held.place("raw/lone one.bin"),
         "name": "other name.bin",
         "size": len(lone(held)),
-        "places": (held.place("raw/lone one.bin"),),
+        "inside": "other name.bin",
     }
     assert held.checks() == []
 
@@ -125,7 +126,7 @@ def test_a_folder_in_another_order_is_laid_out_as_the_torrent_has_it(
     }
     assert state(held.centre.store, torrent)[0] == "verified"
     alias = seeds.desired(held.centre.store, "toronto").seeds[-1]
-    assert alias.places == tuple(held.place(path) for path in mixed)
+    assert (alias.inside, alias.folder) == ("somebody's copy", f"data/{held.label}")
 
 
 @pytest.mark.parametrize("sizes", [BUNDLE, LONE], ids=["folder", "lone file"])
@@ -363,13 +364,19 @@ def test_aliases_are_shown_with_their_shards_torrent(hold_once: Hold, tmp_path: 
     held.checks()
     torrents["unchecked"] = made(tmp_path / "3", "third", {"": lone(held)}, piece=32 * KIB)
     aliases.adopt(held.centre.store, torrents["unchecked"], within="data")
+    uploaded = {"state": "seeding", "uploaded": 5000}
     with served(held.centre) as api:
         [shown] = api.get("/api/v1/datasets/data").json()["torrents"]
+        both = (shown["infohash"], parse(torrents["verified"]).infohash)
+        report = [uploaded | {"infohash": infohash} for infohash in both]
+        api.ask("toronto", "POST", "seeds/report", json=report)
+        copies = api.get("/api/v1/datasets/data").json()["copies"]
         pages = [api.get(f"/{language}/datasets/data").text for language in ("en", "fr")]
     assert {one["infohash"]: one["state"] for one in shown["aliases"]} == {
         parse(torrent).infohash: name for name, torrent in torrents.items()
     }
     assert all(one["reason"] for one in shown["aliases"])
+    assert {one["site"]: one["uploaded"] for one in copies}["toronto"] == 10_000
     for page, words in zip(pages, ("also seeded as", "aussi partagé comme"), strict=True):
         assert page.count(words) == 3
         links = {name: f"{parse(one).infohash}.torrent" in page for name, one in torrents.items()}
@@ -399,7 +406,20 @@ def _known(store: Store, dataset: str, name: str, size: int) -> None:
         version = Version(dataset_id=dataset, label="2025", created_at=now)
         session.add(version)
         session.flush()
-        shard = Shard(version_id=version.id, position=0, size=size, files=1, piece_length=1 << 24)
+        length = piece_length(size)
+        pieces = Blob(sha256=dataset, data=bytes(20 * piece_count(size, length)), created_at=now)
+        session.add(pieces)
+        shard = Shard(
+            version_id=version.id,
+            position=0,
+            size=size,
+            files=1,
+            piece_length=length,
+            pieces=dataset,
+            infohash=f"the torrent of {dataset}",
+            name=name,
+            folder=f"{dataset}/2025/tiles",
+        )
         session.add(shard)
         session.flush()
         session.add(

@@ -34,16 +34,16 @@ def told() -> Iterator[Centre]:
     centre.close()
 
 
-def alias_of(shard: Shard, torrent: bytes, *paths: str, **changes: Any) -> dict[str, Any]:
-    """What a centre says of a torrent that others made of a shard's files, in this order."""
+def alias_of(shard: Shard, torrent: bytes, path: str = "", **changes: Any) -> dict[str, Any]:
+    """What a centre says of a torrent that others made of a shard, or of its lone file."""
     parsed = parse(torrent)
     return {
         "infohash": parsed.infohash,
         "shard": f"shard-of-{shard.dataset}",
-        "folder": "",
+        "folder": f"{shard.dataset}/v1/{path}".removesuffix("/"),
         "name": parsed.name,
         "size": parsed.size,
-        "places": [f"{shard.dataset}/v1/{path}" for path in paths],
+        "inside": parsed.name,
     } | changes
 
 
@@ -122,11 +122,7 @@ def test_a_folder_in_another_order_and_with_padding_is_seeded_from_where_its_fil
     torrent = made(
         tmp_path / "made", "theirs", {path: shard.files[path] for path in paths}, flags=flags
     )
-    order = [
-        path.removeprefix("theirs/") for path, _ in parse(torrent).content if ".pad" not in path
-    ]
-    assert sorted(order) == sorted(paths)
-    want(told, shard, (alias_of(shard, torrent, *order), torrent))
+    want(told, shard, (alias_of(shard, torrent), torrent))
     before = tree(settings.store_root)
     with running(settings, told.url) as seeder:
         assert seeder.sync() == {"ok": True, "seeding": 2}
@@ -143,7 +139,7 @@ def test_an_alias_is_seeded_only_while_its_files_are_in_place(tmp_path: Path, to
     shard.put(settings.store_root)
     torrent = made(tmp_path / "made", "theirs", shard.files)
     infohash = parse(torrent).infohash
-    want(told, shard, (alias_of(shard, torrent, *BUNDLE), torrent))
+    want(told, shard, (alias_of(shard, torrent), torrent))
     with running(settings, told.url) as seeder:
         assert seeder.sync()["seeding"] == 2
         shard.place(settings.store_root, "z").unlink()
@@ -159,18 +155,18 @@ def test_hostile_places_are_refused_and_harm_no_other(tmp_path: Path, told: Cent
     shard.put(settings.store_root)
     (tmp_path / "secret").write_bytes(shard.files["a"])
     shard.place(settings.store_root, "linked").symlink_to(tmp_path / "secret")
-    expected = {
-        "climbs": (["../../secret"], "missing", "unsafe path"),
-        "absolute": ([str(tmp_path / "secret")], "missing", "unsafe path"),
-        "linked": (["ds/v1/linked"], "missing", "is no plain file"),
-        "hidden": ([".staging/a"], "missing", "begins with a dot"),
-        "many": (["ds/v1/a", "ds/v1/a"], "refused", "has 1 files, and the centre places 2"),
-        "other": (["ds/v1/other"], "missing", "is not in place"),
+    expected: dict[str, tuple[dict[str, str], str, str]] = {
+        "climbs": ({"folder": "../../secret"}, "missing", "unsafe path"),
+        "absolute": ({"folder": str(tmp_path / "secret")}, "missing", "unsafe path"),
+        "linked": ({"folder": "ds/v1/linked"}, "missing", "is no plain file"),
+        "hidden": ({"folder": ".staging/a"}, "missing", "unsafe path"),
+        "beside": ({"inside": "besi"}, "refused", "'beside' is not inside 'besi'"),
+        "other": ({"folder": "ds/v1/other"}, "missing", "is not in place"),
     }
     torrents = {name: made(tmp_path / name, name, {"": shard.files["a"]}) for name in expected}
     seeds = [
-        (alias_of(shard, torrents[name], "a", places=places), torrents[name])
-        for name, (places, _, _) in expected.items()
+        (alias_of(shard, torrents[name], "a", **changes), torrents[name])
+        for name, (changes, _, _) in expected.items()
     ]
     want(told, shard, *seeds)
     with running(settings, told.url) as seeder:

@@ -19,7 +19,7 @@ from fleet.messages import Outcome
 from fleet.planning.states import AliasState, ReplicaState, TransferKind
 from fleet.store import holdings, transfers
 from fleet.store.tables import Blob, Replica, Shard, Site, TorrentAlias, Transfer, Version
-from fleet.torrent.adoption import OwnFile, own_files, v2_roots, wrong_piece, wrong_root
+from fleet.torrent.adoption import Move, OwnFile, own_files, v2_roots, wrong_piece, wrong_root
 from fleet.torrent.parsed import ParsedTorrent, parse
 
 
@@ -37,7 +37,7 @@ def check(session: Session, row: TorrentAlias, now: datetime) -> None:
     """Judge an unchecked alias by its shard's pieces, or have a site read the bytes."""
     shard = session.get_one(Shard, row.shard_id)
     torrent = torrent_of(session, row)
-    wrong = compare(session, shard, torrent, own_files(torrent), row.places)
+    wrong = compare(session, shard, torrent, own_files(torrent), move_of(row))
     if wrong is not None:
         _conclude(session, row, wrong, "its pieces are the shard's own", now)
         return
@@ -83,7 +83,7 @@ def layout_for(session: Session, transfer: str) -> Layout | None:
     torrent = torrent_of(session, row)
     files = own_files(torrent)
     return Layout(
-        offsets={place: file.offset for place, file in zip(row.places, files, strict=True)},
+        offsets={move_of(row).place(file.path): file.offset for file in files},
         size=torrent.size,
         piece_length=torrent.piece_length,
         hybrid=bool(v2_roots(torrent, files)),
@@ -111,8 +111,9 @@ def judge(session: Session, transfer: str, outcome: Outcome, now: datetime) -> s
     files = own_files(torrent)
     wrong = wrong_piece(torrent, files, blob.data)
     if roots := v2_roots(torrent, files):
-        ours = _roots(session, row, outcome)
-        wrong = wrong or wrong_root(files, row.places, roots, ours)
+        reported = _roots(session, row, outcome)
+        ours = {path: reported.get(move_of(row).place(path), "") for path in roots}
+        wrong = wrong or wrong_root(roots, ours)
     _conclude(session, row, wrong, f"every piece was read at {outcome.site}", now)
     return ""
 
@@ -122,16 +123,26 @@ def compare(
     shard: Shard,
     torrent: ParsedTorrent,
     files: Sequence[OwnFile],
-    places: Sequence[str],
+    move: Move,
 ) -> str | None:
     """Say what is wrong with a torrent's pieces by the shard's own; None where they cannot tell."""
-    blob = session.get(Blob, shard.pieces) if shard.infohash is not None else None
+    blob = session.get(Blob, shard.pieces)
     folder = holdings.folder(session.get_one(Version, shard.version_id))
     order = [f"{folder}/{path}" for path, _ in holdings.files_of(session, shard.id)]
     alike = (torrent.piece_length, torrent.size) == (shard.piece_length, shard.size)
-    if blob is None or not alike or list(places) != order or v2_roots(torrent, files):
+    if (
+        blob is None
+        or not alike
+        or [move.place(file.path) for file in files] != order
+        or v2_roots(torrent, files)
+    ):
         return None
     return wrong_piece(torrent, files, blob.data)
+
+
+def move_of(row: TorrentAlias) -> Move:
+    """Return where an alias's files lie below a site's root."""
+    return Move(row.theirs, row.ours)
 
 
 def torrent_of(session: Session, row: TorrentAlias) -> ParsedTorrent:
@@ -177,7 +188,7 @@ def _checked_by(session: Session, transfer: str) -> TorrentAlias | None:
 
 
 def _roots(session: Session, row: TorrentAlias, outcome: Outcome) -> dict[str, str]:
-    """Map the places of an alias's files to the BEP 52 roots that a site reported."""
+    """Map the places of a shard's files to the BEP 52 roots that a site reported."""
     shard = session.get_one(Shard, row.shard_id)
     folder = holdings.folder(session.get_one(Version, shard.version_id))
     paths = {one.id: one.path for one in holdings.artifacts_of(session, shard.id)}

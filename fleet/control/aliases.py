@@ -77,7 +77,8 @@ def adopt(store: Store, data: bytes, within: str = "") -> Adopted:
                     torrent=_keep(session, data, now),
                     name=torrent.name,
                     size=torrent.size,
-                    places=list(fit.places),
+                    theirs=fit.move.theirs,
+                    ours=fit.move.ours,
                     created_at=row.created_at if row else now,
                 )
             )
@@ -106,7 +107,7 @@ def _choose(
     session: Session, torrent: ParsedTorrent, files: Sequence[OwnFile], fits: Sequence[Fit]
 ) -> Fit:
     """Choose among the shards that a torrent's files fit: one whose pieces agree, if any do."""
-    judged = [(fit, compare(session, fit.shard, torrent, files, fit.places)) for fit in fits]
+    judged = [(fit, compare(session, fit.shard, torrent, files, fit.move)) for fit in fits]
     agreeing = [fit for fit, wrong in judged if wrong == ""]
     untold = [fit for fit, wrong in judged if wrong is None]
     if not agreeing and len(untold) > 1:

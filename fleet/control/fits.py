@@ -9,23 +9,24 @@ from fleet.control.errors import NotFoundError, RefusedError
 from fleet.planning.states import VersionState
 from fleet.store import holdings
 from fleet.store.tables import Artifact, Shard, Version
-from fleet.torrent.adoption import OwnFile, places_of
+from fleet.torrent.adoption import Move, OwnFile, move_of
 
 _SIZES_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A shard that is exactly a torrent's files, and where each of them lies below a root."""
+    """A shard that is exactly a torrent's files, and where they lie below a root."""
 
     shard: Shard
-    places: tuple[str, ...]
+    move: Move
 
 
 def fitting(session: Session, files: Sequence[OwnFile], within: str) -> list[Fit]:
     """Find the shards that are exactly these files, those of newer versions first.
 
-    The same torrent in several versions is one, of the newest.
+    Only sealed ones count: others may yet be cut anew.  The same torrent in several versions is
+    one, of the newest.
 
     Args:
         session: the store.
@@ -44,6 +45,7 @@ def fitting(session: Session, files: Sequence[OwnFile], within: str) -> list[Fit
         .where(
             Shard.size == sum(file.size for file in files),
             Shard.files == len(files),
+            col(Shard.infohash).is_not(None),
             Version.state != VersionState.WITHDRAWN,
         )
         .order_by(col(Version.created_at).desc(), col(Version.id).desc(), col(Shard.position))
@@ -54,11 +56,11 @@ def fitting(session: Session, files: Sequence[OwnFile], within: str) -> list[Fit
     for shard, version in session.exec(asked).all():
         folder = holdings.folder(version)
         held = [(f"{folder}/{path}", size) for path, size in holdings.files_of(session, shard.id)]
-        places = places_of(files, held)
-        if places is None and within and len(held) == 1:
-            places = (held[0][0],)
-        if places is not None:
-            fits.setdefault(shard.infohash or shard.id, Fit(shard, places))
+        move = move_of(files, held)
+        if move is None and within and len(held) == 1:
+            move = Move(files[0].path, held[0][0])
+        if move is not None:
+            fits.setdefault(shard.infohash or "", Fit(shard, move))
     if not fits:
         raise RefusedError(_lacking(session, files, versions))
     return list(fits.values())
@@ -89,20 +91,24 @@ def _lacking(session: Session, files: Sequence[OwnFile], versions: list[str] | N
     first = lacking[0]
     more = f" (and {len(lacking) - 1} more of its files)" if len(lacking) > 1 else ""
     return (
-        f"{first.path!r} of {first.size} bytes is not held{more}: no shard has a file of that "
-        "name and size; mirror it first"
+        f"{first.path!r} of {first.size} bytes is not held{more}: no sealed shard has a file of "
+        "that name and size; mirror it first"
     )
 
 
 def _held(
     session: Session, files: Sequence[OwnFile], versions: list[str] | None
 ) -> Iterator[tuple[str, int]]:
-    """Yield the last names and sizes of files in shards that are of the size of one of these."""
+    """Yield the last names and sizes of what sealed shards have of the sizes of these files."""
     sizes = sorted({file.size for file in files})
     for at in range(0, len(sizes), _SIZES_AT_ONCE):
-        asked = select(Artifact.path, Artifact.size).where(
-            col(Artifact.size).in_(sizes[at : at + _SIZES_AT_ONCE]),
-            col(Artifact.shard_id).is_not(None),
+        asked = (
+            select(Artifact.path, Artifact.size)
+            .join(Shard, col(Shard.id) == col(Artifact.shard_id))
+            .where(
+                col(Artifact.size).in_(sizes[at : at + _SIZES_AT_ONCE]),
+                col(Shard.infohash).is_not(None),
+            )
         )
         if versions is not None:
             asked = asked.where(col(Artifact.version_id).in_(versions))

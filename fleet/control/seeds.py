@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from fleet.control.alias_checks import data_of
+from fleet.control.alias_checks import data_of, move_of
 from fleet.control.errors import NotFoundError
 from fleet.control.sealing import metainfo
 from fleet.messages import DesiredSeeds, Seed, SeedReport
@@ -14,7 +14,7 @@ from fleet.planning.states import AliasState, ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Seeding, Shard, Site, TorrentAlias, Version
-from fleet.torrent.adoption import own_files, rewrapped, web_seed_url
+from fleet.torrent.adoption import Move, own_files, rewrapped, web_seed_url
 from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
 from fleet.torrent.parsed import parse
 from fleet.torrent.shard import web_seed
@@ -44,10 +44,10 @@ def desired(store: Store, site: str) -> DesiredSeeds:
         Seed(
             infohash=infohash,
             shard=shard.id,
-            folder="",
+            folder=_move(alias, shard).ours,
             name=alias.name,
             size=alias.size,
-            places=_places(alias, shard),
+            inside=alias.theirs,
         )
         for infohash, (alias, shard) in aliases.items()
         if infohash not in shards
@@ -107,12 +107,14 @@ def _aliases(session: Session, site: str) -> dict[str, tuple[TorrentAlias, Shard
     return {alias.infohash: (alias, shard) for alias, shard in rows}
 
 
-def _places(alias: TorrentAlias, shard: Shard) -> tuple[str, ...]:
-    """Say where an alias's files lie in a shard with the torrent of its own.
+def _move(alias: TorrentAlias, shard: Shard) -> Move:
+    """Say where an alias's files lie in a shard that has the torrent of the alias's own.
 
     Only a lone file has the same torrent in several versions: a bundle's names its version.
     """
-    return (f"{shard.folder}/{shard.name}",) if shard.files == 1 else tuple(alias.places)
+    if shard.files == 1:
+        return Move(alias.theirs, f"{shard.folder}/{shard.name}")
+    return move_of(alias)
 
 
 def torrent_file(session: Session, infohash: str) -> bytes:
@@ -163,7 +165,7 @@ def _web_seeds(session: Session, alias: TorrentAlias) -> list[str]:
         select(Shard).where(Shard.infohash == own.infohash).order_by(col(Shard.id).desc())
     ).all()
     found = [
-        web_seed_url(site.read_url, torrent, files, _places(alias, shard))
+        web_seed_url(site.read_url, torrent, files, _move(alias, shard))
         for shard in shards
         for site in holdings.readable(session, shard.id)
     ]

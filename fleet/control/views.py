@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func
+from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
 from fleet.control import progress
@@ -13,7 +13,17 @@ from fleet.control.orders import url_at
 from fleet.control.progress import Progress
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import holdings
-from fleet.store.tables import Artifact, Dataset, Incident, Replica, Seeding, Shard, Site, Version
+from fleet.store.tables import (
+    Artifact,
+    Dataset,
+    Incident,
+    Replica,
+    Seeding,
+    Shard,
+    Site,
+    TorrentAlias,
+    Version,
+)
 
 _FILES_SHOWN = 100
 
@@ -252,15 +262,20 @@ def _reasons(session: Session, version: Version) -> dict[str, set[str]]:
 
 
 def _uploaded(session: Session, version: Version) -> dict[str, int]:
-    """Sum what each site's seeder uploaded of a version's torrents."""
+    """Sum what each site's seeder uploaded of a version's torrents and their aliases."""
     torrents = (
         select(Shard.infohash)
         .where(Shard.version_id == version.id, col(Shard.infohash).is_not(None))
         .distinct()
     )
+    aliases = (
+        select(TorrentAlias.infohash)
+        .join(Shard, col(Shard.id) == col(TorrentAlias.shard_id))
+        .where(Shard.version_id == version.id)
+    )
     rows = session.exec(
         select(Seeding.site_id, func.sum(col(Seeding.uploaded)))
-        .where(col(Seeding.infohash).in_(torrents))
+        .where(or_(col(Seeding.infohash).in_(torrents), col(Seeding.infohash).in_(aliases)))
         .group_by(col(Seeding.site_id))
     ).all()
     return {site: int(total or 0) for site, total in rows}

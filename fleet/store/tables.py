@@ -122,8 +122,8 @@ class Shard(SQLModel, table=True):
 class TorrentAlias(SQLModel, table=True):
     """A torrent that others made of a shard's bytes, seeded beside the shard's own once verified.
 
-    ``torrent`` names the blob with the ``.torrent`` as it came, ``size`` counts its padding, and
-    ``places`` are where its files lie below a site's root, in its order, padding left out.
+    ``torrent`` names the blob with the ``.torrent`` as it came, and ``size`` counts its padding.
+    Its files lie below a site's root in ``ours`` where its own paths begin with ``theirs``.
     ``transfer_id`` is the verify that checks it, where reading the bytes takes one.
     """
 
@@ -132,7 +132,8 @@ class TorrentAlias(SQLModel, table=True):
     torrent: str
     name: str
     size: int = count(default=...)
-    places: list[str] = Field(default_factory=list, sa_type=JSON)
+    theirs: str
+    ours: str
     state: str = Field(default=AliasState.UNCHECKED)
     reason: str = ""
     transfer_id: str | None = Field(default=None, index=True)

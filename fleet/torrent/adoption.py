@@ -9,9 +9,9 @@ Rules this module keeps:
   byte for byte, and so are a hybrid's piece layers, which follow from it (BEP 52).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from posixpath import commonpath, dirname
+from posixpath import basename, commonpath, dirname
 from urllib.parse import quote
 
 from fleet.torrent.bencode import Bencoded, decode, encode
@@ -43,7 +43,7 @@ def own_files(torrent: ParsedTorrent) -> tuple[OwnFile, ...]:
     """List the files of a torrent without its padding, in its order.
 
     Raises:
-        MetainfoError: there is more padding between two files than aligning them takes.
+        MetainfoError: there are none, or more padding between two than aligning them takes.
     """
     files: list[OwnFile] = []
     at = padded = 0
@@ -59,51 +59,68 @@ def own_files(torrent: ParsedTorrent) -> tuple[OwnFile, ...]:
             files.append(OwnFile(index, path, size, at))
             padded = 0
         at += size
+    if not files:
+        raise MetainfoError(f"{torrent.name!r} holds no file but padding")
     return tuple(files)
 
 
-def places_of(files: Sequence[OwnFile], held: Sequence[tuple[str, int]]) -> tuple[str, ...] | None:
-    """Find where each file of a torrent lies; None unless the torrent is exactly what is held.
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a torrent's files lie at a site: what its paths begin with, and what stands there.
+
+    Attributes:
+        theirs: the folder that all its files lie in by its own word; of a lone file its path.
+        ours: the folder, below the site's root, that they lie in alike; of a lone file its path.
+    """
+
+    theirs: str
+    ours: str
+
+    def place(self, path: str) -> str:
+        """Say where the file at ``path``, by the torrent's word, lies below the root."""
+        return self.ours + path.removeprefix(self.theirs)
+
+
+def move_of(files: Sequence[OwnFile], held: Sequence[tuple[str, int]]) -> Move | None:
+    """Find where a torrent's files lie; None unless it is exactly what is held.
 
     Args:
-        files: the torrent's own files.
-        held: the paths and sizes of a shard's files, below one root.
+        files: the torrent's own files, one at least.
+        held: the paths and sizes of a shard's files below a site's root, each in some folder.
     """
-    if len(files) != len(held) or not held:
+    if len(files) != len(held):
         return None
-    by_path = dict(zip(_trimmed([path for path, _ in held]), held, strict=True))
-    found: list[str] = []
-    for path, file in zip(_trimmed([file.path for file in files]), files, strict=True):
-        place, size = by_path.get(path, ("", -1))
-        if size != file.size:
-            return None
-        found.append(place)
-    return tuple(found)
+    theirs = [(file.path, file.size) for file in files]
+    if len(held) == 1:
+        move = Move(theirs[0][0], held[0][0])
+        alike = basename(move.theirs) == basename(move.ours)
+    else:
+        move, alike = Move(_shared(theirs), _shared(held)), True
+    same = {(move.place(path), size) for path, size in theirs} == set(held)
+    return move if same and alike else None
 
 
 def web_seed_url(
-    read_url: str, torrent: ParsedTorrent, files: Sequence[OwnFile], places: Sequence[str]
+    read_url: str, torrent: ParsedTorrent, files: Sequence[OwnFile], move: Move
 ) -> str | None:
     """Name the web seed that a site is for a torrent (BEP 19); None where it can be none.
 
     A lone file's is its full address, whatever it is called there.  Clients ask a folder's base
-    for ``name/path``, so every file has to lie just so below some folder of the site.
+    for ``name/path``, so the folder of its files has to be called so at the site as well.
 
     Args:
         read_url: where the site's root is read.
         torrent: the torrent.
         files: its own files.
-        places: where each lies below the root.
+        move: where they lie below the root.
     """
     root = read_url.rstrip("/")
     if torrent.single:
-        return f"{root}/{quote(places[0])}"
-    bases = {
-        place.removesuffix(file.path) if f"/{place}".endswith(f"/{file.path}") else None
-        for file, place in zip(files, places, strict=True)
-    }
-    base = bases.pop()
-    return None if bases or base is None else f"{root}/{quote(base)}"
+        return f"{root}/{quote(move.ours)}"
+    path, place = files[0].path, move.place(files[0].path)
+    if not f"/{place}".endswith(f"/{path}"):
+        return None
+    return f"{root}/{quote(place.removesuffix(path))}"
 
 
 def rewrapped(data: bytes, *, web_seeds: Sequence[str] = (), trackers: Sequence[str] = ()) -> bytes:
@@ -170,28 +187,17 @@ def v2_roots(torrent: ParsedTorrent, files: Sequence[OwnFile]) -> dict[str, str]
     return {path: root for path, (size, root) in found.items() if size}
 
 
-def wrong_root(
-    files: Sequence[OwnFile],
-    places: Sequence[str],
-    roots: Mapping[str, str],
-    ours: Mapping[str, str],
-) -> str:
+def wrong_root(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
     """Name the first file whose BEP 52 root is not that of the bytes; empty if all agree.
 
     Args:
-        files: the torrent's own files.
-        places: where each lies.
-        roots: what ``v2_roots`` gave.
-        ours: the roots of the bytes that are held, by place.
+        theirs: what ``v2_roots`` gave.
+        ours: the roots of the bytes that are held, by the same paths.
     """
-    for file, place in zip(files, places, strict=True):
-        theirs = roots.get(file.path)
-        if theirs is not None and theirs != ours.get(place):
-            mine = ours.get(place, "")
-            return (
-                f"the v2 root of {file.path!r} is {theirs[:16]}… "
-                f"where our bytes give {mine[:16] or 'none'}…"
-            )
+    for path, root in theirs.items():
+        found = ours.get(path) or "none"
+        if root != found:
+            return f"the v2 root of {path!r} is {root[:16]}… where our bytes give {found[:16]}…"
     return ""
 
 
@@ -208,11 +214,9 @@ def _walk(tree: Bencoded, above: str, found: dict[str, tuple[int, str]]) -> None
             _walk(node, f"{path}/", found)
 
 
-def _trimmed(paths: Sequence[str]) -> Iterable[str]:
-    """Take off the folders that all paths have in common."""
-    folder = commonpath([dirname(path) for path in paths])
-    cut = len(folder) + 1 if folder else 0
-    return [path[cut:] for path in paths]
+def _shared(files: Sequence[tuple[str, int]]) -> str:
+    """Name the folder that all these lie in, as deep as can be."""
+    return commonpath([dirname(path) for path, _ in files])
 
 
 def _split(pieces: bytes) -> list[bytes]:

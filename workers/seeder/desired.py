@@ -23,17 +23,23 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A seed and the files, below its folder, that its torrent consists of.
+    """A seed and the files that its torrent consists of.
 
     Attributes:
         seed: what the centre asked for.
-        content: where each file lies, and its size; padding is left out.
-        renamed: which of the torrent's files, padding counted, lies under another name, and where.
+        content: each file's path below ``folder``, and its size.
+        renamed: the numbers of those that the torrent calls otherwise, and their paths; padding,
+            which lies nowhere, counts but is in neither.
     """
 
     seed: Seed
     content: Files
     renamed: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Where the files lie, below the site's root; empty: the root."""
+        return "" if self.seed.inside else self.seed.folder
 
 
 def read_desired(data: bytes) -> tuple[DesiredSeeds, tuple[str, ...]]:
@@ -83,19 +89,20 @@ def admit(seed: Seed, torrent: bytes) -> Wanted:
             f"the torrent is {parsed.name!r} of {parsed.size} bytes, "
             f"not {seed.name!r} of {seed.size}"
         )
-    if not seed.places:
+    if not seed.inside:
         return Wanted(seed, parsed.content)
     own = [at for at in range(len(parsed.files)) if at not in parsed.padding]
-    if len(own) != len(seed.places):
-        raise RefusedError(
-            f"the torrent has {len(own)} files, and the centre places {len(seed.places)} of them"
-        )
+    renamed = tuple((at, _moved(seed, parsed.content[at][0])) for at in own)
     sizes = [parsed.files[at][1] for at in own]
-    return Wanted(
-        seed,
-        content=tuple(zip(seed.places, sizes, strict=True)),
-        renamed=tuple(zip(own, seed.places, strict=True)),
-    )
+    content = tuple((path, size) for (_, path), size in zip(renamed, sizes, strict=True))
+    return Wanted(seed, content, renamed)
+
+
+def _moved(seed: Seed, path: str) -> str:
+    """Put what a path of a torrent that others made begins with at the site in its place."""
+    if not f"{path}/".startswith(f"{seed.inside}/"):
+        raise RefusedError(f"the torrent's {path!r} is not inside {seed.inside!r}")
+    return seed.folder + path.removeprefix(seed.inside)
 
 
 def settle(

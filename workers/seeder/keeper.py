@@ -97,7 +97,7 @@ class Keeper:
             reason = "its torrent is no longer in the cache; restart the seeder"
             return SeedReport(infohash=infohash, state="error", error=reason)
         try:
-            self._session.add(infohash, data, self._root / wanted.seed.folder, wanted.renamed)
+            self._session.add(infohash, data, self._root / wanted.folder, wanted.renamed)
         except SessionError as error:
             return SeedReport(infohash=infohash, state="error", error=str(error))
         self._held[infohash] = fresh
@@ -137,7 +137,7 @@ def _places(root: Path, wanted: Wanted) -> tuple[str, ...]:
             raise NotReadyError(f"{path!r} begins with a dot, and such files are never offered")
         try:
             if folder not in folders:
-                folders[folder] = contained(root, wanted.seed.folder, folder)
+                folders[folder] = contained(root, wanted.folder, folder)
         except (UnsafePathError, OSError) as error:
             raise NotReadyError(str(error)) from error
         places.append(f"{folders[folder]}/{name}")
