@@ -13,14 +13,14 @@ from fleet.torrent.adoption import (
     move_of,
     own_files,
     rewrapped,
-    v2_roots,
     web_seed_url,
     wrong_piece,
 )
 from fleet.torrent.bencode import decode, encode
+from fleet.torrent.hybrid import check_layers, v2_roots
 from fleet.torrent.metainfo import MetainfoError
 from fleet.torrent.parsed import ParsedTorrent, parse
-from tests.alias_support import HYBRID, KIB, changed, info_of, made
+from tests.alias_support import HYBRID, KIB, changed, info_of, made, noise
 
 names = st.text("abc", min_size=1, max_size=2)
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
@@ -175,3 +175,27 @@ def test_a_hybrid_of_two_minds_is_refused(tmp_path: Path) -> None:
             v2_roots(parsed, own_files(parsed))
     parsed = parse(torrent)
     assert v2_roots(parsed, own_files(parsed)).keys() == {"d/a", "d/b"}
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 5, 8, 9])
+@pytest.mark.parametrize("piece", [16 * KIB, 64 * KIB])
+def test_a_piece_layer_is_believed_only_if_it_leads_to_its_files_root(
+    pieces: int, piece: int, tmp_path: Path
+) -> None:
+    files = {"a": noise("a", pieces * piece - 5), "b": b"b", "e": b""}
+    data = made(tmp_path, "d", files, piece=piece, flags=HYBRID)
+    torrent = parse(data)
+    own = own_files(torrent)
+    check_layers(data, torrent, own)
+    outer: Any = decode(data)
+    layers = outer.pop(b"piece layers", {})
+    assert len(layers) == (pieces > 1)
+    for root, layer in layers.items():
+        with pytest.raises(MetainfoError, match="the piece layer of 'd/a' is missing"):
+            check_layers(encode(outer), torrent, own)
+        for other, said in (
+            (layer[:-32], "is missing"),
+            (layer[32:] + layer[:32], "does not lead"),
+        ):
+            with pytest.raises(MetainfoError, match=f"the piece layer of 'd/a' .*{said}"):
+                check_layers(encode(outer | {b"piece layers": {root: other}}), torrent, own)

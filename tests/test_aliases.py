@@ -16,6 +16,7 @@ from fleet.control.mirror import RuleSpec, mirror_dataset
 from fleet.planning.states import ArtifactState
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Blob, Dataset, Shard, TorrentAlias, Transfer, Version
+from fleet.torrent.bencode import decode, encode
 from fleet.torrent.parsed import parse
 from fleet.torrent.pieces import piece_count, piece_length
 from tests.alias_support import HYBRID, KIB, REAL, Held, changed, info_of, made
@@ -152,6 +153,9 @@ def test_a_hybrid_whose_v2_half_is_of_other_bytes_is_refused(
     good = parse(made(tmp_path / "good", "data", held.files, flags=HYBRID))
     other = {path: data[::-1] for path, data in held.files.items()}
     torrent = changed(made(tmp_path / "bad", "data", other, flags=HYBRID), pieces=good.pieces)
+    bare = encode({b"info": decode(info_of(torrent))})
+    with pytest.raises(RefusedError, match=r"the piece layer of 'data/a.bin' is missing"):
+        aliases.adopt(held.centre.store, bare)
     aliases.adopt(held.centre.store, torrent)
     held.checks()
     found = state(held.centre.store, torrent)

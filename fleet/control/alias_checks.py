@@ -19,7 +19,8 @@ from fleet.messages import Outcome
 from fleet.planning.states import AliasState, ReplicaState, TransferKind
 from fleet.store import holdings, transfers
 from fleet.store.tables import Blob, Replica, Shard, Site, TorrentAlias, Transfer, Version
-from fleet.torrent.adoption import Move, OwnFile, own_files, v2_roots, wrong_piece, wrong_root
+from fleet.torrent.adoption import Move, OwnFile, own_files, wrong_piece
+from fleet.torrent.hybrid import v2_roots, wrong_root
 from fleet.torrent.parsed import ParsedTorrent, parse
 
 

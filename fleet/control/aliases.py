@@ -21,7 +21,8 @@ from fleet.control.fits import Fit, fitting
 from fleet.planning.states import AliasState
 from fleet.store.database import Store
 from fleet.store.tables import Blob, Shard, TorrentAlias, Version
-from fleet.torrent.adoption import OwnFile, own_files, v2_roots
+from fleet.torrent.adoption import OwnFile, own_files
+from fleet.torrent.hybrid import check_layers
 from fleet.torrent.metainfo import MetainfoError
 from fleet.torrent.parsed import ParsedTorrent, parse
 
@@ -57,7 +58,7 @@ def adopt(store: Store, data: bytes, within: str = "") -> Adopted:
     try:
         torrent = parse(data)
         files = own_files(torrent)
-        v2_roots(torrent, files)
+        check_layers(data, torrent, files)
     except MetainfoError as error:
         raise RefusedError(str(error)) from error
     with store.write() as session:

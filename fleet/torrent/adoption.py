@@ -9,12 +9,12 @@ Rules this module keeps:
   byte for byte, and so are a hybrid's piece layers, which follow from it (BEP 52).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from posixpath import basename, commonpath, dirname
 from urllib.parse import quote
 
-from fleet.torrent.bencode import Bencoded, decode, encode
+from fleet.torrent.bencode import decode, encode
 from fleet.torrent.metainfo import MetainfoError
 from fleet.torrent.parsed import MAX_TORRENT, ParsedTorrent
 from fleet.torrent.pieces import DIGEST_BYTES
@@ -164,54 +164,6 @@ def wrong_piece(torrent: ParsedTorrent, files: Sequence[OwnFile], pieces: bytes)
         f"sha1 {theirs[first].hex()[:16]}… where our bytes give {ours[first].hex()[:16]}…; "
         f"{len(wrong)} in all differ"
     )
-
-
-def v2_roots(torrent: ParsedTorrent, files: Sequence[OwnFile]) -> dict[str, str]:
-    """Read the BEP 52 roots of a hybrid's files that are not empty, in hex, by path.
-
-    They are empty for a torrent that has no v2 half.
-
-    Raises:
-        MetainfoError: the two halves are not of the same files.
-    """
-    info = decode(torrent.info, max_bytes=MAX_TORRENT)
-    tree = info.get(b"file tree") if isinstance(info, dict) else None
-    if tree is None:
-        return {}
-    found: dict[str, tuple[int, str]] = {}
-    _walk(tree, "" if torrent.single else f"{torrent.name}/", found)
-    if {path: size for path, (size, _) in found.items()} != {
-        file.path: file.size for file in files
-    }:
-        raise MetainfoError(f"the v1 and the v2 half of {torrent.name!r} are not of the same files")
-    return {path: root for path, (size, root) in found.items() if size}
-
-
-def wrong_root(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
-    """Name the first file whose BEP 52 root is not that of the bytes; empty if all agree.
-
-    Args:
-        theirs: what ``v2_roots`` gave.
-        ours: the roots of the bytes that are held, by the same paths.
-    """
-    for path, root in theirs.items():
-        found = ours.get(path) or "none"
-        if root != found:
-            return f"the v2 root of {path!r} is {root[:16]}… where our bytes give {found[:16]}…"
-    return ""
-
-
-def _walk(tree: Bencoded, above: str, found: dict[str, tuple[int, str]]) -> None:
-    """Collect the sizes and roots of a ``file tree``."""
-    for name, node in tree.items() if isinstance(tree, dict) else ():
-        leaf = node.get(b"") if isinstance(node, dict) else None
-        path = f"{above}{name.decode('utf-8', 'replace')}"
-        if isinstance(leaf, dict):
-            size, root = leaf.get(b"length"), leaf.get(b"pieces root", b"")
-            if isinstance(size, int) and isinstance(root, bytes):
-                found[path] = (size, root.hex())
-        else:
-            _walk(node, f"{path}/", found)
 
 
 def _shared(files: Sequence[tuple[str, int]]) -> str:
