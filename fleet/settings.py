@@ -7,8 +7,9 @@ Secrets come from the environment or from a file, never from the command line.
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fleet import __version__
@@ -23,6 +24,26 @@ def _networks(value: object) -> object:
     return value
 
 
+def _trackers(value: object) -> object:
+    """Read announce URLs with commas between them."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _announce_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https", "udp"} or not parts.hostname:
+        raise ValueError(
+            f"{url!r} is no tracker's announce URL: give http(s)://host:port/announce "
+            "or udp://host:port/announce"
+        )
+    return url
+
+
+Trackers = Annotated[
+    tuple[Annotated[str, AfterValidator(_announce_url)], ...], NoDecode, BeforeValidator(_trackers)
+]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
@@ -42,6 +63,12 @@ class CentreSettings(_Settings):
 
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite below home.")
     listen: str = Field("127.0.0.1:8484", description="Address of `fleet server`.")
+    tracker: str = Field(
+        "0.0.0.0:6969", description="Address that `fleet tracker` listens on, by TCP and UDP."
+    )
+    trackers: Trackers = Field(
+        (), description="Announce URLs that torrents and magnets carry, the first asked first."
+    )
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of the admin API.")
     import_root: Path | None = Field(
         None, description="Folder that the API and the queue may import from; None: home/imports."

@@ -12,7 +12,6 @@ from fleet.torrent.adoption import (
     OwnFile,
     move_of,
     own_files,
-    rewrapped,
     web_seed_url,
     wrong_piece,
 )
@@ -20,7 +19,7 @@ from fleet.torrent.bencode import decode, encode
 from fleet.torrent.hybrid import check_layers, v2_roots
 from fleet.torrent.metainfo import MetainfoError
 from fleet.torrent.parsed import ParsedTorrent, parse
-from tests.alias_support import HYBRID, KIB, changed, info_of, made, noise
+from tests.alias_support import HYBRID, KIB, changed, made, noise
 
 names = st.text("abc", min_size=1, max_size=2)
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
@@ -128,28 +127,6 @@ def test_a_lone_files_web_seed_is_its_address_whatever_its_name(tmp_path: Path) 
     move = Move("other", "ds/v1/a #1")
     url = web_seed_url("https://m.example", torrent, own_files(torrent), move)
     assert url == "https://m.example/ds/v1/a%20%231"
-
-
-def test_a_torrent_is_wrapped_anew_around_the_same_info(tmp_path: Path) -> None:
-    torrent = made(tmp_path, "d", {"a": b"a" * 50_000, "b": b"b"}, flags=HYBRID)
-    wrapped = rewrapped(
-        torrent, web_seeds=("https://m.example/",), trackers=("udp://t:1", "udp://u:2")
-    )
-    before, after = decode(torrent), decode(wrapped)
-    assert isinstance(before, dict)
-    assert isinstance(after, dict)
-    assert info_of(wrapped) == info_of(torrent)
-    assert after.keys() - before.keys() == {b"announce-list"}
-    assert after[b"piece layers"] == before[b"piece layers"]
-    found = parse(wrapped)
-    assert found.infohash == parse(torrent).infohash
-    assert (found.web_seeds, found.trackers) == (
-        ("https://m.example/",),
-        ("udp://t:1", "udp://u:2"),
-    )
-    bare = decode(rewrapped(torrent))
-    assert isinstance(bare, dict)
-    assert bare.keys() == {b"info", b"piece layers"}
 
 
 def test_the_file_of_a_wrong_piece_is_named(tmp_path: Path) -> None:

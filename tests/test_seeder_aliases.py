@@ -12,8 +12,8 @@ import pytest
 from fleet.control import aliases
 from fleet.settings import SiteSettings
 from fleet.store.database import Store
-from fleet.torrent.adoption import rewrapped
 from fleet.torrent.parsed import parse
+from fleet.torrent.reissue import reissue
 from tests.alias_support import HYBRID, Held, made
 from tests.api_support import served, three_sites
 from tests.seeder_support import PATIENCE, PIECE, Centre, Shard, aria2, running, site
@@ -95,7 +95,7 @@ def test_aria2_downloads_an_alias_while_the_shards_own_is_served_from_the_same_f
     shard.put(settings.store_root)
     [(path, data)] = shard.files.items()
     theirs = made(tmp_path / "made", "renamed by others.bin", {"": data}, piece=4 * PIECE)
-    torrent = rewrapped(theirs, trackers=(told.tracker,))
+    torrent = reissue(theirs, web_seeds=(), trackers=(told.tracker,))
     want(told, shard, (alias_of(shard, torrent, path), torrent))
     before = tree(settings.store_root)
     with running(settings, told.url) as seeder:
@@ -195,7 +195,7 @@ def test_a_torrent_that_is_taken_up_is_downloaded_from_a_site_that_holds_its_byt
         assert seeder.sync() == {"ok": True, "seeding": 2}
         told.peers = [("127.0.0.1", seeder.ready()["bittorrent"])]
         public = api.get(f"/api/v1/torrents/{infohash}.torrent").content
-        done = aria2(rewrapped(public, trackers=(told.tracker,)), tmp_path / "peer", "")
+        done = aria2(reissue(public, web_seeds=(), trackers=(told.tracker,)), tmp_path / "peer", "")
     assert done.returncode == 0, done.stdout
     for path, data in held.files.items():
         assert (tmp_path / "peer" / "theirs" / path).read_bytes() == data

@@ -253,6 +253,14 @@ def seeder(site: Site) -> None:
 
 
 @app.command()
+def tracker() -> None:
+    """Run the fleet's BitTorrent tracker, which serves the fleet's torrents and no others."""
+    from fleet.cli import tracker as opentracker
+
+    opentracker.run()
+
+
+@app.command()
 def up() -> None:
     """Run a whole fleet on this machine: broker, centre, Flower and three sites."""
     from fleet.cli.up import run

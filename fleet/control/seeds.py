@@ -14,9 +14,10 @@ from fleet.planning.states import AliasState, ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Seeding, Shard, Site, TorrentAlias, Version
-from fleet.torrent.adoption import Move, own_files, rewrapped, web_seed_url
+from fleet.torrent.adoption import Move, own_files, web_seed_url
 from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
 from fleet.torrent.parsed import parse
+from fleet.torrent.reissue import reissue
 from fleet.torrent.shard import web_seed
 
 
@@ -117,7 +118,7 @@ def _move(alias: TorrentAlias, shard: Shard) -> Move:
     return move_of(alias)
 
 
-def torrent_file(session: Session, infohash: str) -> bytes:
+def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) -> bytes:
     """Return the ``.torrent`` file with ``infohash`` and the web seeds that it has now.
 
     Raises:
@@ -126,11 +127,12 @@ def torrent_file(session: Session, infohash: str) -> bytes:
     alias = _verified(session, infohash)
     if alias is None:
         meta, web_seeds, _peers = torrent_of(session, infohash)
-        return torrent_bytes(meta, web_seeds=web_seeds)
-    return rewrapped(data_of(session, alias), web_seeds=_web_seeds(session, alias))
+        return torrent_bytes(meta, web_seeds=web_seeds, trackers=trackers)
+    web_seeds = _web_seeds(session, alias)
+    return reissue(data_of(session, alias), web_seeds=web_seeds, trackers=trackers)
 
 
-def magnet_link(session: Session, infohash: str) -> str:
+def magnet_link(session: Session, infohash: str, trackers: Sequence[str] = ()) -> str:
     """Return the magnet link of the torrent with ``infohash``, with the peers that seed it.
 
     Raises:
@@ -139,11 +141,12 @@ def magnet_link(session: Session, infohash: str) -> str:
     alias = _verified(session, infohash)
     if alias is None:
         meta, web_seeds, peers = torrent_of(session, infohash)
-        return magnet(meta, web_seeds=web_seeds, peers=peers)
+        return magnet(meta, web_seeds=web_seeds, trackers=trackers, peers=peers)
     shard = session.get_one(Shard, alias.shard_id)
     return magnet(
         parse(data_of(session, alias)),
         web_seeds=_web_seeds(session, alias),
+        trackers=trackers,
         peers=_peers(session, shard.infohash or ""),
     )
 

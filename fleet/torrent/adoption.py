@@ -5,8 +5,6 @@ Rules this module keeps:
 - A torrent fits a set of files only if its own, padding left out (BEP 47), are exactly these: as
   many, each of its size, and with the same paths once the folders that all have in common are
   taken off on either side.
-- What it may become outside ``info`` is ours: web seeds, trackers, comment.  ``info`` is kept
-  byte for byte, and so are a hybrid's piece layers, which follow from it (BEP 52).
 """
 
 from collections.abc import Sequence
@@ -14,12 +12,9 @@ from dataclasses import dataclass
 from posixpath import basename, commonpath, dirname
 from urllib.parse import quote
 
-from fleet.torrent.bencode import decode, encode
 from fleet.torrent.metainfo import MetainfoError
-from fleet.torrent.parsed import MAX_TORRENT, ParsedTorrent
+from fleet.torrent.parsed import ParsedTorrent
 from fleet.torrent.pieces import DIGEST_BYTES
-
-_KEPT = (b"info", b"piece layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +116,6 @@ def web_seed_url(
     if not f"/{place}".endswith(f"/{path}"):
         return None
     return f"{root}/{quote(place.removesuffix(path))}"
-
-
-def rewrapped(data: bytes, *, web_seeds: Sequence[str] = (), trackers: Sequence[str] = ()) -> bytes:
-    """Write a sound ``.torrent`` file anew, with our links in place of all that was around it.
-
-    Each tracker is a tier of its own (BEP 12).
-    """
-    read = decode(data, max_bytes=MAX_TORRENT)
-    outer = {key: read[key] for key in _KEPT if key in read} if isinstance(read, dict) else {}
-    if trackers:
-        outer[b"announce"] = trackers[0].encode()
-    if len(trackers) > 1:
-        outer[b"announce-list"] = [[tracker.encode()] for tracker in trackers]
-    if web_seeds:
-        outer[b"url-list"] = [seed.encode() for seed in web_seeds]
-    return encode(outer)
 
 
 def wrong_piece(torrent: ParsedTorrent, files: Sequence[OwnFile], pieces: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from fleet.control import seeds, views, why
-from fleet.web.access import StoreDep
+from fleet.web.access import SettingsDep, StoreDep
 
 router = APIRouter(prefix="/api/v1", tags=["public"])
 
@@ -40,10 +40,10 @@ def explain(name: str, store: StoreDep) -> dict[str, Any]:
 
 
 @router.get("/torrents/{infohash}.torrent")
-def torrent(infohash: str, store: StoreDep) -> Response:
+def torrent(infohash: str, store: StoreDep, settings: SettingsDep) -> Response:
     """Return a torrent, with the sites that hold a verified copy as its web seeds."""
     with store.read() as session:
-        data = seeds.torrent_file(session, infohash)
+        data = seeds.torrent_file(session, infohash, settings.trackers)
     return Response(
         data,
         media_type="application/x-bittorrent",
@@ -52,8 +52,8 @@ def torrent(infohash: str, store: StoreDep) -> Response:
 
 
 @router.get("/torrents/{infohash}.magnet")
-def magnet_link(infohash: str, store: StoreDep) -> Response:
-    """Return a magnet link, with the peers that the fleet runs."""
+def magnet_link(infohash: str, store: StoreDep, settings: SettingsDep) -> Response:
+    """Return a magnet link, with the trackers and the peers that the fleet runs."""
     with store.read() as session:
-        link = seeds.magnet_link(session, infohash)
+        link = seeds.magnet_link(session, infohash, settings.trackers)
     return Response(link, media_type="text/plain")

@@ -91,10 +91,10 @@ def desired(
 
 
 @router.get("/seeds/{infohash}.torrent")
-def torrent(infohash: str, _site: SiteDep, store: StoreDep) -> Response:
+def torrent(infohash: str, _site: SiteDep, store: StoreDep, settings: SettingsDep) -> Response:
     """Return the torrent of one of them."""
     with store.read() as session:
-        data = seeds.torrent_file(session, infohash)
+        data = seeds.torrent_file(session, infohash, settings.trackers)
     return Response(data, media_type="application/x-bittorrent")
 
 
