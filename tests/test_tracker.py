@@ -1,6 +1,7 @@
 """The tracker serves what the fleet seeds and nothing else, and follows the catalogue."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,9 @@ from pydantic import ValidationError
 from sqlmodel import select
 
 from fleet.control import mirror, observations, seeds, tracker
+from fleet.control.errors import FleetError
 from fleet.control.mirror import RuleSpec
+from fleet.control.scrape import Figures, scrape
 from fleet.messages import Observation
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
@@ -30,6 +33,7 @@ from fleet.torrent.parsed import parse
 from tests.api_support import served, three_sites
 from tests.centre_support import MOMENT, Centre
 from tests.databases import Databases
+from tests.fault_server import FaultServer
 from tests.seeder_support import eventually
 from tests.torrent_clients import free_port
 
@@ -125,6 +129,18 @@ def test_without_opentracker_the_command_names_the_package(tmp_path: Path) -> No
     assert "apt-get install opentracker" in line
 
 
+def test_figures_of_no_tracker_are_refused_in_one_line(
+    sqlite_store: Store, server: FaultServer
+) -> None:
+    url = server.serve("scrape", b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:complete3:onee")
+    with pytest.raises(FleetError, match="cannot be read"):
+        scrape(url, ["61" * 20])
+    url = server.serve("scrape", b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:complete3:oneeee")
+    assert scrape(url, ["61" * 20]) == [Figures("61" * 20, 0, 0, 0)]
+    with pytest.raises(FleetError, match="cannot be read"):
+        scrape(f"http://127.0.0.1:{free_port()}/scrape", ["61" * 20])
+
+
 @opentracker_is_there
 def test_an_address_that_is_none_is_refused(sqlite_databases: Databases, tmp_path: Path) -> None:
     env = os.environ | {
@@ -184,7 +200,14 @@ class Tracker:
     """A running `fleet tracker`."""
 
     port: int
+    env: dict[str, str]
     process: subprocess.Popen[bytes]
+
+    def scraped(self) -> list[dict[str, Any]]:
+        words = [sys.executable, "-m", "fleet", "tracker", "--scrape", "--json"]
+        done = subprocess.run(words, env=self.env, capture_output=True, timeout=60, check=True)
+        figures: list[dict[str, Any]] = json.loads(done.stdout)
+        return figures
 
     def peers(self, infohash: str) -> set[int] | None:
         """The ports of the peers that an announce is answered with; None: it is refused."""
@@ -216,7 +239,7 @@ def running(home: Path, database: str) -> Iterator[Tracker]:
     }
     with subprocess.Popen([sys.executable, "-m", "fleet", "tracker"], env=env) as process:
         try:
-            yield Tracker(port, process)
+            yield Tracker(port, env, process)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
@@ -246,6 +269,9 @@ def test_it_serves_the_fleets_torrents_alone_and_follows_the_catalogue(
         ports = {announcer.port for announcer in both if announcer.served}
         assert len(ports) == 2
         assert ports <= (one.peers(census) or set())
+        [counted] = one.scraped()
+        assert (counted["infohash"], counted["seeds"]) == (census, 0)
+        assert counted["leechers"] >= 2
         assert not one.accepts("ab" * 20)
         roads = publish(centre, "roads")
         eventually(lambda: one.accepts(roads), "the tracker serves the roads as well")

@@ -9,6 +9,7 @@ Imports stand inside the commands, so that each starts as fast as what it needs.
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -253,11 +254,28 @@ def seeder(site: Site) -> None:
 
 
 @app.command()
-def tracker() -> None:
-    """Run the fleet's BitTorrent tracker, which serves the fleet's torrents and no others."""
+def tracker(
+    scrape: Annotated[
+        bool, typer.Option("--scrape", help="Only show what the one that runs here counts.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the fleet's BitTorrent tracker, which serves the fleet's torrents and no others.
+
+    Its figures are a floor: who does not announce is not counted, and a seed
+    of some of the pieces counts as a leecher.
+    """
+    from fleet.cli import tables
     from fleet.cli import tracker as opentracker
 
-    opentracker.run()
+    if not scrape:
+        opentracker.run()
+        return
+    data = [asdict(one) for one in opentracker.figures()]
+    if as_json:
+        _print_json(data)
+    else:
+        tables.show_figures(data)
 
 
 @app.command()

@@ -74,10 +74,18 @@ def show_adopted(torrents: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
+def show_figures(data: list[dict[str, Any]]) -> None:
+    """Print what the tracker counts, one torrent a row."""
+    table = _table("torrent", "seeds", "leechers", "downloads")
+    for one in data:
+        table.add_row(*(str(value) for value in one.values()))
+    Console().print(table)
+
+
 def _table(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
-        numeric = title in {"files", "size", "copies", "held"}
+        numeric = title in {"files", "size", "copies", "held", "seeds", "leechers", "downloads"}
         table.add_column(
             title, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
         )

@@ -24,6 +24,7 @@ from fleet.cli.logs import set_up
 from fleet.cli.supervisor import Program, Supervisor
 from fleet.control import tracker
 from fleet.control.errors import FleetError
+from fleet.control.scrape import Figures, scrape
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -61,10 +62,26 @@ def run() -> None:
     supervisor.run(stop)
 
 
-def _program(program: str, settings: CentreSettings, folder: Path) -> Program:
+def figures() -> list[Figures]:
+    """Ask the tracker that runs here for its figures of the torrents on its list.
+
+    Raises:
+        FleetError: the store cannot be used, or no tracker answers.
+    """
+    host, port = _address(CentreSettings())
+    reached = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - what it means to connect to it
+    return scrape(f"http://{reached}:{port}/scrape", tracker.allowed(local.store()))
+
+
+def _address(settings: CentreSettings) -> tuple[str, str]:
     host, _, port = settings.tracker.rpartition(":")
     if not host or not port.isdecimal():
         raise FleetError(f"FLEET_TRACKER is {settings.tracker!r}: give address:port")
+    return host, port
+
+
+def _program(program: str, settings: CentreSettings, folder: Path) -> Program:
+    host, port = _address(settings)
     address = ("-i", host, "-p", port, "-P", port)
     # as root it goes into this folder for good, so the list is named from there
     return Program(
