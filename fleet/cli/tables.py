@@ -79,7 +79,9 @@ def show_figures(data: list[dict[str, Any]]) -> None:
     table = _table("torrent", "seeds", "leechers", "downloads")
     for one in data:
         table.add_row(*(str(value) for value in one.values()))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print("a floor: who does not announce is not counted, a partial seed is a leecher")
 
 
 def _table(*titles: str) -> Table:

@@ -69,8 +69,9 @@ def figures() -> list[Figures]:
         FleetError: the store cannot be used, or no tracker answers.
     """
     host, port = _address(CentreSettings())
-    reached = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - what it means to connect to it
-    return scrape(f"http://{reached}:{port}/scrape", tracker.allowed(local.store()))
+    # every address, as which it may listen, is none to connect to
+    here = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    return scrape(f"http://{here}:{port}/scrape", tracker.allowed(local.store()))
 
 
 def _address(settings: CentreSettings) -> tuple[str, str]:
