@@ -2,7 +2,8 @@
 
 A file on a disk is dropped from the page cache before each run, whoever's it is.  Fleet hashes its
 v1 pieces and its BEP 52 tree on one thread beside libtorrent, whose Python binding hashes on one;
-and its v1 pieces on every core beside mktorrent on every core.  Random layouts of the sizes and
+and its v1 pieces on every core beside mktorrent on every core.  As with both of these, one more
+thread reads what the others hash.  Random layouts of the sizes and
 names that torrents get wrong are hashed by libtorrent as well, and must come out the same.
 """
 

@@ -16,7 +16,7 @@ from workers.merkle import LEAF
 from workers.regions import REGION, Content, Part
 
 MIB = 1024 * 1024
-NOISE = noise(3 * REGION)
+NOISE = noise(8 * REGION)
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +146,7 @@ def test_what_is_not_as_it_was_listed_is_refused_by_name(tmp_path: Path) -> None
 def test_a_file_that_changes_while_it_is_read_is_refused_by_name(
     tmp_path: Path, grown: int
 ) -> None:
-    [part], body = laid(tmp_path, 2 * REGION)
+    [part], body = laid(tmp_path, 8 * REGION)
     path = tmp_path / str(part.path)
     written = path.stat().st_mtime_ns
 
@@ -155,7 +155,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused_by_name(
         os.utime(path, ns=(written, written + 1))
 
     with pytest.raises(HashingError, match=r"0\.bin (changed while it was read|has \d+ bytes)"):
-        hash_pieces(tmp_path, [part], MIB, progress=change)
+        hash_pieces(tmp_path, [part], MIB, threads=1, progress=change)
 
 
 def test_what_is_raised_meanwhile_ends_every_thread_at_once(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_what_is_raised_meanwhile_ends_every_thread_at_once(tmp_path: Path) -> N
 
     with pytest.raises(KeyboardInterrupt):
         hash_pieces(tmp_path, parts, MIB, threads=2, progress=stop)
-    assert counts[-1] < 2 * MIB
+    assert len(counts) == 1
 
 
 def test_the_hashes_are_those_of_hashlib(tmp_path: Path) -> None:

@@ -2,37 +2,38 @@
 
 Rules this module keeps:
 
-- The files are laid end to end and cut into regions of whole pieces.  A thread takes one region
-  after the other, and every hash of a block before it reads the next into the same buffer, which
-  the core's own cache holds.
-- A leaf belongs to the region that it begins in.  So where leaves and pieces do not end together,
-  less than a leaf is read twice.
+- The files are laid end to end and cut into regions of whole pieces.  The caller's thread reads
+  one region after the other, into buffers that are used again, while others hash those before:
+  so a disk is read in order, and nobody who hashes waits for it.
+- Every hash of a byte comes of the same read.  A leaf belongs to the region that it begins in: so
+  where leaves and pieces do not end together, less than a leaf is read twice.
 - Nothing is followed through a symbolic link below the root.  A file that is not as long as it was
   listed, or that changes while it is read, is refused by its name.
-- Memory is a block a thread, and what is found: 20 bytes a piece and a few hashes of its tree.
+- Memory is a region for each thread and two more, within a bound, and what is found: 20 bytes a
+  piece and a few hashes of its tree.
 - Whatever ends the hashing, an error or Ctrl-C, ends every thread before it is raised.
 """
 
 import os
 import stat
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from fleet.torrent.pieces import PieceHasher
 from workers.digests import Bep52
 from workers.merkle import LEAF, leaves, level_of, subtrees
-from workers.regions import Content, Part, Span
+from workers.regions import Content, Part
 
-BLOCK: Final = 256 * 1024
+MEMORY: Final = 256 * 1024 * 1024
+"""Most bytes of content held at once, but for two regions."""
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ZEROS: Final = memoryview(bytes(BLOCK))
-_Node = tuple[int, bytes]
+Progress = Callable[[int], None]
 
 
 class HashingError(Exception):
@@ -54,7 +55,7 @@ def hash_pieces(
     *,
     only: Iterable[range] | None = None,
     threads: int = 0,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = lambda _: None,
 ) -> bytes:
     """Hash the v1 pieces of files laid end to end.
 
@@ -64,7 +65,7 @@ def hash_pieces(
         length: of a piece, in bytes.
         only: the pieces to hash, counted from 0; None for all of them.
         threads: how many hash at once; 0 for one a core.
-        progress: called with the bytes hashed so far, by one thread at a time.
+        progress: called with the bytes hashed so far.
 
     Returns:
         The 20-byte SHA-1 of each of the pieces, joined.
@@ -74,8 +75,9 @@ def hash_pieces(
     """
     content = Content(parts, length)
     wanted = [range(content.pieces)] if only is None else only
-    job = _Job(root, content, content.regions(wanted), trees=False, progress=progress)
-    return b"".join(one.pieces for one in job.run(threads))
+    with closing(_Loader(root, content, trees=False)) as loader:
+        found = _run(content, loader, content.regions(wanted), threads, progress)
+    return b"".join(one.pieces for one in found)
 
 
 def hash_trees(
@@ -86,8 +88,9 @@ def hash_trees(
     ``length`` is a power of two, of 16 KiB or more; for all else see ``hash_pieces``.
     """
     content = Content(parts, length)
-    job = _Job(root, content, content.regions([range(content.pieces)]), trees=True)
-    done = job.run(threads)
+    regions = content.regions([range(content.pieces)])
+    with closing(_Loader(root, content, trees=True)) as loader:
+        done = _run(content, loader, regions, threads, lambda _: None)
     trees = [Bep52(length) for _ in parts]
     for file, nodes in (found for one in done for found in one.nodes):
         for level, node in nodes:
@@ -121,83 +124,109 @@ def open_below(root: int, path: str) -> int:
     return found
 
 
-class _Over(Exception):
-    """Another thread failed, or Ctrl-C came, and that is what is raised in the end."""
+class _Load(NamedTuple):
+    """Bytes of the file of this number that were read into memory.
+
+    ``view`` begins at ``start``; behind the ``length`` bytes of the region it goes on to the end of
+    the last leaf that begins in them, if trees are wanted.
+    """
+
+    file: int
+    start: int
+    length: int
+    view: memoryview
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Found:
     """The hashes of a region: its pieces, and the subtrees of each file that are whole in it."""
 
-    pieces: bytes = b""
-    nodes: list[tuple[int, list[_Node]]] = field(default_factory=list)
+    pieces: bytes
+    nodes: list[tuple[int, list[tuple[int, bytes]]]]
 
 
-class _Job:
-    """One hashing: what all threads share."""
+def _run(
+    content: Content, loader: "_Loader", regions: Sequence[range], threads: int, progress: Progress
+) -> list[_Found]:
+    """Read region after region, while as many threads hash those that were read before."""
+    threads = max(min(threads or cores(), len(regions)), 1)
+    room = content.region_bytes + LEAF
+    most = max(2, min(threads + 2, MEMORY // room))
+    running: deque[tuple[Future[_Found], memoryview, int]] = deque()
+    found: list[_Found] = []
+    done = 0
 
-    def __init__(
-        self,
-        root: Path,
-        content: Content,
-        regions: Sequence[range],
-        *,
-        trees: bool,
-        progress: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        self.content, self.trees = content, trees
-        self._root = root
-        self._folder = -1
-        self._progress = progress
-        self._regions = regions
-        self._queue = iter(enumerate(regions))
-        self._found = [_Found()] * len(regions)
+    def finish() -> memoryview:
+        nonlocal done
+        future, buffer, count = running.popleft()
+        found.append(future.result())
+        done = min(done + count, content.size)
+        progress(done)
+        return buffer
+
+    pool = ThreadPoolExecutor(threads, "hashing")
+    try:
+        for region in regions:
+            buffer = finish() if len(running) == most else memoryview(bytearray(room))
+            loads = loader.load(region, buffer)
+            future = pool.submit(_hash, loads, content.length, trees=loader.trees)
+            running.append((future, buffer, len(region) * content.length))
+        while running:
+            finish()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
+def _hash(loads: Sequence[_Load], length: int, *, trees: bool) -> _Found:
+    """Take all hashes of a region."""
+    pieces = PieceHasher(length)
+    nodes = []
+    for load in loads:
+        pieces.update(load.view[: load.length])
+        if trees and (hashes := leaves(load.view[-load.start % LEAF :])):
+            first = -(-load.start // LEAF)
+            nodes.append((load.file, subtrees(first, hashes, level_of(length))))
+    return _Found(pieces.finish(), nodes)
+
+
+class _Loader:
+    """Reads regions into memory, and sees that files stay as they were listed and first seen."""
+
+    def __init__(self, root: Path, content: Content, *, trees: bool) -> None:
+        self.trees = trees
+        self._content = content
         self._seen: dict[int, os.stat_result] = {}
-        self._lock = threading.Lock()
-        self._done = 0
-        self._over = False
-
-    def run(self, threads: int) -> list[_Found]:
-        """Hash every region; give what was found, in their order."""
-        threads = max(min(threads or cores(), len(self._regions)), 1)
         try:
-            self._folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise HashingError(f"{self._root} cannot be read: {error.strerror}") from error
-        try:
-            with ThreadPoolExecutor(threads, "hashing") as pool:
-                try:
-                    running = [pool.submit(self._work) for _ in range(threads)]
-                    for one in as_completed(running):
-                        one.result()
-                finally:
-                    self._over = True
-        finally:
-            os.close(self._folder)
-        return self._found
+            raise HashingError(f"{root} cannot be read: {error.strerror}") from error
 
-    def take(self, count: int) -> None:
-        """Note that so many bytes more were hashed.
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self._folder)
 
-        Raises:
-            _Over: they are of no use any more.
-        """
-        with self._lock:
-            if self._over:
-                raise _Over
-            self._done += count
-            self._progress(self._done)
+    def load(self, region: range, buffer: memoryview) -> list[_Load]:
+        """Read a region into a buffer that has room for it and a leaf."""
+        loads: list[_Load] = []
+        for span in self._content.spans(region):
+            path, size, _ = self._content.parts[span.file]
+            length = span.stop - span.start
+            more = min(-span.stop % LEAF, size - span.stop) if self.trees else 0
+            view, buffer = buffer[: length + more], buffer[length:]
+            if path is None:
+                view[:] = bytes(length)
+            else:
+                self._read(span.file, path, view, span.start)
+            loads.append(_Load(span.file, span.start, length, view))
+        return loads
 
-    @contextmanager
-    def open(self, file: int) -> Iterator[int]:
-        """Lend a file's descriptor; see that it stays as it was listed and first seen."""
-        path = self.content.parts[file].path
-        assert path is not None
+    def _read(self, file: int, path: str, view: memoryview, at: int) -> None:
         try:
             descriptor = open_below(self._folder, path)
             try:
                 self._check(file, path, descriptor)
-                yield descriptor
+                _fill(view, descriptor, at)
                 self._check(file, path, descriptor)
             finally:
                 os.close(descriptor)
@@ -206,70 +235,13 @@ class _Job:
 
     def _check(self, file: int, path: str, descriptor: int) -> None:
         now = os.fstat(descriptor)
-        _, size, held = self.content.parts[file]
+        _, size, held = self._content.parts[file]
         size = size if held is None else held
         if now.st_size != size:
             raise HashingError(f"{path} has {now.st_size} bytes where {size} were listed")
         before = self._seen.setdefault(file, now)
         if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
             raise HashingError(f"{path} changed while it was read; wait until nobody writes to it")
-
-    def _work(self) -> None:
-        """Hash regions until there are no more, as one of the threads."""
-        reader = _Reader(self)
-        while True:
-            with self._lock:
-                number, region = next(self._queue, (-1, range(0)))
-            if number < 0:
-                return
-            self._found[number] = reader.hash(region)
-
-
-class _Reader:
-    """A thread's buffer, and the region that it hashes."""
-
-    def __init__(self, job: _Job) -> None:
-        self._job = job
-        self._buffer = memoryview(bytearray(BLOCK))
-
-    def hash(self, region: range) -> _Found:
-        """Take all hashes of a region."""
-        content, found = self._job.content, _Found()
-        pieces = PieceHasher(content.length)
-        for span in content.spans(region):
-            if content.parts[span.file].path is None:
-                self._zeros(span, pieces)
-                continue
-            with self._job.open(span.file) as descriptor:
-                nodes = self._span(span, descriptor, pieces)
-            if nodes:
-                found.nodes.append((span.file, nodes))
-        found.pieces = pieces.finish()
-        return found
-
-    def _span(self, span: Span, descriptor: int, pieces: PieceHasher) -> list[_Node]:
-        """Hash a span block by block; give the subtrees of the leaves that begin in it."""
-        content = self._job.content
-        end, first = span.stop, -(-span.start // LEAF)
-        if self._job.trees:
-            end = min(-(-span.stop // LEAF) * LEAF, content.parts[span.file].size)
-        hashes: list[bytes] = []
-        at = span.start
-        while at < span.stop:
-            block = self._buffer[: min(at - at % BLOCK + BLOCK, end) - at]
-            _fill(block, descriptor, at)
-            pieces.update(block[: span.stop - at])
-            if self._job.trees:
-                hashes += leaves(block[-at % LEAF :])
-            at += len(block)
-            self._job.take(len(block))
-        return subtrees(first, hashes, level_of(content.length)) if hashes else []
-
-    def _zeros(self, span: Span, pieces: PieceHasher) -> None:
-        for at in range(span.start, span.stop, BLOCK):
-            zeros = _ZEROS[: span.stop - at]
-            pieces.update(zeros)
-            self._job.take(len(zeros))
 
 
 def cores() -> int:

@@ -1,7 +1,7 @@
 """Files laid end to end and cut into pieces: what a run of pieces covers of them.  Pure.
 
-A region is a run of whole pieces that one thread hashes: long enough that handing it out costs
-nothing, short enough that all threads end together.
+A region is a run of whole pieces that is read at once and hashed by one thread: long enough that
+handing it over costs nothing, short enough that it is still in the processor's cache then.
 """
 
 from bisect import bisect_right
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from fleet.torrent.pieces import piece_count
 
-REGION: Final = 16 * 1024 * 1024
+REGION: Final = 4 * 1024 * 1024
 """Bytes of a region, but for pieces that are longer and for the last one."""
 
 
@@ -45,6 +45,7 @@ class Content:
         length: of a piece, in bytes.
         size: of all files, in bytes.
         pieces: how many there are.
+        region_bytes: how many bytes a region has at most.
     """
 
     def __init__(self, parts: Sequence[Part], length: int) -> None:
@@ -52,10 +53,12 @@ class Content:
         self._starts = list(accumulate((part.size for part in parts), initial=0))
         self.size = self._starts.pop()
         self.pieces = piece_count(self.size, length)
+        self._step = max(REGION // length, 1)
+        self.region_bytes = self._step * length
 
     def regions(self, wanted: Iterable[range]) -> list[range]:
         """Cut runs of pieces into regions."""
-        step = max(REGION // self.length, 1)
+        step = self._step
         return [run[at : at + step] for run in wanted for at in range(0, len(run), step)]
 
     def spans(self, run: range) -> Iterator[Span]:
