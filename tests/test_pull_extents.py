@@ -23,7 +23,7 @@ class Books(RuleBasedStateMachine):
         self.unit = unit * GRANULE
         self.extents = Extents(self.size, unit=self.unit)
         self.disk = [0] * (-(-self.size // STEP))  # whose bytes they are, by steps
-        self.writing: dict[Claim, int] = {}  # bytes that were reserved and not yet counted
+        self.writing: dict[Claim, list[int]] = {}  # bytes that were reserved, to be counted in turn
         self.streams: list[Claim] = []
 
     def pick(self, data: st.DataObject, claims: list[Claim]) -> Claim:
@@ -72,17 +72,18 @@ class Books(RuleBasedStateMachine):
             assert claim.start <= at
             assert at - claim.start < self.unit
 
-    @precondition(lambda self: self.idle)
+    @precondition(lambda self: self.streams)
     @rule(data=st.data(), steps=st.integers(1, 9))
     def reserve(self, data: st.DataObject, steps: int) -> None:
-        self.reserve_some(self.pick(data, self.idle), steps)
+        """Read on, whether or not what was read before is written yet."""
+        self.reserve_some(self.pick(data, self.streams), steps)
 
     def reserve_some(self, claim: Claim, steps: int) -> None:
-        left = claim.left
-        count = claim.reserve(claim.at, steps * STEP)
-        assert count == max(0, min(steps * STEP, left))
-        self.writing[claim] = count
-        for at in range(claim.at // STEP, -(-(claim.at + count) // STEP)):
+        read = claim.at + sum(self.writing.get(claim, ()))
+        count = claim.reserve(read, steps * STEP)
+        assert count == max(0, min(steps * STEP, claim.end - read))
+        self.writing.setdefault(claim, []).append(count)
+        for at in range(read // STEP, -(-(read + count) // STEP)):
             self.disk[at] = claim.author
 
     @precondition(lambda self: self.idle)
@@ -99,7 +100,9 @@ class Books(RuleBasedStateMachine):
         self.advance_some(self.pick(data, list(self.writing)), behind, rate)
 
     def advance_some(self, claim: Claim, behind: int, rate: int) -> None:
-        claim.at += self.writing.pop(claim)
+        claim.at += self.writing[claim].pop(0)
+        if not self.writing[claim]:
+            del self.writing[claim]
         claim.rate = rate * STEP
         begun = claim.at % self.unit if claim.left > 0 else 0
         new = self.extents.mark(claim, claim.at - min(begun, behind * GRANULE))
@@ -179,8 +182,8 @@ class Books(RuleBasedStateMachine):
         """Nothing is ever lost: once all that can be claimed was read, the file is whole."""
         if not hasattr(self, "extents"):
             return
-        for claim, count in self.writing.items():
-            claim.at += count
+        for claim, counts in self.writing.items():
+            claim.at += sum(counts)
             self.extents.mark(claim, claim.at)
         for claim in self.streams:
             self.extents.release(claim)

@@ -32,8 +32,12 @@ class Behind:
 
     def __enter__(self) -> Self:
         if self._apart:
+            try:
+                self._thread.start()
+            except RuntimeError:  # this host has no thread left: do without
+                self._apart = False
+                return self
             self._free.put(memoryview(bytearray(GRANULE)))
-            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:

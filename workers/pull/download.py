@@ -332,6 +332,7 @@ class Download:
         self.run.changed.notify_all()
 
     def _close(self) -> None:
+        self.rewind()  # a late write may have begun new digests
         self.end_cross()
         self.partial.close()
 

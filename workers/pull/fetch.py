@@ -190,8 +190,13 @@ class Fetch:
         self, granule: int, view: memoryview, sure: int, full: memoryview | None
     ) -> memoryview | None:
         """Write and count what was read; of a granule that is ``full`` now, pass the block on."""
-        self._write(view)
-        self.keeper.took(self, len(view), sure)
+        try:
+            self._write(view)
+            self.keeper.took(self, len(view), sure)
+        except BaseException:
+            if self._answer is not None:
+                self._answer.cut()  # whoever reads may be waiting for a silent source
+            raise
         if full is None or granule < self._began[1] or self._cut:
             return full
         return self.keeper.spare(granule, full)
