@@ -133,6 +133,7 @@ class Leecher:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.slow
 def test_libtorrent_completes_from_the_seeder(fault: str, scene: Scene, tmp_path: Path) -> None:
     into = tmp_path / scene.shard.folder
     leecher = Leecher(scene.torrent(fault), into)

@@ -54,8 +54,6 @@ def own_files(torrent: ParsedTorrent) -> tuple[OwnFile, ...]:
             files.append(OwnFile(index, path, size, at))
             padded = 0
         at += size
-    if not files:
-        raise MetainfoError(f"{torrent.name!r} holds no file but padding")
     return tuple(files)
 
 

@@ -105,7 +105,7 @@ def checked(outer: Dictionary) -> ParsedTorrent:
     files, padding = _lone_file(name, info) if single else _files(info)
     real = [path for index, (path, _) in enumerate(files) if index not in padding]
     if not real:
-        raise MetainfoError(f"{name[:80]!r} holds no file")
+        raise MetainfoError(f"{name[:80]!r} holds no file but padding")
     check_names(name, real)
     # many paddings may share a name, but none may lead out of the folder
     for index in padding:
