@@ -4,9 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlmodel import select
@@ -16,22 +14,10 @@ from fleet.control import sites
 from fleet.store.database import Store
 from fleet.store.tables import Replica
 from tests.centre_support import Centre
+from tests.cli_support import Ended
 
 SAMPLE = Path(__file__).resolve().parents[1] / "ansible" / "sites.sample.yaml"
 SOURCE = "https://origin.example/a.csv"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 Run = Callable[..., Ended]

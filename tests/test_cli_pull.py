@@ -21,6 +21,7 @@ from fleet.cli import main as cli
 from fleet.cli.pull.screen import line, render
 from fleet.cli.pull.sight import HostLine, Observer, Sight
 from fleet.cli.pull.wishes import WrongUsageError, rate, typed_networks, wishes
+from tests.cli_support import Ended
 from tests.fault_server import FaultServer
 from tests.pull_support import noise, until
 from workers.pull import Watch, mirror
@@ -30,15 +31,6 @@ MIB = 1024 * 1024
 BODY = noise(12 * MIB + 345)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,16 @@
 """`fleet torrent show|lint|reissue`: what they print, write and refuse."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fleet.cli import main as cli
 from fleet.torrent.metainfo import Metainfo, torrent_bytes
 from fleet.torrent.parsed import parse
+from tests.cli_support import Ended
 from tests.fault_server import FaultServer
 from tests.lint_support import BASE, KIB, fields, file, folder, hybrid, single
 from tests.pull_support import noise, v1_pieces
@@ -20,19 +18,6 @@ from tests.pull_support import noise, v1_pieces
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "torrents_d4c"
 BODY = noise(100 * KIB)
 PIECE = 16 * KIB
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 Run = Callable[..., Ended]

@@ -52,7 +52,7 @@ class CrossExamination:
         self._asked = Extents(download.extents.size)
         self._disputes: list[Dispute] = []
         # unnamed: a process that dies leaves nothing behind
-        self._others = tempfile.TemporaryFile(dir=download.partial.path.parent)  # noqa: SIM115
+        self._others = tempfile.TemporaryFile(dir=download.partial.path.parent)  # noqa: SIM115 - until close
 
     def close(self) -> None:
         """Let go of what was said otherwise."""
@@ -106,7 +106,7 @@ class CrossExamination:
 
     # What comes
 
-    def accept(self, fetch: Fetch, body: Body, *, ranged: bool) -> bool:  # noqa: ARG002
+    def accept(self, fetch: Fetch, body: Body, *, ranged: bool) -> bool:  # noqa: ARG002 - as every keeper
         """Take an answer that is of the same state of the file."""
         if fetch.part.validator.differs(body.validator):
             raise Worthless(f"{fetch.mirror.tally.host}: its file changed while it was read")
@@ -115,7 +115,7 @@ class CrossExamination:
             raise Bad(f"{host}: answered 200 with the whole file for a range")
         return not fetch.is_cut
 
-    def check(self, claim: Claim) -> PieceCheck | None:  # noqa: ARG002
+    def check(self, claim: Claim) -> PieceCheck | None:  # noqa: ARG002 - as every keeper
         """No piece is known."""
         return None
 
@@ -143,7 +143,7 @@ class CrossExamination:
             self._run.lease.advance(count)
             self._asked.mark(fetch.claim, sure)
 
-    def spare(self, start: int, block: memoryview) -> memoryview:  # noqa: ARG002
+    def spare(self, start: int, block: memoryview) -> memoryview:  # noqa: ARG002 - as every keeper
         """Keep the block: nothing else is done with it."""
         return block
 

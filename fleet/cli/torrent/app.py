@@ -136,6 +136,6 @@ def adopt(
     Each is an alias of the torrent of the shard whose files it has, by their
     names and sizes; its pieces are checked against the bytes that are held.
     """
-    from fleet.cli import adoption
+    from fleet.cli.torrent import adopt
 
-    raise typer.Exit(adoption.main(files, version=version, as_json=as_json))
+    raise typer.Exit(adopt.main(files, version=version, as_json=as_json))

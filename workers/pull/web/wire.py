@@ -134,7 +134,7 @@ class Wire(httpcore.NetworkStream):
         self._taken = True
         return self._line
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the line's
         """Give a whole head; then whatever follows."""
         with _mapped(httpcore.ReadTimeout, httpcore.ReadError):
             if not self._heading:
@@ -144,7 +144,7 @@ class Wire(httpcore.NetworkStream):
         self._heading = head[9:10] == b"1"
         return head
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - likewise
         """Send a request."""
         with _mapped(httpcore.WriteTimeout, httpcore.WriteError):
             self._line.send(buffer)

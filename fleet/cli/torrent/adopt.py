@@ -10,11 +10,11 @@ import typer
 
 from fleet.cli import local, tables
 from fleet.cli.text import clean
+from fleet.cli.torrent.torrent_file import read
 from fleet.control import aliases
-from fleet.control.errors import FleetError, RefusedError
+from fleet.control.errors import FleetError
 from fleet.planning.states import AliasState
 from fleet.store.database import Store
-from fleet.torrent.parsed import MAX_TORRENT
 
 _INCOMPLETE = 3
 
@@ -48,18 +48,7 @@ def main(files: Sequence[Path], *, version: str, as_json: bool) -> int:
 def _adopt(store: Store, path: Path, version: str) -> dict[str, Any]:
     """Take up one torrent; tell what became of it, or why nothing did."""
     try:
-        adopted = aliases.adopt(store, _read(path), version)
+        adopted = aliases.adopt(store, read(path), version)
     except FleetError as error:
         return {"file": str(path), "infohash": "", "state": "refused", "reason": str(error)}
     return {"file": str(path)} | asdict(adopted)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TORRENT + 1)
-    except OSError as error:
-        raise RefusedError(f"cannot be read: {error.strerror or error}") from error
-    if len(data) > MAX_TORRENT:
-        raise RefusedError(f"longer than the {MAX_TORRENT} bytes that a torrent may have")
-    return data
