@@ -15,7 +15,7 @@ def wait_for(windows: Iterable[WindowFacts], now: datetime) -> Wait | None:
     """
     openings: list[tuple[datetime, WindowFacts]] = []
     for window in windows:
-        for opens, closes in _spans(window, now):
+        for opens, closes in spans(window, now):
             if opens <= now < closes:
                 return None
             if opens > now:
@@ -26,11 +26,15 @@ def wait_for(windows: Iterable[WindowFacts], now: datetime) -> Wait | None:
     return Wait(f"waits for the quiet hours from {window.opens} ({window.timezone})", until)
 
 
-def _spans(window: WindowFacts, now: datetime) -> Iterable[tuple[datetime, datetime]]:
+def spans(window: WindowFacts, now: datetime) -> Iterable[tuple[datetime, datetime]]:
+    """List when a window opens and closes around ``now``, in UTC, from yesterday's on.
+
+    It ends two days ahead: a change of the clocks may skip tomorrow's.
+    """
     zone = ZoneInfo(window.timezone)
     opens, closes = time.fromisoformat(window.opens), time.fromisoformat(window.closes)
     today = now.astimezone(zone).date()
-    for day in (today + timedelta(days=offset) for offset in (-1, 0, 1)):
+    for day in (today + timedelta(days=offset) for offset in (-1, 0, 1, 2)):
         last = day if closes > opens else day + timedelta(days=1)
         yield (
             datetime.combine(day, opens, zone).astimezone(UTC),
