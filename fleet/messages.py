@@ -8,15 +8,34 @@ Rules this module keeps:
 - Nothing here decides or does anything.
 """
 
-from datetime import datetime
+from datetime import datetime, time
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone is called {value!r}") from error
+    return value
+
+
+def _local_time(value: str) -> str:
+    if time.fromisoformat(value).tzinfo is not None:
+        raise ValueError(f"{value!r} has a zone of its own: give a local time such as 06:00")
+    return value
+
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Sha1 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]  # what every database can hold
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Zone = Annotated[str, AfterValidator(_zone)]
+LocalTime = Annotated[str, AfterValidator(_local_time)]
 Task = Literal["pull", "verify", "probe", "publish"]
 Digest = Literal["sha256", "md5", "pieces", "bep52", "parts"]
 
@@ -227,18 +246,61 @@ class Seed(Message):
     inside: str = ""
 
 
+class UploadHours(Message):
+    """Daily hours in a zone's local time with a rate of their own; they may cross midnight."""
+
+    timezone: Zone
+    opens: LocalTime
+    closes: LocalTime
+    bytes_per_second: Bytes
+
+
+class UploadCaps(Message):
+    """What a site may upload by all ways together; None is no limit, a rate of 0 no uploads.
+
+    A month is one of UTC.  Of ``hours`` that overlap the first counts.
+    """
+
+    bytes_per_second: Bytes | None = None
+    bytes_per_month: Annotated[int, Field(gt=0, lt=2**63)] | None = None
+    hours: Annotated[tuple[UploadHours, ...], Field(max_length=24)] = ()
+
+
 class DesiredSeeds(Message):
-    """All that a site shall seed now; ``revision`` changes when the list does."""
+    """All that a site shall seed now, within its caps; ``revision`` changes when they do."""
 
     revision: str
+    uploads: UploadCaps = UploadCaps()
     seeds: tuple[Seed, ...] = ()
 
 
 class SeedReport(Message):
-    """Counters of one seeded torrent."""
+    """Counters of one seeded torrent.
+
+    ``uploaded`` counts payload bytes and may begin anew at any time.  ``complete`` are the
+    connected peers that have all of it.  ``availability`` counts the complete copies that the
+    seeder sees, its own included: a floor, because seeds do not stay connected to each other.
+    """
 
     infohash: Sha1
-    peers: int = 0
+    peers: Count = 0
+    complete: Count = 0
+    availability: Count = 0
     uploaded: Bytes = 0
     state: str = ""
     error: str = ""
+
+
+class UploadReport(Message):
+    """What a site has uploaded this month by all ways, and what it may upload now.
+
+    ``sent`` is None when the count was lost.  A rate of None is no limit; ``until`` is when the
+    rate changes next, if it does.
+    """
+
+    month: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}$")]
+    sent: Bytes | None
+    bytes_per_month: Bytes | None = None
+    bytes_per_second: Bytes | None = None
+    reason: str = ""
+    until: AwareDatetime | None = None

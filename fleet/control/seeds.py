@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from fleet.control import uploads
 from fleet.control.alias_checks import data_of, move_of
 from fleet.control.errors import NotFoundError
 from fleet.control.sealing import metainfo
-from fleet.messages import DesiredSeeds, Seed, SeedReport
+from fleet.messages import DesiredSeeds, Seed, SeedReport, UploadCaps
 from fleet.planning.states import AliasState, ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.database import Store
@@ -24,13 +25,15 @@ from fleet.torrent.shard import web_seed
 def revision(store: Store, site: str) -> str:
     """Return a name for the list of what ``site`` shall seed; it changes when the list does."""
     with store.read() as session:
-        return _revision(_shards(session, site), _aliases(session, site))
+        caps = uploads.caps(session, site)
+        return _revision(_shards(session, site), _aliases(session, site), caps)
 
 
 def desired(store: Store, site: str) -> DesiredSeeds:
     """Return the torrents that ``site`` shall seed now."""
     with store.read() as session:
         shards, aliases = _shards(session, site), _aliases(session, site)
+        caps = uploads.caps(session, site)
     seeds = [
         Seed(
             infohash=infohash,
@@ -53,16 +56,19 @@ def desired(store: Store, site: str) -> DesiredSeeds:
         for infohash, (alias, shard) in aliases.items()
         if infohash not in shards
     ]
-    return DesiredSeeds(revision=_revision(shards, aliases), seeds=tuple(seeds))
+    revision = _revision(shards, aliases, caps)
+    return DesiredSeeds(revision=revision, uploads=caps, seeds=tuple(seeds))
 
 
 def _revision(
-    shards: Mapping[str, Shard], aliases: Mapping[str, tuple[TorrentAlias, Shard]]
+    shards: Mapping[str, Shard],
+    aliases: Mapping[str, tuple[TorrentAlias, Shard]],
+    caps: UploadCaps,
 ) -> str:
     held = [(infohash, shard) for infohash, shard in shards.items()]
     held += [(infohash, shard) for infohash, (_, shard) in aliases.items()]
     names = "\n".join(f"{infohash} {shard.id}" for infohash, shard in held)
-    return hashlib.sha256(names.encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{caps.model_dump_json()}\n{names}".encode()).hexdigest()[:32]
 
 
 def _shards(session: Session, site: str) -> dict[str, Shard]:
@@ -217,11 +223,27 @@ def _peers(session: Session, infohash: str) -> list[tuple[str, int]]:
 
 
 def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
-    """Keep what a site's seeder says of its torrents."""
+    """Keep what a site's seeder says of its torrents.
+
+    Its counters begin anew with each run, so what they grew by is added to what was known.  One
+    that fell has begun anew; what it counted before its fall and told nobody is lost, so that the
+    sum is a floor.  Of a torrent that is not named any more, only the sum stays.
+    """
     with store.write() as session:
         now = store.now(session)
+        rows = session.exec(select(Seeding).where(Seeding.site_id == site)).all()
+        known = {row.infohash: (row.uploaded, row.counted) for row in rows}
         for one in reports:
-            session.merge(Seeding(site_id=site, at=now, **one.model_dump()))
+            total, counted = known.get(one.infohash, (0, 0))
+            total += one.uploaded - (counted if counted <= one.uploaded else 0)
+            known[one.infohash] = (total, one.uploaded)
+            told = one.model_dump() | {"uploaded": total, "counted": one.uploaded}
+            session.merge(Seeding(site_id=site, at=now, **told))
+        named = {one.infohash for one in reports}
+        for row in rows:
+            if row.infohash not in named and (row.state or row.counted):
+                row.peers, row.complete, row.availability, row.counted = 0, 0, 0, 0
+                row.state, row.error, row.at = "", "", now
 
 
 def seeding(store: Store) -> set[tuple[str, str]]:

@@ -7,18 +7,18 @@ import hashlib
 import hmac
 import re
 import secrets
-from datetime import datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
 from fleet.control import retirement
 from fleet.control.errors import NotFoundError, RefusedError
+from fleet.messages import LocalTime, Zone
 from fleet.planning.states import VersionState
 from fleet.store.database import Store
 from fleet.store.tables import Budget, Shard, Site, Version, Window
@@ -49,24 +49,9 @@ class _Spec(BaseModel):
 class WindowSpec(_Spec):
     """Daily quiet hours in a zone's local time; they may cross midnight."""
 
-    timezone: str
-    opens: str
-    closes: str
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"no time zone is called {value!r}") from error
-        return value
-
-    @field_validator("opens", "closes")
-    @classmethod
-    def _time(cls, value: str) -> str:
-        time.fromisoformat(value)
-        return value
+    timezone: Zone
+    opens: LocalTime
+    closes: LocalTime
 
 
 class BudgetSpec(_Spec):
@@ -75,6 +60,20 @@ class BudgetSpec(_Spec):
     streams: int = Field(4, ge=1)
     bytes_per_second: Size | None = None
     source: str = ""
+
+
+class UploadHoursSpec(WindowSpec):
+    """Daily hours with an upload rate of their own; 0 means no uploads then."""
+
+    bytes_per_second: Size
+
+
+class UploadSpec(_Spec):
+    """What a site may upload, by BitTorrent and HTTP together; None is no limit."""
+
+    bytes_per_second: Size | None = None
+    bytes_per_month: Annotated[Size, Field(gt=0)] | None = None
+    hours: tuple[UploadHoursSpec, ...] = Field((), max_length=24)
 
 
 class SiteSpec(_Spec):
@@ -99,6 +98,7 @@ class SiteSpec(_Spec):
     retired: bool = False
     windows: tuple[WindowSpec, ...] = ()
     budget: BudgetSpec | None = None
+    upload: UploadSpec = UploadSpec()
 
 
 class _File(_Spec):
@@ -150,7 +150,10 @@ def apply(store: Store, specs: tuple[SiteSpec, ...]) -> list[str]:
 
 
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
-    values = spec.model_dump(exclude={"windows", "budget"}) | {"fronts": list(spec.fronts)}
+    values = spec.model_dump(exclude={"windows", "budget"}) | {
+        "fronts": list(spec.fronts),
+        "upload": spec.upload.model_dump(mode="json", exclude_defaults=True),
+    }
     if site is None:
         session.add(Site(**values))
         session.flush()

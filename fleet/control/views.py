@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import progress
+from fleet.control import progress, swarms, uploads
 from fleet.control.aliases import aliases_of
 from fleet.control.errors import NotFoundError
 from fleet.control.orders import url_at
 from fleet.control.progress import Progress
+from fleet.control.swarms import Swarm
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.tables import (
@@ -18,10 +19,9 @@ from fleet.store.tables import (
     Dataset,
     Incident,
     Replica,
-    Seeding,
     Shard,
     Site,
-    TorrentAlias,
+    Uploading,
     Version,
 )
 
@@ -62,6 +62,7 @@ class AliasView:
     name: str
     state: str
     reason: str
+    swarm: Swarm
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class TorrentView:
     name: str
     files: int
     size: int
+    swarm: Swarm
     aliases: tuple[AliasView, ...]
 
 
@@ -114,7 +116,7 @@ class DatasetView:
 
 @dataclass(frozen=True)
 class SiteLine:
-    """One site and what it holds."""
+    """One site, what it holds, and what its seeder says of its uploads, if it has one."""
 
     id: str
     kind: str
@@ -123,6 +125,7 @@ class SiteLine:
     available: int
     bytes: int
     incident: str
+    uploads: str
 
 
 def datasets(session: Session) -> list[DatasetLine]:
@@ -173,6 +176,7 @@ def sites(session: Session) -> list[SiteLine]:
         row.site_id: row.reason
         for row in session.exec(select(Incident).where(col(Incident.ended_at).is_(None))).all()
     }
+    told = {row.site_id: uploads.in_words(row) for row in session.exec(select(Uploading)).all()}
     rows = session.exec(select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)).all()
     return [
         SiteLine(
@@ -182,6 +186,7 @@ def sites(session: Session) -> list[SiteLine]:
             row.provider,
             *held.get(row.id, (0, 0)),
             troubles.get(row.id, ""),
+            told.get(row.id, ""),
         )
         for row in rows
     ]
@@ -228,7 +233,7 @@ def _copies(session: Session, version: Version) -> list[CopyView]:
             .group_by(col(Replica.site_id))
         ).all()
     }
-    reasons, uploaded = _reasons(session, version), _uploaded(session, version)
+    reasons, uploaded = _reasons(session, version), swarms.uploaded(session, version.id)
     views = []
     for site, shards in asked:
         available, size, verified_at = there.get(site.id, (0, 0, None))
@@ -261,26 +266,6 @@ def _reasons(session: Session, version: Version) -> dict[str, set[str]]:
     return reasons
 
 
-def _uploaded(session: Session, version: Version) -> dict[str, int]:
-    """Sum what each site's seeder uploaded of a version's torrents and their aliases."""
-    torrents = (
-        select(Shard.infohash)
-        .where(Shard.version_id == version.id, col(Shard.infohash).is_not(None))
-        .distinct()
-    )
-    aliases = (
-        select(TorrentAlias.infohash)
-        .join(Shard, col(Shard.id) == col(TorrentAlias.shard_id))
-        .where(Shard.version_id == version.id)
-    )
-    rows = session.exec(
-        select(Seeding.site_id, func.sum(col(Seeding.uploaded)))
-        .where(or_(col(Seeding.infohash).in_(torrents), col(Seeding.infohash).in_(aliases)))
-        .group_by(col(Seeding.site_id))
-    ).all()
-    return {site: int(total or 0) for site, total in rows}
-
-
 def _torrents(session: Session, version: Version) -> list[TorrentView]:
     shards = session.exec(
         select(Shard)
@@ -289,15 +274,20 @@ def _torrents(session: Session, version: Version) -> list[TorrentView]:
     ).all()
     base = holdings.folder(version)
     aliases = aliases_of(session, version.id)
+    counted = swarms.swarms(session, version.id)
     views = []
     for shard in shards:
         alone = f"{shard.folder}/{shard.name}".removeprefix(f"{base}/")
         name = alone if shard.files == 1 else base
         others = tuple(
-            AliasView(one.infohash, one.name, one.state, one.reason)
+            AliasView(
+                one.infohash, one.name, one.state, one.reason, counted.get(one.infohash, Swarm())
+            )
             for one in aliases.get(shard.id, ())
         )
-        views.append(TorrentView(shard.infohash or "", name, shard.files, shard.size, others))
+        infohash = shard.infohash or ""
+        swarm = counted.get(infohash, Swarm())
+        views.append(TorrentView(infohash, name, shard.files, shard.size, swarm, others))
     return views
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import progress
+from fleet.control import progress, uploads
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store import holdings
@@ -17,6 +17,7 @@ from fleet.store.tables import (
     Shard,
     Site,
     Transfer,
+    Uploading,
     Version,
 )
 from fleet.store.transfers import LIVE
@@ -177,6 +178,9 @@ def _shard(session: Session, shard: Shard) -> list[Cause]:
 
 def _site(session: Session, site: Site) -> list[Cause]:
     causes = [Cause(site.id, "retired" if site.retired else "active", f"{site.kind} {site.region}")]
+    if (told := session.get(Uploading, site.id)) is not None:
+        state = "held" if told.bytes_per_second == 0 else "open"
+        causes.append(Cause(f"uploads of {site.id}", state, uploads.in_words(told), told.until))
     waiting = session.exec(
         select(Transfer)
         .where(

@@ -163,6 +163,7 @@ class Site(SQLModel, table=True):
     retired: bool = False
     silent: bool = False
     token_hash: str | None = None
+    upload: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
 
 
 class Window(SQLModel, table=True):
@@ -346,14 +347,33 @@ class Request(SQLModel, table=True):
 
 
 class Seeding(SQLModel, table=True):
-    """What a site's seeder last said of one torrent."""
+    """What a site's seeder last said of one torrent.
+
+    ``uploaded`` is the sum over all its runs; ``counted`` is where this run's counter stood.
+    """
 
     site_id: str = Field(foreign_key="site.id", primary_key=True)
     infohash: str = Field(primary_key=True)
     peers: int = 0
+    complete: int = 0
+    availability: int = 0
     uploaded: int = count(default=0)
+    counted: int = count(default=0)
     state: str = ""
     error: str = ""
+    at: datetime = moment(default=...)
+
+
+class Uploading(SQLModel, table=True):
+    """What a site's seeder last said of the month's uploads; None is as in its report."""
+
+    site_id: str = Field(foreign_key="site.id", primary_key=True)
+    month: str
+    sent: int | None = count()
+    bytes_per_month: int | None = count()
+    bytes_per_second: int | None = count()
+    reason: str = ""
+    until: datetime | None = moment()
     at: datetime = moment(default=...)
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from fleet.control import blobs, leases, ledger, observations, origins, seeds
+from fleet.control import blobs, leases, ledger, observations, origins, seeds, uploads
 from fleet.messages import (
     DesiredSeeds,
     Heartbeat,
@@ -17,6 +17,7 @@ from fleet.messages import (
     Order,
     Outcome,
     SeedReport,
+    UploadReport,
     Verdict,
 )
 from fleet.web.access import SettingsDep, SiteDep, StoreDep
@@ -102,6 +103,12 @@ def torrent(infohash: str, _site: SiteDep, store: StoreDep, settings: SettingsDe
 def seed_report(reports: list[SeedReport], site: SiteDep, store: StoreDep) -> None:
     """Tell how each torrent is doing."""
     seeds.report(store, site, reports)
+
+
+@router.post("/uploads/report", status_code=204)
+def upload_report(told: UploadReport, site: SiteDep, store: StoreDep) -> None:
+    """Tell what was uploaded this month, and what may be uploaded now."""
+    uploads.report(store, site, told)
 
 
 @router.post("/observations", status_code=204)
