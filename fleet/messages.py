@@ -262,7 +262,7 @@ class UploadCaps(Message):
     """
 
     bytes_per_second: Bytes | None = None
-    bytes_per_month: Annotated[int, Field(gt=0, lt=2**63)] | None = None
+    bytes_per_month: Annotated[int, Field(ge=10**6, lt=2**63)] | None = None
     hours: Annotated[tuple[UploadHours, ...], Field(max_length=24)] = ()
 
 

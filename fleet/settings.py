@@ -24,8 +24,8 @@ def _networks(value: object) -> object:
     return value
 
 
-def _trackers(value: object) -> object:
-    """Read announce URLs with commas between them."""
+def _parts(value: object) -> object:
+    """Read what stands between commas."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -41,8 +41,18 @@ def _announce_url(url: str) -> str:
     return url
 
 
+def _peer(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{address!r} is no address: give host:port")
+    return address
+
+
 Trackers = Annotated[
-    tuple[Annotated[str, AfterValidator(_announce_url)], ...], NoDecode, BeforeValidator(_trackers)
+    tuple[Annotated[str, AfterValidator(_announce_url)], ...], NoDecode, BeforeValidator(_parts)
+]
+Peers = Annotated[
+    tuple[Annotated[str, AfterValidator(_peer)], ...], NoDecode, BeforeValidator(_parts)
 ]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
@@ -115,6 +125,16 @@ class SiteSettings(_Settings):
     )
     door: str = Field("", description="Address of the HTTP door for verified files; empty: none.")
     bittorrent: str = Field("0.0.0.0:6881", description="Address that the seeder listens on.")
+    dht: bool = Field(
+        False, description="Whether the seeder tells the DHT of its torrents, so of its site."
+    )
+    dht_nodes: Peers = Field(
+        (), description="host:port of nodes that lead into the DHT; empty: libtorrent's own."
+    )
+    pex: bool = Field(True, description="Whether peers of a torrent are told of each other.")
+    lsd: bool = Field(
+        False, description="Whether the seeder tells its own network of its torrents by multicast."
+    )
     seeds_seconds: float = Field(15.0, gt=0, description="Pause between two looks for seeds.")
 
     @property

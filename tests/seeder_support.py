@@ -43,14 +43,16 @@ def content(label: str, size: int) -> bytes:
     return hashlib.shake_128(label.encode()).digest(size)
 
 
-def aria2(torrent: bytes, root: Path, folder: str) -> subprocess.CompletedProcess[bytes]:
+def aria2(
+    torrent: bytes, root: Path, folder: str, *options: str
+) -> subprocess.CompletedProcess[bytes]:
     """Download a torrent with aria2, as a peer that keeps its data below ``root`` would."""
     into = root / folder
     into.mkdir(parents=True, exist_ok=True)
     (root / "aria2.torrent").write_bytes(torrent)
     command = ["aria2c", "--no-conf", "--enable-dht=false", "--seed-time=0", "--bt-stop-timeout=20"]
     return subprocess.run(
-        [*command, "--dir", str(into), str(root / "aria2.torrent")],
+        [*command, *options, "--dir", str(into), str(root / "aria2.torrent")],
         capture_output=True,
         check=False,
         timeout=60,
@@ -110,11 +112,13 @@ class Centre:
 
     def __init__(self) -> None:
         self.seeds: list[Any] = []
+        self.caps: dict[str, Any] = {}
         self.torrents: dict[str, bytes] = {}
         self.raw: bytes | None = None
         self.asked: list[str] = []
         self.unchanged = 0
         self.reports: list[list[dict[str, Any]]] = []
+        self.uploads: list[dict[str, Any]] = []
         self.peers: list[tuple[str, int]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -147,11 +151,12 @@ class Centre:
         if path == "/api/v1/worker/seeds":
             if self.raw is not None:
                 return 200, self.raw, ""
-            revision = hashlib.sha1(json.dumps(self.seeds).encode()).hexdigest()
+            desired = {"uploads": self.caps, "seeds": self.seeds}
+            revision = hashlib.sha1(json.dumps(desired).encode()).hexdigest()
             if etag == f'"{revision}"':
                 self.unchanged += 1
                 return 304, b"", etag
-            body = json.dumps({"revision": revision, "seeds": self.seeds}).encode()
+            body = json.dumps({"revision": revision, **desired}).encode()
             return 200, body, f'"{revision}"'
         infohash = path.removeprefix("/api/v1/worker/seeds/").removesuffix(".torrent")
         if infohash in self.torrents:
@@ -186,6 +191,8 @@ class Centre:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.path == "/api/v1/worker/seeds/report":
                     centre.reports.append(json.loads(body))
+                if self.path == "/api/v1/worker/uploads/report":
+                    centre.uploads.append(json.loads(body))
                 self._reply(204, b"", "")
 
             def _reply(self, status: int, body: bytes, etag: str) -> None:

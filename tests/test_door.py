@@ -19,6 +19,7 @@ from fleet.torrent.metainfo import torrent_bytes
 from fleet.torrent.shard import web_seed
 from tests.seeder_support import PIECE, Shard, aria2, eventually
 from workers.seeder.door import Door
+from workers.seeder.gate import Gate
 from workers.seeder.ranges import Part, choose
 
 DATA = bytes(range(256)) * 5000
@@ -30,7 +31,8 @@ class Asked:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.door = Door(root, "127.0.0.1:0")
+        self.gate = Gate()
+        self.door = Door(root, "127.0.0.1:0", self.gate)
         self._thread = threading.Thread(target=asyncio.run, args=(self.door.run_until_closed(),))
         self._thread.start()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.planning.facts import WindowFacts
-from fleet.planning.uploads import Caps, Hours, allow, month, next_month, share, size
+from fleet.planning.uploads import BLOCK, Caps, Hours, allow, month, next_month, share, size
 
 MB, TB = 10**6, 10**12
 FIVE_MINUTES = timedelta(minutes=5)
@@ -25,7 +25,7 @@ HOURS = st.builds(Hours, st.builds(WindowFacts, st.sampled_from(ZONES), TIMES, T
 ALL_CAPS = st.builds(
     Caps,
     st.none() | RATES,
-    st.none() | st.integers(1, 1000),
+    st.none() | st.integers(20_000, 100_000),
     st.lists(HOURS, max_size=3).map(tuple),
 )
 
@@ -85,8 +85,10 @@ def test_a_month_is_used_up_ahead_of_time_and_begins_anew() -> None:
 
 
 def test_the_last_bytes_of_a_month_are_not_overrun() -> None:
-    last = allow(CAPS, 15 * TB - 1000, NOON)
-    assert (last.bytes_per_second, last.left, last.pace) == (20 * MB, 1000, 1000)
+    last = allow(CAPS, 15 * TB - 100_000, NOON)
+    assert (last.bytes_per_second, last.left, last.pace) == (20 * MB, 100_000, 80_000)
+    assert allow(CAPS, 15 * TB - BLOCK, NOON).left == BLOCK
+    assert allow(CAPS, 15 * TB - BLOCK + 1, NOON).left == 0
 
 
 def test_a_month_of_unknown_count_is_not_uploaded_in() -> None:
@@ -134,7 +136,7 @@ def test_hours_follow_the_clock_on_the_wall_when_it_changes(
         assert allow(caps, 0, now).bytes_per_second == (2 if inside else 1), now
 
 
-@given(caps=ALL_CAPS, sent=st.integers(0, 1200), now=MOMENTS)
+@given(caps=ALL_CAPS, sent=st.integers(0, 120_000), now=MOMENTS)
 def test_a_rate_holds_until_the_time_it_names_and_no_longer(
     caps: Caps, sent: int, now: datetime
 ) -> None:

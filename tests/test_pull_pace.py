@@ -11,9 +11,10 @@ from tests.fault_exchange import Exchange
 from tests.fault_kinds import FAULTS
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until
+from workers.bucket import BURST_SECONDS, Bucket
 from workers.lease import Lease, Stopped
 from workers.pull import pace as pace_module
-from workers.pull.pace import BURST_SECONDS, Bucket, Pace
+from workers.pull.pace import Pace
 
 MIB = 1024 * 1024
 

@@ -58,6 +58,8 @@ def test_status_tells_ports_and_torrents(tmp_path: Path, told: Centre) -> None:
             "state": "seeding",
             "error": "",
             "peers": 0,
+            "complete": 0,
+            "availability": 1,
             "uploaded": 0,
         }
     ]

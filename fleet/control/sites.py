@@ -72,7 +72,7 @@ class UploadSpec(_Spec):
     """What a site may upload, by BitTorrent and HTTP together; None is no limit."""
 
     bytes_per_second: Size | None = None
-    bytes_per_month: Annotated[Size, Field(gt=0)] | None = None
+    bytes_per_month: Annotated[Size, Field(ge=10**6)] | None = None
     hours: tuple[UploadHoursSpec, ...] = Field((), max_length=24)
 
 

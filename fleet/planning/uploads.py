@@ -21,6 +21,8 @@ from fleet.planning.windows import spans
 
 FLOOR: Final = 1 / 8
 """The part of the rate that each of two ways to upload keeps, however little it used of it."""
+BLOCK: Final = 16 * 1024
+"""Bytes that a peer asks for at once: of a month with less left, all is used up."""
 _BUSY: Final = 0.9
 
 
@@ -34,7 +36,7 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a site may upload; None is no limit."""
+    """What a site may upload; None is no limit.  A month has more than a block."""
 
     bytes_per_second: int | None = None
     bytes_per_month: int | None = None
@@ -59,9 +61,12 @@ class Allowance:
 
     @property
     def pace(self) -> int | None:
-        """Bytes that may be sent in the next second, so that the month's end is not overrun."""
-        bounds = [one for one in (self.bytes_per_second, self.left) if one is not None]
-        return min(bounds, default=None)
+        """Bytes that may be sent in the next second, so that the month's bytes are not overrun.
+
+        A second's burst is a quarter more than its rate.
+        """
+        last = None if self.left is None else self.left * 4 // 5
+        return min((one for one in (self.bytes_per_second, last) if one is not None), default=None)
 
 
 def allow(caps: Caps, sent: int | None, now: datetime) -> Allowance:
@@ -72,7 +77,7 @@ def allow(caps: Caps, sent: int | None, now: datetime) -> Allowance:
         sent: bytes that it uploaded this month; None when that is not known.
         now: the time.
     """
-    if caps.bytes_per_month is not None and (sent is None or sent >= caps.bytes_per_month):
+    if caps.bytes_per_month is not None and (sent is None or sent > caps.bytes_per_month - BLOCK):
         ends = next_month(now)
         until = ends if _rate(caps, ends) != 0 else _change(caps, ends)
         why = (

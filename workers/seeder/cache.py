@@ -26,7 +26,7 @@ class Cache:
 
     def keep_desired(self, data: bytes) -> None:
         """Replace the list."""
-        _replace(self._folder / "desired.json", data, durable=True)
+        replace(self._folder / "desired.json", data, durable=True)
 
     def torrent(self, infohash: str) -> bytes | None:
         """Read a torrent; None if it is not here."""
@@ -34,7 +34,7 @@ class Cache:
 
     def keep_torrent(self, infohash: str, data: bytes) -> None:
         """Keep a torrent that was checked."""
-        _replace(self._folder / f"{infohash}{SUFFIX}", data, durable=False)
+        replace(self._folder / f"{infohash}{SUFFIX}", data, durable=False)
 
     def forget_all_but(self, infohashes: Iterable[str]) -> None:
         """Remove every other torrent."""
@@ -51,7 +51,8 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _replace(path: Path, data: bytes, *, durable: bool) -> None:
+def replace(path: Path, data: bytes, *, durable: bool) -> None:
+    """Replace a file as a whole; a ``durable`` one also survives a power cut."""
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         file.write(data)

@@ -1,4 +1,4 @@
-"""The centre, as a seeder sees it: three HTTPS calls under the site's own token.
+"""The centre, as a seeder sees it: a few HTTPS calls under the site's own token.
 
 Answers are read as bytes and within bounds; redirects are not followed, because the token would
 travel along.
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 import httpx
 from pydantic import TypeAdapter
 
-from fleet.messages import SeedReport
+from fleet.messages import SeedReport, UploadReport
 from fleet.settings import SiteSettings
 from fleet.torrent.parsed import MAX_TORRENT
 from workers.seeder.desired import RefusedError
@@ -89,17 +89,18 @@ class SeedCentre:
         """
         return (await self._send("GET", f"seeds/{infohash}.torrent", MAX_TORRENT, {}))[1]
 
-    async def report(self, reports: Sequence[SeedReport]) -> None:
-        """Tell how every torrent is doing.
+    async def report(self, reports: Sequence[SeedReport], uploads: UploadReport) -> None:
+        """Tell how every torrent is doing, and what was uploaded this month.
 
         Raises:
             CentreAwayError: nobody answers.
             RefusedError: the centre does not take it.
         """
+        headers = {"Content-Type": "application/json"}
         body = _REPORTS.dump_json(tuple(reports))
-        await self._send(
-            "POST", "seeds/report", MAX_LIST, {"Content-Type": "application/json"}, body
-        )
+        await self._send("POST", "seeds/report", MAX_LIST, headers, body)
+        body = uploads.model_dump_json().encode()
+        await self._send("POST", "uploads/report", MAX_LIST, headers, body)
 
     async def _send(
         self, method: str, path: str, most: int, headers: dict[str, str], body: bytes | None = None

@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -20,9 +21,12 @@ from workers.seeder.cache import Cache
 from workers.seeder.centre import SeedCentre
 from workers.seeder.control import Answer, Command, answer, bind, socket_path
 from workers.seeder.door import Door
+from workers.seeder.gate import Gate
 from workers.seeder.keeper import Keeper
 from workers.seeder.seeder import Seeder
-from workers.seeder.session import Session, SessionError
+from workers.seeder.session import Discovery, Session, SessionError
+from workers.seeder.tally import Tally
+from workers.seeder.uploads import Uploads
 
 _log = structlog.get_logger()
 
@@ -62,8 +66,9 @@ async def run(settings: SiteSettings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         try:
             stack.enter_context(_alone(settings.state))
-            session = stack.enter_context(_session(settings.bittorrent))
-            door = Door(settings.store_root, settings.door) if settings.door else None
+            session = stack.enter_context(_session(settings))
+            gate = Gate() if settings.door else None
+            door = Door(settings.store_root, settings.door, gate) if gate else None
             centre = await stack.enter_async_context(SeedCentre(settings))
             path = socket_path(settings)
             control = bind(path)
@@ -71,14 +76,17 @@ async def run(settings: SiteSettings) -> None:
         except (OSError, ValueError, SessionError) as error:
             raise StartError(str(error)) from error
         keeper = Keeper(settings.store_root, session)
-        seeder = Seeder(Cache(settings.state / "seeds"), keeper, centre)
+        uploads = Uploads(session, gate, Tally(settings.state / "uploads.json", datetime.now(UTC)))
+        stack.callback(uploads.close)
+        seeder = Seeder(Cache(settings.state / "seeds"), keeper, centre, uploads)
         ports = {"bittorrent": session.port, "door": door.port if door else None}
-        commands = _Commands(settings.site, seeder, ports)
+        commands = _Commands(settings.site, seeder, uploads, ports)
         await asyncio.to_thread(seeder.load)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(answer(control, commands.by_name)),
                 tasks.create_task(seeder.follow(settings.seeds_seconds)),
+                tasks.create_task(seeder.meter()),
             ]
             if door:
                 tasks.create_task(door.run_until_closed())
@@ -96,9 +104,12 @@ async def run(settings: SiteSettings) -> None:
 class _Commands:
     """What the control socket answers."""
 
-    def __init__(self, site: str, seeder: Seeder, ports: dict[str, int | None]) -> None:
+    def __init__(
+        self, site: str, seeder: Seeder, uploads: Uploads, ports: dict[str, int | None]
+    ) -> None:
         self._site = site
         self._seeder = seeder
+        self._uploads = uploads
         self._ports = ports
         self.by_name: dict[str, Command] = {"sync": self.sync, "status": self.status}
 
@@ -124,6 +135,7 @@ class _Commands:
             **self._ports,
             "seeding": seeder.seeding,
             "centre": seeder.trouble,
+            "uploads": self._uploads.report.model_dump(mode="json"),
             "torrents": torrents,
         }
 
@@ -141,8 +153,9 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _session(address: str) -> Iterator[Session]:
-    session = Session(address)
+def _session(settings: SiteSettings) -> Iterator[Session]:
+    discovery = Discovery(settings.dht, settings.dht_nodes, settings.pex, settings.lsd)
+    session = Session(settings.bittorrent, discovery)
     try:
         yield session
     finally:

@@ -46,7 +46,7 @@ def read_desired(data: bytes) -> tuple[DesiredSeeds, tuple[str, ...]]:
     """Read the centre's list.
 
     Returns:
-        The seeds that are sound, and why each of the others is not.
+        The seeds that are sound, with the caps, and why each of the others is not.
 
     Raises:
         RefusedError: it is no such list at all.
@@ -55,7 +55,7 @@ def read_desired(data: bytes) -> tuple[DesiredSeeds, tuple[str, ...]]:
         outer = json.loads(data)
         if not isinstance(outer, dict) or not isinstance(outer.get("seeds", []), list):
             raise RefusedError("the list of seeds is no list of seeds")
-        revision = DesiredSeeds.model_validate({**outer, "seeds": ()}).revision
+        desired = DesiredSeeds.model_validate({**outer, "seeds": ()})
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"the list of seeds is malformed: {_brief(error)}") from error
     seeds: dict[str, Seed] = {}
@@ -69,7 +69,7 @@ def read_desired(data: bytes) -> tuple[DesiredSeeds, tuple[str, ...]]:
         if seed.infohash in seeds:
             refused.append(f"seed {index} repeats the infohash {seed.infohash}")
         seeds.setdefault(seed.infohash, seed)
-    return DesiredSeeds(revision=revision, seeds=tuple(seeds.values())), tuple(refused)
+    return desired.model_copy(update={"seeds": tuple(seeds.values())}), tuple(refused)
 
 
 def admit(seed: Seed, torrent: bytes) -> Wanted:

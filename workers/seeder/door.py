@@ -7,6 +7,8 @@ Rules this module keeps:
 - A path stays below the root: no symbolic link is followed, wherever it points.
 - A file's entity tag is strong and changes when the file is replaced, so that a download which
   is resumed with ``If-Range`` never mixes two files.
+- Nothing is sent that the gate has not granted; while it is shut, every request is told when to
+  come again.
 """
 
 import asyncio
@@ -23,6 +25,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from workers.seeder.gate import Gate
 from workers.seeder.ranges import choose
 from workers.storage.paths import UnsafePathError, contained
 
@@ -30,6 +33,7 @@ CHUNK: Final = 1024 * 1024
 MOST_CONNECTIONS: Final = 256
 STALL_SECONDS: Final = 60
 GRACE_SECONDS: Final = 1
+WAIT_SECONDS: Final = 0.05
 HEAD_BYTES: Final = 16 * 1024
 
 # Python's own table, not the machine's: a file has the same type at every site
@@ -82,15 +86,19 @@ def open_verified(root: Path, path: str) -> Opened:
 class App:
     """The ASGI application."""
 
-    def __init__(self, root: Path) -> None:
-        """Serve what lies below ``root``."""
+    def __init__(self, root: Path, gate: Gate) -> None:
+        """Serve what lies below ``root``, as fast as ``gate`` lets it."""
         self._root = root
+        self._gate = gate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
         method = scope["method"]
         if method not in {"GET", "HEAD"}:
             await _refuse(send, 405, (b"allow", b"GET, HEAD"))
+            return
+        if self._gate.shut:
+            await _refuse(send, 503, (b"retry-after", b"%d" % self._gate.retry_after))
             return
         try:
             file = await asyncio.to_thread(open_verified, self._root, scope["path"][1:])
@@ -123,7 +131,7 @@ class App:
             headers.append((b"content-type", file.media_type.encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if method == "GET" and start < end:
-            await _stream(file.descriptor, start, end, receive, send)
+            await _stream(self._gate, file.descriptor, start, end, receive, send)
         else:
             await send({"type": "http.response.body"})
 
@@ -131,8 +139,10 @@ class App:
 class Door(uvicorn.Server):
     """The server around the application, for a loop whose signals are somebody else's."""
 
-    def __init__(self, root: Path, address: str) -> None:
+    def __init__(self, root: Path, address: str, gate: Gate) -> None:
         """Bind ``address``, ``host:port``; port 0 lets the system choose one.
+
+        What is sent passes ``gate``.
 
         Raises:
             OSError: the address cannot be bound.
@@ -141,7 +151,7 @@ class Door(uvicorn.Server):
         self._socket = _bind(address)
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            App(root),
+            App(root, gate),
             http="h11",
             ws="none",
             lifespan="off",
@@ -196,12 +206,21 @@ async def _refuse(send: Any, status: int, *headers: tuple[bytes, bytes]) -> None
     await send({"type": "http.response.body", "body": body})
 
 
-async def _stream(descriptor: int, start: int, end: int, receive: Any, send: Any) -> None:
-    """Send a run of bytes; stop when the client has gone or the file ends early."""
+async def _stream(
+    gate: Gate, descriptor: int, start: int, end: int, receive: Any, send: Any
+) -> None:
+    """Send a run of bytes; stop when the client has gone, the file ends early, or nothing may go.
+
+    Many wait for one bucket, and what it holds is only told by asking.
+    """
     gone = asyncio.create_task(_gone(receive))
     try:
-        while start < end and not gone.done():
-            chunk = await asyncio.to_thread(os.pread, descriptor, min(CHUNK, end - start), start)
+        while start < end and not gone.done() and not gate.shut:
+            count = gate.grant(min(CHUNK, end - start))
+            if not count:
+                await asyncio.wait([gone], timeout=WAIT_SECONDS)
+                continue
+            chunk = await asyncio.to_thread(os.pread, descriptor, count, start)
             if not chunk:
                 return
             start += len(chunk)

@@ -118,9 +118,12 @@ class Keeper:
         del self._held[infohash]
 
     def _report(self, infohash: str, doing: Counters) -> SeedReport:
+        copies = self._session.copies(infohash) if doing.peers else 0
         return SeedReport(
             infohash=infohash,
             peers=doing.peers,
+            complete=doing.complete,
+            availability=copies + (doing.state == "seeding"),
             uploaded=self._held[infohash].before + doing.uploaded,
             state=doing.state,
             error=doing.error,

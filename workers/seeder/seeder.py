@@ -14,13 +14,15 @@ from typing import Final
 
 import structlog
 
-from fleet.messages import DesiredSeeds, Seed, SeedReport
+from fleet.messages import DesiredSeeds, Seed, SeedReport, UploadCaps
 from workers.seeder.cache import Cache
 from workers.seeder.centre import CentreAwayError, Listing, SeedCentre
 from workers.seeder.desired import RefusedError, Wanted, admit, read_desired, settle
 from workers.seeder.keeper import Keeper
+from workers.seeder.uploads import Uploads
 
 AT_ONCE: Final = 8
+STEP_SECONDS: Final = 1.0
 
 _log = structlog.get_logger()
 
@@ -28,13 +30,15 @@ _log = structlog.get_logger()
 class Seeder:
     """What shall be seeded, and how it is going."""
 
-    def __init__(self, cache: Cache, keeper: Keeper, centre: SeedCentre) -> None:
+    def __init__(self, cache: Cache, keeper: Keeper, centre: SeedCentre, uploads: Uploads) -> None:
         """Begin with nothing desired."""
         self._cache = cache
         self._keeper = keeper
         self._centre = centre
+        self._uploads = uploads
         self._etag = ""
         self._desired = DesiredSeeds(revision="")
+        self._caps: UploadCaps | None = UploadCaps()
         self._wanted: dict[str, Wanted] = {}
         self._refused: dict[str, str] = {}
         self._reports: dict[str, SeedReport] = {}
@@ -69,6 +73,7 @@ class Seeder:
             try:
                 self._adopt(data)
             except RefusedError as error:
+                self._caps = None
                 _log.warning("cache unusable, waiting for the centre", reason=str(error))
         self._apply()
 
@@ -85,6 +90,12 @@ class Seeder:
                 await asyncio.wait_for(self._nudged.wait(), seconds)
             except TimeoutError:
                 continue
+
+    async def meter(self) -> None:
+        """Keep the uploads within the caps, second by second, until cancelled."""
+        while True:
+            await asyncio.to_thread(self._uploads.step, self._caps)
+            await asyncio.sleep(STEP_SECONDS)
 
     async def nudge(self) -> None:
         """Poll now; return once a poll that began after this call has been applied."""
@@ -104,7 +115,7 @@ class Seeder:
         await asyncio.to_thread(self._apply)
         if not trouble:
             try:
-                await self._centre.report(tuple(self._reports.values()))
+                await self._centre.report(tuple(self._reports.values()), self._uploads.report)
             except (CentreAwayError, RefusedError) as error:
                 trouble = str(error)
         if trouble and trouble != self._trouble:
@@ -142,6 +153,7 @@ class Seeder:
     def _adopt(self, data: bytes) -> None:
         """Make a list the desired one, with what is known or cached of its torrents."""
         self._desired, refused = read_desired(data)
+        self._caps = self._desired.uploads
         for reason in refused:
             _log.warning("refused", reason=reason)
         self._wanted, new = settle(self._desired, self._wanted)
@@ -160,7 +172,8 @@ class Seeder:
         self._wanted[seed.infohash] = wanted
 
     def _apply(self) -> None:
-        """Bring the session in line, and tell what has changed."""
+        """Bring the session in line, its caps before its torrents, and tell what has changed."""
+        self._uploads.step(self._caps)
         reports = self._keeper.apply(self._wanted, self._cache.torrent)
         for seed in settle(self._desired, self._wanted)[1]:
             reason = self._refused.get(seed.infohash, "its torrent has not been fetched yet")

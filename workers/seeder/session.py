@@ -6,9 +6,12 @@ Rules this module keeps:
   that nothing but a pull ever writes below a site's root.
 - Nothing is hashed at the start.  A piece is verified when it is first asked for; if it does not
   match, libtorrent checks the whole torrent and goes on with the pieces that do.
-- A peer finds a seeder through trackers, magnet links and the catalogue.  DHT, local discovery
-  and port mapping are off: many sites are rented slots and loopback demos, where they reach the
-  wrong people or nobody.
+- A peer finds a seeder through trackers, magnet links, the catalogue and the other peers.  The DHT
+  and local discovery are off unless the site's settings want them: many sites are rented slots and
+  loopback demos, where they reach the wrong people or nobody.  Port mapping is always off.
+- Whoever wants encryption has it, with RC4 or of the handshake alone, and nobody has to.
+- The upload limit holds for every peer, those of the same network too, which libtorrent would
+  exempt.  While nothing may be uploaded no peer is unchoked, and none is allowed pieces without.
 - It is not shared with a forked process, and no alert outlives the call that popped it.
 """
 
@@ -21,10 +24,13 @@ from typing import Any, Final, Literal
 import libtorrent as lt
 
 LISTEN_SECONDS: Final = 5.0
+STATS_SECONDS: Final = 5.0
+UNCHOKED: Final = 100
 
 _SETTINGS: Final = {
-    "enable_dht": False,
-    "enable_lsd": False,
+    "in_enc_policy": int(lt.enc_policy.pe_enabled),
+    "out_enc_policy": int(lt.enc_policy.pe_enabled),
+    "allowed_enc_level": int(lt.enc_level.pe_both),
     "enable_upnp": False,
     "enable_natpmp": False,
     # the centre and the peers were told this port: another one would be found by nobody
@@ -33,16 +39,41 @@ _SETTINGS: Final = {
     # volunteers behind one router share an address
     "allow_multiple_connections_per_ip": True,
     # a seeder is there to upload: its limit is the link, not eight slots
-    "unchoke_slots_limit": 100,
+    "unchoke_slots_limit": UNCHOKED,
+    "allowed_fast_set_size": 0,
     "connections_limit": 400,
     "stop_tracker_timeout": 1,
 }
 _UPLOAD_ONLY: Final = lt.torrent_flags.seed_mode | lt.torrent_flags.upload_mode
 _HELD_BACK: Final = lt.torrent_flags.auto_managed | lt.torrent_flags.paused
+_MOST_RATE: Final = 2**31 - 1
+_MOST_PEERS: Final = 255
 
 
 class SessionError(Exception):
     """The session cannot listen, or libtorrent refuses a torrent; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """How peers may find each other, besides trackers and magnet links.
+
+    Attributes:
+        dht: through the DHT.
+        dht_nodes: ``host:port`` of nodes that lead into it; none: libtorrent's own.
+        pex: through the peers they have in common.
+        lsd: by multicast in their own network.
+    """
+
+    dht: bool = False
+    dht_nodes: tuple[str, ...] = ()
+    pex: bool = True
+    lsd: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """Say it as libtorrent's settings."""
+        nodes = {"dht_bootstrap_nodes": ",".join(self.dht_nodes)} if self.dht_nodes else {}
+        return {"enable_dht": self.dht, "enable_lsd": self.lsd, **nodes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +83,14 @@ class Counters:
     Attributes:
         state: ``corrupt`` when some of its pieces do not match, ``error`` when it had to stop.
         peers: connected peers.
+        complete: those of them that have all of it.
         uploaded: payload bytes sent since it was added.
         error: why it is not seeding, in one line.
     """
 
     state: Literal["seeding", "checking", "corrupt", "error"]
     peers: int
+    complete: int
     uploaded: int
     error: str = ""
 
@@ -65,20 +98,29 @@ class Counters:
 class Session:
     """One libtorrent session, and the torrents in it by infohash."""
 
-    def __init__(self, listen: str) -> None:
+    def __init__(self, listen: str, discovery: Discovery) -> None:
         """Open a session.
 
         Args:
             listen: where to listen, as libtorrent's ``listen_interfaces``: ``host:port``, several
                 with commas between; port 0 lets the system choose one.
+            discovery: how peers may find it.
 
         Raises:
             SessionError: none of the addresses can be listened on.
         """
         self._handles: dict[str, Any] = {}
+        self._sent = 0
         status = lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
-        pack: Any = {**_SETTINGS, "listen_interfaces": listen, "alert_mask": int(status)}
+        pack: Any = {
+            **_SETTINGS,
+            **discovery.settings(),
+            "listen_interfaces": listen,
+            "alert_mask": int(status),
+        }
         self._session = lt.session(pack)
+        self._flags = _UPLOAD_ONLY if discovery.pex else _UPLOAD_ONLY | lt.torrent_flags.disable_pex
+        self._limit_everybody()
         self.port: int = self._await_port(listen)
         # states are asked for, so nobody would read the alerts
         self._session.apply_settings({"alert_mask": 0})
@@ -108,7 +150,7 @@ class Session:
             params.http_seeds = []
             params.save_path = str(folder)
             params.renamed_files = dict(renamed)
-            params.flags = (params.flags | _UPLOAD_ONLY) & ~_HELD_BACK
+            params.flags = (params.flags | self._flags) & ~_HELD_BACK
             self._handles[infohash] = self._session.add_torrent(params)
         except RuntimeError as error:
             raise SessionError(f"libtorrent does not take it: {error}") from error
@@ -125,10 +167,50 @@ class Session:
         """
         return {infohash: _counters(handle.status(0)) for infohash, handle in self._handles.items()}
 
+    def copies(self, infohash: str) -> int:
+        """Count the complete copies of a torrent among its connected peers.
+
+        That is how often its rarest piece is there, in all of them together; libtorrent does not
+        count it for a torrent that it has whole.
+        """
+        peers = self._handles[infohash].get_peer_info()[:_MOST_PEERS]
+        return _rarest([bytes(peer.pieces) for peer in peers])
+
+    def limit(self, pace: int | None) -> None:
+        """Upload at most ``pace`` bytes per second from now on; None is no limit, 0 is nothing."""
+        # libtorrent means no limit by 0; peers that are unchoked now are choked within 15 seconds
+        rate = 0 if pace is None or pace >= _MOST_RATE else max(1, pace)
+        slots = 0 if pace == 0 else UNCHOKED
+        self._session.apply_settings({"upload_rate_limit": rate, "unchoke_slots_limit": slots})
+
+    def sent(self) -> int:
+        """Count the bytes sent since it was opened: payload, protocol and headers of packets.
+
+        While libtorrent is too busy to tell, it is what it told last.
+        """
+        self._session.post_session_stats()
+        deadline = time.monotonic() + STATS_SECONDS
+        while time.monotonic() < deadline:
+            self._session.wait_for_alert(100)
+            for alert in self._session.pop_alerts():
+                if isinstance(alert, lt.session_stats_alert):
+                    values = alert.values
+                    total = values["net.sent_bytes"] + values["net.sent_ip_overhead_bytes"]
+                    self._sent = int(total)
+                    return self._sent
+        return self._sent
+
     def close(self) -> None:
         """End the session; it takes up to a second while trackers are told."""
         self._handles.clear()
         del self._session
+
+    def _limit_everybody(self) -> None:
+        everybody = lt.ip_filter()
+        limited = 1 << lt.session.global_peer_class_id
+        everybody.add_rule("0.0.0.0", "255.255.255.255", limited)  # noqa: S104 - whom, not where
+        everybody.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", limited)
+        self._session.set_peer_class_filter(everybody)
 
     def _await_port(self, listen: str) -> int:
         failure = ""
@@ -148,16 +230,27 @@ class Session:
 
 
 def _counters(status: Any) -> Counters:
-    peers, uploaded = int(status.num_peers), int(status.total_payload_upload)
+    counts = (int(status.num_peers), int(status.num_seeds), int(status.total_payload_upload))
     states = lt.torrent_status.states
     if status.errc.value():
-        return Counters("error", peers, uploaded, status.errc.message())
+        return Counters("error", *counts, status.errc.message())
     # in seed mode it has every piece from the moment it is added
     if status.is_seeding or status.seed_mode:
-        return Counters("seeding", peers, uploaded)
+        return Counters("seeding", *counts)
     if status.state in {states.checking_files, states.checking_resume_data}:
-        return Counters("checking", peers, uploaded, "a piece did not match; checking all of them")
+        return Counters("checking", *counts, "a piece did not match; checking all of them")
     good = f"{status.num_pieces} pieces are good"
     return Counters(
-        "corrupt", peers, uploaded, f"the files do not match the torrent ({good}); verify the shard"
+        "corrupt", *counts, f"the files do not match the torrent ({good}); verify the shard"
     )
+
+
+def _rarest(fields: Sequence[bytes]) -> int:
+    """Count how often the rarest piece is there, where each field has a 1 for each piece it has.
+
+    Fields of one length are added up as numbers of base 256: for thousands of pieces that takes
+    Python no loop.  At most 255 fields can be told apart.
+    """
+    length = max(map(len, fields), default=0)
+    total = sum(int.from_bytes(field) for field in fields if len(field) == length)
+    return min(total.to_bytes(length), default=0)
