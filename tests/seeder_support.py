@@ -28,14 +28,14 @@ PIECE = 16 * 1024
 PATIENCE = 20.0
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
+def eventually(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Wait until ``condition`` holds, and return what it gave."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"in {PATIENCE} s, never: {what}")
+    raise AssertionError(f"in {patience} s, never: {what}")
 
 
 def content(label: str, size: int) -> bytes:

@@ -15,6 +15,7 @@ Rules this module keeps:
 - It is not shared with a forked process, and no alert outlives the call that popped it.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ import libtorrent as lt
 LISTEN_SECONDS: Final = 5.0
 STATS_SECONDS: Final = 5.0
 UNCHOKED: Final = 100
+CHOKE_SECONDS: Final = 15
+"""Pause between two looks at who is unchoked."""
+MESSAGES: Final = 16 * 1024
+"""Bytes per second for messages while nothing may be uploaded."""
 
 _SETTINGS: Final = {
     "in_enc_policy": int(lt.enc_policy.pe_enabled),
@@ -40,6 +45,7 @@ _SETTINGS: Final = {
     "allow_multiple_connections_per_ip": True,
     # a seeder is there to upload: its limit is the link, not eight slots
     "unchoke_slots_limit": UNCHOKED,
+    "unchoke_interval": CHOKE_SECONDS,
     "allowed_fast_set_size": 0,
     "connections_limit": 400,
     "stop_tracker_timeout": 1,
@@ -111,6 +117,7 @@ class Session:
         """
         self._handles: dict[str, Any] = {}
         self._sent = 0
+        self._unchoked_at = -math.inf
         status = lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
         pack: Any = {
             **_SETTINGS,
@@ -118,8 +125,10 @@ class Session:
             "listen_interfaces": listen,
             "alert_mask": int(status),
         }
-        self._session = lt.session(pack)
-        self._flags = _UPLOAD_ONLY if discovery.pex else _UPLOAD_ONLY | lt.torrent_flags.disable_pex
+        # a torrent's own flag against PEX leaves the offer of it standing
+        self._session = lt.session(pack, flags=0)
+        for plugin in ("ut_metadata", "smart_ban", *(("ut_pex",) if discovery.pex else ())):
+            self._session.add_extension(plugin)
         self._limit_everybody()
         self.port: int = self._await_port(listen)
         # states are asked for, so nobody would read the alerts
@@ -150,7 +159,7 @@ class Session:
             params.http_seeds = []
             params.save_path = str(folder)
             params.renamed_files = dict(renamed)
-            params.flags = (params.flags | self._flags) & ~_HELD_BACK
+            params.flags = (params.flags | _UPLOAD_ONLY) & ~_HELD_BACK
             self._handles[infohash] = self._session.add_torrent(params)
         except RuntimeError as error:
             raise SessionError(f"libtorrent does not take it: {error}") from error
@@ -177,9 +186,18 @@ class Session:
         return _rarest([bytes(peer.pieces) for peer in peers])
 
     def limit(self, pace: int | None) -> None:
-        """Upload at most ``pace`` bytes per second from now on; None is no limit, 0 is nothing."""
-        # libtorrent means no limit by 0; peers that are unchoked now are choked within 15 seconds
-        rate = 0 if pace is None or pace >= _MOST_RATE else max(1, pace)
+        """Upload at most ``pace`` bytes per second from now on; None is no limit.
+
+        With 0, no content is sent: peers that were unchoked starve until they are choked, and then
+        only messages go, slowly, so that its own downloads go on.
+        """
+        now = time.monotonic()
+        if pace != 0:
+            self._unchoked_at = now
+        # libtorrent means no limit by 0
+        rate = 0 if pace is None or pace >= _MOST_RATE else pace
+        if pace == 0:
+            rate = 1 if now - self._unchoked_at < 2 * CHOKE_SECONDS else MESSAGES
         slots = 0 if pace == 0 else UNCHOKED
         self._session.apply_settings({"upload_rate_limit": rate, "unchoke_slots_limit": slots})
 
