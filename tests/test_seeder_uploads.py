@@ -175,6 +175,18 @@ def test_a_month_that_is_used_up_lets_no_byte_out_and_the_next_one_does(
         assert _fetch(seeder, shard, tmp_path / "peer").ok
 
 
+def test_a_clock_that_was_set_back_does_not_empty_the_count(
+    told: Centre, settings: SiteSettings
+) -> None:
+    shard = _shard(settings, told, 4)
+    told.caps = {"bytes_per_month": 10**9}
+    _spent(settings, next_month(datetime.now(UTC)), 10**9)
+    with running(settings, told.url) as seeder:
+        assert seeder.sync()["seeding"] == 1
+        assert _uploads(seeder)["sent"] == 10**9
+        assert _get(seeder, shard)[0] == 503
+
+
 def test_a_months_last_bytes_are_not_overrun(
     tmp_path: Path, told: Centre, settings: SiteSettings
 ) -> None:
