@@ -73,6 +73,15 @@ class Client:
     def whole(self) -> bool:
         return bool(self.handle.status(0).is_seeding)
 
+    def count(self, name: str) -> int:
+        """One of libtorrent's own counts."""
+        self.session.post_session_stats()
+        while self.session.wait_for_alert(20_000):
+            for alert in self.session.pop_alerts():
+                if isinstance(alert, lt.session_stats_alert):
+                    return int(alert.values[name])
+        raise AssertionError("libtorrent does not answer")
+
     @property
     def got(self) -> int:
         return int(self.handle.status(0).total_payload_download)
@@ -232,13 +241,19 @@ def test_a_magnet_without_peers_resolves_through_the_dht(
     told: Centre, settings: SiteSettings
 ) -> None:
     shard, host = _shard(settings, told), _own_address()
+    told.want()
     node = Client(host, enable_dht=True, dht_bootstrap_nodes="", dht_restrict_routing_ips=False)
     lead = f"{host}:{node.port}"
     eventually(node.session.is_dht_running, "the first node runs")
     more = {"FLEET_BITTORRENT": f"{host}:0", "FLEET_DHT": "true", "FLEET_DHT_NODES": lead}
     with running(settings, told.url, **more) as seeder:
+        eventually(lambda: node.count("dht.dht_get_peers_in") >= 1, "the seeder joins the DHT")
+        told.want(shard)
         assert seeder.sync()["seeding"] == 1
+        eventually(lambda: node.count("dht.dht_announce_peer_in"), "it tells of its torrent")
+        before = node.count("dht.dht_get_peers_in")
         client = Client(host, enable_dht=True, dht_bootstrap_nodes=lead)
+        eventually(lambda: node.count("dht.dht_get_peers_in") > before, "the client joins")
         client.download(_magnet(shard))
         eventually(lambda: client.whole, "the magnet resolves")
 
