@@ -6,12 +6,12 @@ from datetime import datetime
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import progress, swarms, uploads
+from fleet.control import counted, progress, uploads
 from fleet.control.aliases import aliases_of
 from fleet.control.errors import NotFoundError
 from fleet.control.orders import url_at
 from fleet.control.progress import Progress
-from fleet.control.swarms import Swarm
+from fleet.control.counted import Swarm
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.tables import (
@@ -233,7 +233,7 @@ def _copies(session: Session, version: Version) -> list[CopyView]:
             .group_by(col(Replica.site_id))
         ).all()
     }
-    reasons, uploaded = _reasons(session, version), swarms.uploaded(session, version.id)
+    reasons, uploaded = _reasons(session, version), counted.uploaded(session, version.id)
     views = []
     for site, shards in asked:
         available, size, verified_at = there.get(site.id, (0, 0, None))
@@ -274,19 +274,19 @@ def _torrents(session: Session, version: Version) -> list[TorrentView]:
     ).all()
     base = holdings.folder(version)
     aliases = aliases_of(session, version.id)
-    counted = swarms.swarms(session, version.id)
+    swarms = counted.swarms(session, version.id)
     views = []
     for shard in shards:
         alone = f"{shard.folder}/{shard.name}".removeprefix(f"{base}/")
         name = alone if shard.files == 1 else base
         others = tuple(
             AliasView(
-                one.infohash, one.name, one.state, one.reason, counted.get(one.infohash, Swarm())
+                one.infohash, one.name, one.state, one.reason, swarms.get(one.infohash, Swarm())
             )
             for one in aliases.get(shard.id, ())
         )
         infohash = shard.infohash or ""
-        swarm = counted.get(infohash, Swarm())
+        swarm = swarms.get(infohash, Swarm())
         views.append(TorrentView(infohash, name, shard.files, shard.size, swarm, others))
     return views
 
