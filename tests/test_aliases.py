@@ -10,7 +10,7 @@ import pytest
 from sqlmodel import select
 
 from fleet.cli import main as cli
-from fleet.control import aliases, replicas, seeds
+from fleet.control import aliases, replicas, seeds, torrents
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.mirror import RuleSpec, mirror_dataset
 from fleet.planning.states import ArtifactState
@@ -184,7 +184,7 @@ def test_wrong_pieces_are_refused_with_the_first_one_named(
     assert found[1].endswith("; 2 in all differ")
     assert len(seeds.desired(held.centre.store, "toronto").seeds) == 1
     with held.centre.store.read() as session, pytest.raises(NotFoundError):
-        seeds.torrent_file(session, parse(torrent).infohash)
+        torrents.torrent_file(session, parse(torrent).infohash)
     again = aliases.adopt(held.centre.store, torrent)
     assert again.state == ("refused" if piece == CANONICAL else "unchecked")
 
@@ -241,7 +241,7 @@ def test_a_shards_own_torrent_is_said_to_be_that(hold_once: Hold) -> None:
     held = hold_once(BUNDLE)
     with held.centre.store.read() as session:
         shard = session.exec(select(Shard)).one()
-        own = seeds.torrent_file(session, shard.infohash or "")
+        own = torrents.torrent_file(session, shard.infohash or "")
     adopted = aliases.adopt(held.centre.store, own)
     assert (adopted.state, adopted.shard) == ("canonical", shard.id)
     with held.centre.store.read() as session:
@@ -326,6 +326,9 @@ def test_an_aliass_torrent_is_its_own_with_our_links(hold_once: Hold, tmp_path: 
     assert info_of(public) == info_of(torrent)
     assert b"12:piece layers" in public
     assert found.trackers == ()
+    name = f"data, version {held.label}"
+    assert found.comment.startswith(f"{name}: each file is proved by its SHA-256")
+    assert f" / {name} : chaque fichier est prouvé par son SHA-256" in found.comment
     places = {
         f"http://{site}.example/data/{held.label}/raw/lone%20one.bin"
         for site in ("toronto", "amsterdam", "netcup")
@@ -348,7 +351,7 @@ def test_a_folders_web_seeds_are_those_where_clients_find_its_names(
     held.checks()
     with held.centre.store.read() as session:
         seeds_of = [
-            set(parse(seeds.torrent_file(session, parse(one).infohash)).web_seeds)
+            set(parse(torrents.torrent_file(session, parse(one).infohash)).web_seeds)
             for one in (fits, other)
         ]
     assert seeds_of == [

@@ -154,3 +154,14 @@ def test_an_unknown_torrent_is_not_found(api: Api) -> None:
         answer = api.get(f"/api/v1/torrents/{'0' * 40}.{suffix}")
         assert answer.status_code == 404
         assert answer.json()["detail"] == f"no torrent of this fleet has the infohash {'0' * 40}"
+
+
+def test_a_torrent_says_in_both_languages_what_it_is_of_and_how_it_is_proved(api: Api) -> None:
+    infohash = _published(api, "a.csv", "c.csv")
+    name = f"data, version {_label(api)}"
+    assert _parsed(api, infohash).comment == (
+        f"{name}: each file is proved by its SHA-256 in the catalogue / "
+        f"{name} : chaque fichier est prouvé par son SHA-256 au catalogue"
+    )
+    path = f"/api/v1/torrents/{infohash}.torrent"
+    assert api.get(path).content == api.get(path).content

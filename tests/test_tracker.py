@@ -19,7 +19,7 @@ import pytest
 from pydantic import ValidationError
 from sqlmodel import select
 
-from fleet.control import mirror, observations, seeds, tracker
+from fleet.control import mirror, observations, torrents, tracker
 from fleet.control.errors import FleetError
 from fleet.control.mirror import RuleSpec
 from fleet.control.scrape import Figures, scrape
@@ -260,7 +260,7 @@ def test_it_serves_the_fleets_torrents_alone_and_follows_the_catalogue(
         def announced(infohash: str, folder: str, scheme: str = scheme) -> Announcer:
             url = f"{scheme}://127.0.0.1:{one.port}/announce"
             with store.read() as session:
-                meta, _, _ = seeds.torrent_of(session, infohash)
+                meta, _, _ = torrents.torrent_of(session, infohash)
             announcer = Announcer(torrent_bytes(meta, trackers=(url,)), tmp_path / folder)
             eventually(announcer.answered, "the tracker answers")
             return announcer

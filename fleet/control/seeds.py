@@ -6,19 +6,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from fleet.control.alias_checks import data_of, move_of
-from fleet.control.errors import NotFoundError
-from fleet.control.sealing import metainfo
+from fleet.control.alias_checks import move_in
 from fleet.messages import DesiredSeeds, Seed, SeedReport
 from fleet.planning.states import AliasState, ReplicaState, VersionState
-from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Replica, Seeding, Shard, Site, TorrentAlias, Version
-from fleet.torrent.adoption import Move, own_files, web_seed_url
-from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
-from fleet.torrent.parsed import parse
-from fleet.torrent.reissue import reissue
-from fleet.torrent.shard import web_seed
+from fleet.store.tables import Replica, Seeding, Shard, TorrentAlias, Version
 
 
 def revision(store: Store, site: str) -> str:
@@ -45,7 +37,7 @@ def desired(store: Store, site: str) -> DesiredSeeds:
         Seed(
             infohash=infohash,
             shard=shard.id,
-            folder=_move(alias, shard).ours,
+            folder=move_in(alias, shard).ours,
             name=alias.name,
             size=alias.size,
             inside=alias.theirs,
@@ -108,114 +100,6 @@ def _aliases(session: Session, site: str) -> dict[str, tuple[TorrentAlias, Shard
     return {alias.infohash: (alias, shard) for alias, shard in rows}
 
 
-def _move(alias: TorrentAlias, shard: Shard) -> Move:
-    """Say where an alias's files lie in a shard that has the torrent of the alias's own.
-
-    Only a lone file has the same torrent in several versions: a bundle's names its version.
-    """
-    if shard.files == 1:
-        return Move(alias.theirs, f"{shard.folder}/{shard.name}")
-    return move_of(alias)
-
-
-def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) -> bytes:
-    """Return the ``.torrent`` file with ``infohash`` and the web seeds that it has now.
-
-    Raises:
-        NotFoundError: the fleet has no such torrent, or one of others that was not verified.
-    """
-    alias = _verified(session, infohash)
-    if alias is None:
-        meta, web_seeds, _peers = torrent_of(session, infohash)
-        return torrent_bytes(meta, web_seeds=web_seeds, trackers=trackers)
-    web_seeds = _web_seeds(session, alias)
-    return reissue(data_of(session, alias), web_seeds=web_seeds, trackers=trackers)
-
-
-def magnet_link(session: Session, infohash: str, trackers: Sequence[str] = ()) -> str:
-    """Return the magnet link of the torrent with ``infohash``, with the peers that seed it.
-
-    Raises:
-        NotFoundError: the fleet has no such torrent, or one of others that was not verified.
-    """
-    alias = _verified(session, infohash)
-    if alias is None:
-        meta, web_seeds, peers = torrent_of(session, infohash)
-        return magnet(meta, web_seeds=web_seeds, trackers=trackers, peers=peers)
-    shard = session.get_one(Shard, alias.shard_id)
-    return magnet(
-        parse(data_of(session, alias)),
-        web_seeds=_web_seeds(session, alias),
-        trackers=trackers,
-        peers=_peers(session, shard.infohash or ""),
-    )
-
-
-def _verified(session: Session, infohash: str) -> TorrentAlias | None:
-    """Return the verified alias with ``infohash``; None if it is a shard's own, or nobody's."""
-    if session.exec(select(Shard.id).where(Shard.infohash == infohash)).first() is not None:
-        return None
-    alias = session.get(TorrentAlias, infohash)
-    return alias if alias is not None and alias.state == AliasState.VERIFIED else None
-
-
-def _web_seeds(session: Session, alias: TorrentAlias) -> list[str]:
-    """List the sites where clients find an alias's files under the names they would ask for."""
-    torrent = parse(data_of(session, alias))
-    files = own_files(torrent)
-    own = session.get_one(Shard, alias.shard_id)
-    shards = session.exec(
-        select(Shard).where(Shard.infohash == own.infohash).order_by(col(Shard.id).desc())
-    ).all()
-    found = [
-        web_seed_url(site.read_url, torrent, files, _move(alias, shard))
-        for shard in shards
-        for site in holdings.readable(session, shard.id)
-    ]
-    return list(dict.fromkeys(url for url in found if url is not None))
-
-
-def torrent_of(
-    session: Session, infohash: str
-) -> tuple[Metainfo, list[str], list[tuple[str, int]]]:
-    """Return the torrent with ``infohash``, its web seeds, and the peers known to seed it.
-
-    The same file in several versions, or twice in one, is one torrent: all its copies count.
-
-    Raises:
-        NotFoundError: the fleet has no such torrent.
-    """
-    shards = session.exec(
-        select(Shard).where(Shard.infohash == infohash).order_by(col(Shard.id).desc())
-    ).all()
-    if not shards:
-        raise NotFoundError(f"no torrent of this fleet has the infohash {infohash}")
-    meta = metainfo(session, shards[0])
-    web_seeds = {
-        web_seed(site.read_url, shard.folder, meta): None
-        for shard in shards
-        for site in holdings.readable(session, shard.id)
-    }
-    return meta, list(web_seeds), _peers(session, infohash)
-
-
-def _peers(session: Session, infohash: str) -> list[tuple[str, int]]:
-    """List the addresses of the sites that hold the shards with this torrent verified."""
-    peers = session.exec(
-        select(Site.peer)
-        .join(Replica, col(Replica.site_id) == col(Site.id))
-        .join(Shard, col(Shard.id) == col(Replica.shard_id))
-        .where(
-            Shard.infohash == infohash,
-            Replica.state == ReplicaState.AVAILABLE,
-            Site.peer != "",
-            col(Site.retired).is_(False),
-        )
-        .distinct()
-    ).all()
-    return [_address(peer) for peer in peers]
-
-
 def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
     """Keep what a site's seeder says of its torrents."""
     with store.write() as session:
@@ -229,8 +113,3 @@ def seeding(store: Store) -> set[tuple[str, str]]:
     with store.read() as session:
         rows = session.exec(select(Seeding).where(Seeding.state == "seeding")).all()
     return {(row.site_id, row.infohash) for row in rows}
-
-
-def _address(peer: str) -> tuple[str, int]:
-    host, _, port = peer.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -17,7 +17,7 @@ from fleet.cli import mirroring
 from fleet.cli.demo.origins import write_list
 from fleet.cli.demo.sample import SampleFile, make_sample
 from fleet.cli.tree import Tree, answers
-from fleet.control import mirror, progress, seeds
+from fleet.control import mirror, progress, seeds, torrents
 from fleet.messages import Seed
 from fleet.store.database import Store
 
@@ -154,7 +154,7 @@ class Story:
             url = f"{self.tree.page_url}api/v1/torrents/{seed.infohash}.torrent"
             torrent = httpx.get(url, trust_env=False).raise_for_status().content
             with self.store.read() as session:
-                _meta, _web, peers = seeds.torrent_of(session, seed.infohash)
+                _meta, _web, peers = torrents.torrent_of(session, seed.infohash)
             report = fetch(torrent, folder / seed.folder, peers, timeout=_STEP_SECONDS)
             if not report.ok:
                 raise Failed(f"the download of {seed.name} through BitTorrent: {report.reason}")
