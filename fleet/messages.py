@@ -217,6 +217,7 @@ class Seed(Message):
 
     Of a torrent that others made, ``inside`` is what the paths of all its files begin with, and
     ``folder`` what they begin with at the site instead: two folders, or two paths of a lone file.
+    ``peers`` are the other sites that hold it or are fetching it and can be dialled, as host:port.
     """
 
     infohash: Sha1
@@ -225,6 +226,7 @@ class Seed(Message):
     name: str
     size: Bytes
     inside: str = ""
+    peers: tuple[str, ...] = ()
 
 
 class DesiredSeeds(Message):

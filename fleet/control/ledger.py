@@ -220,7 +220,8 @@ class _Application:
         problem = self._problem()
         lost = [item for item in self.failed if item.fault in ("missing", "corrupt")]
         if lost:
-            replicas.lose(self.session, shard.id, self.transfer.target_id, lost, problem)
+            target = self.transfer.target_id
+            replicas.lose(self.session, shard.id, target, lost, problem, self.now)
         elif problem or len(self.outcome.items) != shard.files:
             self._try_again(problem or "it did not report on every file")
             return problem

@@ -58,8 +58,15 @@ def arrive(
         transfers.nudge(session, site, now)
 
 
-def lose(session: Session, shard: str, site: str, faulty: Sequence[ItemResult], why: str) -> None:
-    """Note that bytes of a replica are bad or missing, and have it copied again."""
+def lose(
+    session: Session,
+    shard: str,
+    site: str,
+    faulty: Sequence[ItemResult],
+    why: str,
+    now: datetime,
+) -> None:
+    """Note that bytes of a replica are bad or missing; stop seeding it, and have it copied."""
     row = holdings.replica(session, shard, site)
     if row is None:
         return
@@ -67,16 +74,16 @@ def lose(session: Session, shard: str, site: str, faulty: Sequence[ItemResult], 
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
     row.faulty, row.reason, row.look_at = [item.artifact for item in faulty], why, None
     holdings.lock(session, Shard, shard).dirty = True
+    transfers.nudge(session, site, now)
 
 
 def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
-    """Stop offering a replica, and have it verified."""
+    """Stop counting a replica and offering it to readers, and have it verified."""
     row = holdings.replica(session, shard, site)
     if row is None or row.state != ReplicaState.AVAILABLE:
         return
     row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
     holdings.lock(session, Shard, shard).dirty = True
-    transfers.nudge(session, site, now)
     want_verify(session, shard, site, reason, now)
 
 

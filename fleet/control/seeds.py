@@ -1,28 +1,69 @@
-"""What each site shall seed: the torrents of the shards it holds verified, and their aliases."""
+"""What each site shall seed: the torrents of the shards it holds, and their aliases.
+
+Rules this module keeps:
+
+- A copy in doubt is seeded as well, since BitTorrent proves each piece; a bad one is not.
+- What a seeder says of itself only demotes: a torrent whose files do not match is doubted once,
+  when it is first said, and read where it lies.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from fleet.control import replicas
 from fleet.control.alias_checks import move_in
+from fleet.control.swarms import peers_for
 from fleet.messages import DesiredSeeds, Seed, SeedReport
 from fleet.planning.states import AliasState, ReplicaState, VersionState
 from fleet.store.database import Store
+from fleet.store.holdings import SEEDED
 from fleet.store.tables import Replica, Seeding, Shard, TorrentAlias, Version
+
+_CORRUPT = "corrupt"
+_WORDS_MOST = 500  # characters kept of a seeder's reason
+_NEWEST_LAST = (
+    col(Replica.state) == ReplicaState.AVAILABLE,
+    col(Version.created_at),
+    col(Version.id),
+    col(Shard.id),
+)
+
+
+@dataclass(frozen=True)
+class _List:
+    """What one site shall seed: shards and aliases by infohash, and whom it can dial for each."""
+
+    shards: Mapping[str, Shard]
+    aliases: Mapping[str, tuple[TorrentAlias, Shard]]
+    peers: Mapping[str, tuple[str, ...]]
+
+    @property
+    def revision(self) -> str:
+        """A name for the list, which changes when the list does."""
+        held = list(self.shards.items())
+        held += [(infohash, shard) for infohash, (_, shard) in self.aliases.items()]
+        lines = [f"{infohash} {shard.id} {self.peers_of(shard)}" for infohash, shard in held]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+    def peers_of(self, shard: Shard) -> tuple[str, ...]:
+        """Return whom the site can dial for a shard."""
+        return self.peers.get(shard.infohash or "", ())
 
 
 def revision(store: Store, site: str) -> str:
     """Return a name for the list of what ``site`` shall seed; it changes when the list does."""
     with store.read() as session:
-        return _revision(_shards(session, site), _aliases(session, site))
+        return _list(session, site).revision
 
 
 def desired(store: Store, site: str) -> DesiredSeeds:
     """Return the torrents that ``site`` shall seed now."""
     with store.read() as session:
-        shards, aliases = _shards(session, site), _aliases(session, site)
+        found = _list(session, site)
     seeds = [
         Seed(
             infohash=infohash,
@@ -30,8 +71,9 @@ def desired(store: Store, site: str) -> DesiredSeeds:
             folder=shard.folder,
             name=shard.name,
             size=shard.size,
+            peers=found.peers_of(shard),
         )
-        for infohash, shard in shards.items()
+        for infohash, shard in found.shards.items()
     ]
     seeds += [
         Seed(
@@ -41,26 +83,23 @@ def desired(store: Store, site: str) -> DesiredSeeds:
             name=alias.name,
             size=alias.size,
             inside=alias.theirs,
+            peers=found.peers_of(shard),
         )
-        for infohash, (alias, shard) in aliases.items()
-        if infohash not in shards
+        for infohash, (alias, shard) in found.aliases.items()
+        if infohash not in found.shards
     ]
-    return DesiredSeeds(revision=_revision(shards, aliases), seeds=tuple(seeds))
+    return DesiredSeeds(revision=found.revision, seeds=tuple(seeds))
 
 
-def _revision(
-    shards: Mapping[str, Shard], aliases: Mapping[str, tuple[TorrentAlias, Shard]]
-) -> str:
-    held = [(infohash, shard) for infohash, shard in shards.items()]
-    held += [(infohash, shard) for infohash, (_, shard) in aliases.items()]
-    names = "\n".join(f"{infohash} {shard.id}" for infohash, shard in held)
-    return hashlib.sha256(names.encode()).hexdigest()[:32]
+def _list(session: Session, site: str) -> _List:
+    return _List(_shards(session, site), _aliases(session, site), peers_for(session, site))
 
 
 def _shards(session: Session, site: str) -> dict[str, Shard]:
-    """Map the torrents that a site holds verified to their shards.
+    """Map the torrents that a site holds to their shards.
 
-    The same file in several versions is one torrent: it is seeded from the newest's folder.
+    The same file in several versions is one torrent: it is seeded from the newest's folder, and
+    from that of a copy in doubt only where no other is there.
     """
     rows = session.exec(
         select(Shard)
@@ -68,11 +107,11 @@ def _shards(session: Session, site: str) -> dict[str, Shard]:
         .join(Version, col(Version.id) == col(Shard.version_id))
         .where(
             Replica.site_id == site,
-            Replica.state == ReplicaState.AVAILABLE,
+            col(Replica.state).in_(SEEDED),
             col(Shard.infohash).is_not(None),
             Version.state != VersionState.WITHDRAWN,
         )
-        .order_by(col(Version.created_at), col(Version.id), col(Shard.id))
+        .order_by(*_NEWEST_LAST)
     ).all()
     return {shard.infohash: shard for shard in rows if shard.infohash is not None}
 
@@ -92,20 +131,37 @@ def _aliases(session: Session, site: str) -> dict[str, tuple[TorrentAlias, Shard
         .where(
             TorrentAlias.state == AliasState.VERIFIED,
             Replica.site_id == site,
-            Replica.state == ReplicaState.AVAILABLE,
+            col(Replica.state).in_(SEEDED),
             Version.state != VersionState.WITHDRAWN,
         )
-        .order_by(col(Version.created_at), col(Version.id), col(Shard.id))
+        .order_by(*_NEWEST_LAST)
     ).all()
     return {alias.infohash: (alias, shard) for alias, shard in rows}
 
 
 def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
-    """Keep what a site's seeder says of its torrents."""
+    """Keep what a site's seeder says of its torrents, and doubt what it says is corrupt."""
     with store.write() as session:
         now = store.now(session)
         for one in reports:
+            before = session.get(Seeding, (site, one.infohash))
+            if one.state == _CORRUPT and (before is None or before.state != _CORRUPT):
+                for shard in _seeded_as(session, site, one.infohash):
+                    reason = f"the seeder at {site} says: {(one.error or one.state)[:_WORDS_MOST]}"
+                    replicas.doubt(session, shard, site, reason, now)
             session.merge(Seeding(site_id=site, at=now, **one.model_dump()))
+
+
+def _seeded_as(session: Session, site: str, infohash: str) -> Sequence[str]:
+    """Return the shards that a site has whose torrent, or an alias of it, is ``infohash``."""
+    alias = session.get(TorrentAlias, infohash)
+    own = session.get_one(Shard, alias.shard_id).infohash if alias else infohash
+    return session.exec(
+        select(Shard.id)
+        .join(Replica, col(Replica.shard_id) == col(Shard.id))
+        .where(Shard.infohash == own, Replica.site_id == site)
+        .order_by(col(Shard.id))
+    ).all()
 
 
 def seeding(store: Store) -> set[tuple[str, str]]:

@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 from fleet.control.alias_checks import data_of, move_in
 from fleet.control.errors import NotFoundError
 from fleet.control.sealing import metainfo
+from fleet.control.swarms import address
 from fleet.planning.states import AliasState, ReplicaState
 from fleet.store import holdings
 from fleet.store.tables import Replica, Shard, Site, TorrentAlias, Version
@@ -137,9 +138,4 @@ def _peers(session: Session, infohash: str) -> list[tuple[str, int]]:
         )
         .distinct()
     ).all()
-    return [_address(peer) for peer in peers]
-
-
-def _address(peer: str) -> tuple[str, int]:
-    host, _, port = peer.rpartition(":")
-    return host.strip("[]"), int(port)
+    return [address(peer) for peer in peers]

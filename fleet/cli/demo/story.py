@@ -136,7 +136,8 @@ class Story:
 
     def _seeds(self) -> tuple[Seed, ...]:
         lists = [seeds.desired(self.store, site).seeds for site in self.tree.sites]
-        if any(one != lists[0] for one in lists):
+        torrents_of = [{seed.infohash for seed in one} for one in lists]
+        if any(one != torrents_of[0] for one in torrents_of):
             raise Failed("the sites shall not all seed the same torrents")
         return lists[0]
 
