@@ -39,13 +39,10 @@ class Centre:
     )
 
     def apply_sites(self, *names: str, **details: object) -> None:
+        usual: dict[str, object] = {"kind": "node", "driver": "posix"}
         specs = tuple(
-            SiteSpec(
-                id=name,
-                kind="node",
-                driver="posix",
-                read_url=f"http://{name}.example",
-                **details,  # type: ignore[arg-type]
+            SiteSpec.model_validate(
+                usual | {"id": name, "read_url": f"http://{name}.example"} | details
             )
             for name in names
         )

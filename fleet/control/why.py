@@ -135,7 +135,7 @@ def _transfer(session: Session, transfer: Transfer) -> list[Cause]:
     ).all()
     causes = [_summary(transfer)] + [_attempt(one) for one in attempts]
     causes += [
-        Cause(f"source {source['host']}", "ranked", source["reason"])
+        Cause(f"source {source['host']}", source.get("state", "ranked"), source["reason"])
         for source in (attempts[0].sources if attempts else ())
     ]
     files = session.exec(
