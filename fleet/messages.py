@@ -41,10 +41,15 @@ class Source(Message):
 
 
 class Sample(Message):
-    """The part of an item that a probe reads: a whole v1 piece of it, or all of a small one."""
+    """The part of an item that a probe reads: a whole piece of it, or all of a small one.
+
+    ``bep52`` is the root of the piece's own subtree, which proves it by SHA-256; ``sha1`` is the
+    v1 piece's, for an item that no layer is kept of.
+    """
 
     start: Bytes
     length: Bytes
+    bep52: Sha256 | None = None
     sha1: Sha1 | None = None
     sha256: Sha256 | None = None
 
@@ -127,7 +132,8 @@ class ItemResult(Message):
     """What became of one item.
 
     A result that is not ``ok`` says why; ``final`` means that trying again cannot help.
-    ``missing`` and ``corrupt`` tell a verify's two ways to fail apart.
+    ``missing`` and ``corrupt`` tell a verify's two ways to fail apart.  ``layer`` names the
+    joined BEP 52 hashes of the pieces of ``piece_length`` bytes, of an item longer than one.
     """
 
     artifact: str
@@ -138,6 +144,7 @@ class ItemResult(Message):
     bep52_root: Sha256 | None = None
     piece_length: Bytes | None = None
     pieces: BlobRef | None = None
+    layer: BlobRef | None = None
     part_length: Bytes | None = None
     parts: BlobRef | None = None
     source: str | None = None

@@ -14,11 +14,22 @@ from fleet.control import blobs, dispatch, leases, ledger, mirror, scheduler, si
 from fleet.control.errors import RefusedError
 from fleet.control.mirror import RuleSpec
 from fleet.control.sites import SiteSpec
-from fleet.messages import BlobRef, Heartbeat, HeartbeatAnswer, ItemResult, Order, Outcome, Verdict
+from fleet.messages import (
+    BlobRef,
+    Heartbeat,
+    HeartbeatAnswer,
+    Item,
+    ItemResult,
+    Order,
+    Outcome,
+    Verdict,
+)
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.store.tables import Office, Replica, Transfer, Wakeup
-from fleet.torrent.pieces import PieceHasher, piece_length
+from fleet.torrent.pieces import PieceHasher
+from workers.digests import digest, pieces_of
+from workers.work import well
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -114,7 +125,7 @@ class Centre:
         return ledger.apply(self.store, self.settings, outcome)
 
     def outcome(self, order: Order) -> Outcome:
-        items = tuple(self._item(order, item.artifact, item.path) for item in order.items)
+        items = tuple(self._item(order, item) for item in order.items)
         pieces = None
         if order.shard and "pieces" in order.digests:
             hasher = PieceHasher(order.piece_length or 0)
@@ -131,23 +142,21 @@ class Centre:
             pieces=pieces,
         )
 
-    def _item(self, order: Order, artifact: str, path: str) -> ItemResult:
-        data = content(path)
-        alone = order.shard is None and len(data) >= order.alone_from
-        length = piece_length(len(data))
-        pieces = None
-        if alone and order.task == "pull":
-            hasher = PieceHasher(length)
-            hasher.update(data)
-            pieces = self._blob(hasher.finish())
-        return ItemResult(
-            artifact=artifact,
-            ok=True,
-            size=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-            piece_length=length if pieces else None,
-            pieces=pieces,
+    def _item(self, order: Order, item: Item) -> ItemResult:
+        """Report an item well, with all the digests that an ingest asks for."""
+        if order.task == "probe":
+            return ItemResult(artifact=item.artifact, ok=True)
+        data, blobs_beside = content(item.path), dict[str, bytes]()
+        ingest = order.task == "pull" and order.shard is None
+        found = (
+            digest(data, order.digests, pieces_of(order, len(data)))
+            if ingest
+            else digest(data, ("sha256",))
         )
+        result = well(item, found, blobs_beside)
+        for data_beside in blobs_beside.values():
+            self._blob(data_beside)
+        return result
 
     def _blob(self, data: bytes) -> BlobRef:
         name = hashlib.sha256(data).hexdigest()

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from fleet.control import alias_checks, probes, replicas, scores
+from fleet.control import alias_checks, layers, probes, replicas, scores
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.sealing import seal
 from fleet.messages import ItemResult, Outcome, Verdict
@@ -67,10 +67,11 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)
         transfers.withdraw_announced(session, transfer.id)
-        problem = _Application(session, settings, transfer, outcome, now).apply()
+        application = _Application(session, settings, transfer, outcome, now)
+        problem = application.apply()
         attempt.state = AttemptState.FAILED if problem else AttemptState.SUCCEEDED
-        attempt.reason = problem
-        return Verdict(applied=True, reason=problem or "applied")
+        attempt.reason = problem or application.remark
+        return Verdict(applied=True, reason=attempt.reason or "applied")
 
 
 def _note_evidence(session: Session, transfer: Transfer, outcome: Outcome, now: datetime) -> None:
@@ -123,7 +124,7 @@ def _superseded(
 
 
 class _Application:
-    """One outcome being applied to its transfer."""
+    """One outcome being applied to its transfer; ``remark`` is what was not to be taken of it."""
 
     def __init__(
         self,
@@ -138,6 +139,7 @@ class _Application:
         self.transfer = transfer
         self.outcome = outcome
         self.now = now
+        self.remark = ""
         self.failed = [item for item in outcome.items if not item.ok]
 
     def apply(self) -> str:
@@ -172,6 +174,7 @@ class _Application:
                 continue
             if item.ok:
                 _learn(artifact, item)
+                self._take_layer(artifact, item)
                 artifact.ingest_id = self.transfer.id
                 continue
             artifact.reason = item.reason
@@ -187,6 +190,23 @@ class _Application:
             _end(self.transfer, state, problem, self.now)
         _settle(self.session, self.transfer)
         return problem
+
+    def _take_layer(self, artifact: Artifact, item: ItemResult) -> None:
+        """Keep the BEP 52 layer of an artifact, or the reason why it is refused."""
+        fault = layers.fault(self.session, item)
+        artifact.layer = item.layer.sha256 if item.layer and not fault else None
+        if fault:
+            said = f"the BEP 52 layer of {artifact.path} is refused: {fault}"
+            self.remark = self.remark or said
+            self.session.add(
+                Observation(
+                    kind="refused_layer",
+                    observer=self.outcome.site,
+                    site_id=self.outcome.site,
+                    at=self.now,
+                    detail={"attempt": self.outcome.attempt, "reason": said},
+                )
+            )
 
     def _ids(self) -> list[str]:
         return [item.artifact for item in self.outcome.items]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from sqlmodel import Session, col, select
 
-from fleet.control import alias_checks, facts, sources
+from fleet.control import alias_checks, facts, layers, sources
 from fleet.messages import BlobRef, Budget, Digest, Item, Order, Sample, Source
 from fleet.planning.digests import wants_md5
 from fleet.planning.states import TASKS, ReplicaState, TransferKind
@@ -158,6 +158,13 @@ def _sample(session: Session, shard: Shard, artifact: Artifact) -> Sample | None
     size = artifact.size or 0
     if size <= _SAMPLE_MOST:
         return Sample(start=0, length=size, sha256=artifact.sha256)
+    if artifact.layer is not None and artifact.piece_length is not None:
+        number = random.randrange(size // artifact.piece_length)  # noqa: S311 - sampling
+        return Sample(
+            start=number * artifact.piece_length,
+            length=artifact.piece_length,
+            bep52=layers.piece(session, artifact, number),
+        )
     offset, length = artifact.offset or 0, shard.piece_length
     first, last = -(-offset // length), (offset + size) // length
     blob = session.get(Blob, shard.pieces) if shard.pieces else None
@@ -185,8 +192,8 @@ def _digests(
 ) -> tuple[Digest, ...]:
     """Ask for md5, the slowest, only where one was published or the rule's sites want it."""
     if any(one.md5 for one in artifacts) or _md5_wanted(session, version):
-        return ("sha256", "pieces", "md5")
-    return ("sha256", "pieces")
+        return ("sha256", "pieces", "bep52", "md5")
+    return ("sha256", "pieces", "bep52")
 
 
 def _md5_wanted(session: Session, version: Version) -> bool:

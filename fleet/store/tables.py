@@ -71,7 +71,8 @@ class Artifact(SQLModel, table=True):
     """One file of a version; its sha256 is its identity.
 
     ``ingest_id`` is the one transfer that fetches it from its origins; ``tried`` names the
-    sites that could not do their part, so that others were given it.
+    sites that could not do their part, so that others were given it.  ``pieces`` and ``layer``
+    name the blobs with the v1 and the BEP 52 hashes of its pieces of ``piece_length`` bytes.
     """
 
     __table_args__ = (
@@ -92,6 +93,7 @@ class Artifact(SQLModel, table=True):
     bep52_root: str | None = None
     piece_length: int | None = None
     pieces: str | None = None
+    layer: str | None = None
     ingest_id: str | None = Field(default=None, index=True)
     tried: list[str] = Field(default_factory=list, sa_type=JSON)
     shard_id: str | None = Field(default=None, index=True)
