@@ -99,7 +99,8 @@ class BlobRef(Message):
 class Order(Message):
     """What a worker is given when it claims an attempt.
 
-    ``folder`` is the directory below the site's root that the items' paths are relative to.
+    ``folder`` is the directory below the site's root that the items' paths are relative to; those
+    of a probe, which are of several shards, are relative to the root itself.
     With a ``shard``, "pieces" asks for the v1 pieces of the items laid end to end by their
     offsets; without one (an ingest) it asks for the pieces of each item of ``alone_from`` bytes or
     more, which is a shard by itself.  "parts" asks for the md5 of each ``part_length`` bytes of

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from fleet.control import blobs, dispatch, leases, ledger, mirror, scheduler, sites
 from fleet.control.errors import RefusedError
@@ -26,7 +26,7 @@ from fleet.messages import (
 )
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
-from fleet.store.tables import Office, Replica, Transfer, Wakeup
+from fleet.store.tables import Office, Replica, Site, Transfer, Wakeup
 from fleet.torrent.pieces import PieceHasher
 from workers.digests import digest, pieces_of
 from workers.work import well
@@ -174,6 +174,22 @@ class Centre:
                 with suppress(RefusedError):  # as a worker: not its to do any more
                     self.report(self.claim(attempt, site))
         raise AssertionError(f"still busy after {rounds} rounds")
+
+    def prove(self) -> None:
+        """Work, and let the time pass, until other sites have proved every copy."""
+        unproved = (
+            select(Replica.id)
+            .join(Site, col(Site.id) == col(Replica.site_id))
+            .where(Replica.state == "available", col(Replica.proved_at).is_(None))
+            .where(Site.read_url != "")
+        )
+        for _ in range(50):
+            self.work()
+            with self.store.read() as session:
+                if session.exec(unproved).first() is None:
+                    return
+            self.store.clock.advance(5)  # type: ignore[attr-defined]
+        raise AssertionError("some copies were never proved")
 
     def transfers(self, **wanted: str) -> list[Transfer]:
         with self.store.read() as session:

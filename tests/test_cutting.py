@@ -197,7 +197,7 @@ def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
     before = seeds.desired(centre.store, "toronto")
     centre.store.clock.advance(1)  # type: ignore[attr-defined]
     newer = centre.mirror("a.csv", key="2")
-    centre.work()
+    centre.prove()
     [seed] = seeds.desired(centre.store, "toronto").seeds
     label = _version(centre, newer).label
     assert (seed.infohash, seed.folder) == (before.seeds[0].infohash, f"data/{label}")
@@ -214,7 +214,7 @@ def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
 def test_a_retired_site_is_named_nowhere(centre: Centre) -> None:
     centre.apply_sites("netcup", peer="netcup.example:6881")
     centre.mirror("a.csv")
-    centre.work()
+    centre.prove()
     [seed] = seeds.desired(centre.store, "toronto").seeds
     with centre.store.write() as session:
         session.get_one(Site, "netcup").retired = True

@@ -183,3 +183,21 @@ def test_a_verify_of_the_only_copy_names_no_torrent(hidden: Centre) -> None:
     [order] = hidden.orders()
     assert [item.sources for item in order.items] == [(), ()]
     assert _reasons(hidden, order) == {"torrent": ("left out", "nobody else seeds it")}
+
+
+def test_a_verify_brings_the_web_seeds_of_the_others_along(centre: Centre) -> None:
+    centre.mirror("a.csv", "b.csv")
+    centre.prove()
+    with centre.store.read() as session:
+        shard = session.exec(select(Replica.shard_id)).first()
+    seen = Observation(kind="bit rot", site="toronto", shard=shard, at=MOMENT)
+    observations.keep(centre.store, seen)
+    centre.tick()
+    [order] = [one for one in centre.orders() if one.task == "verify"]
+    [torrent] = order.items[0].sources
+    fields = parse_qs(urlsplit(torrent.url).query)
+    assert set(fields["ws"]) == {"http://amsterdam.example/", "http://netcup.example/"}
+    assert _reasons(centre, order)["torrent"] == (
+        "ranked",
+        "its torrent: 2 seeding, 0 fetching, 0 of them can be dialled, 2 web seeds",
+    )

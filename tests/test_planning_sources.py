@@ -107,6 +107,7 @@ def test_the_torrent_comes_after_the_copies_of_the_fleet_and_before_the_origins(
         fetchers=st.integers(0, 2),
         dialled=st.integers(0, 2),
         dials_back=st.booleans(),
+        web_seeds=st.integers(0, 1),
     ),
     st.integers(0, 2),
 )
@@ -114,5 +115,6 @@ def test_a_shard_is_had_from_nobody_where_no_torrent_and_not_every_origin_is_lef
     swarm: SwarmFacts, without_origin: int
 ) -> None:
     met = (swarm.holders or swarm.fetchers) and (swarm.dialled or swarm.dials_back)
+    met = met or swarm.web_seeds
     assert (unreachable(swarm) == "") is bool(met)
     assert (nobody("toronto", without_origin, swarm) == "") is bool(met or not without_origin)

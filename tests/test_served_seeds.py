@@ -28,7 +28,7 @@ def api(sqlite_store: Store, tmp_path: Path) -> Iterator[Api]:
 def _published(api: Api, *paths: str) -> str:
     """Mirror files to every site; return the one infohash."""
     api.centre.mirror(*paths)
-    api.centre.work()
+    api.centre.prove()
     [torrent] = api.get("/api/v1/datasets/data").json()["torrents"]
     return str(torrent["infohash"])
 

@@ -106,6 +106,7 @@ def test_a_retired_site_is_offered_to_nobody_and_its_work_goes_to_others(centre:
     centre.apply_sites("netcup", retired=True)
     centre.work()
     assert _progress(centre, version).complete
+    centre.prove()
     centre.apply_sites("amsterdam", retired=True)
     with centre.store.read() as session:
         shard = session.exec(select(Shard)).one()

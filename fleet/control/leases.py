@@ -105,13 +105,11 @@ def announce_again(store: Store, settings: CentreSettings) -> int:
         forgotten = [attempt.id for attempt in transfers.unclaimed(session, before, _BATCH)]
     for attempt_id in forgotten:
         with store.write() as session:
-            _announce_again(session, settings, session.get_one(Attempt, attempt_id), store)
+            _announce_again(session, session.get_one(Attempt, attempt_id), store)
     return len(forgotten)
 
 
-def _announce_again(
-    session: Session, settings: CentreSettings, attempt: Attempt, store: Store
-) -> None:
+def _announce_again(session: Session, attempt: Attempt, store: Store) -> None:
     transfer = transfers.lock(session, attempt.transfer_id)
     session.refresh(attempt)
     if attempt.state != AttemptState.ANNOUNCED or transfer.attempt_id != attempt.id:
@@ -121,7 +119,7 @@ def _announce_again(
     if attempt.announcements > _PATIENCE:
         session.get_one(Site, attempt.site_id).silent = True
         transfer.reason = f"{attempt.site_id} answers no wake-up; it is asked again"
-        if ledger.reassign(session, settings, transfer, attempt, now):
+        if ledger.reassign(session, transfer, attempt, now):
             return
     session.add(
         Wakeup(

@@ -35,6 +35,7 @@ from fleet.store.tables import (
     Transfer,
     Version,
 )
+from fleet.torrent.pieces import piece_length
 
 _MOVES = 2  # how often a file is given to another site before it is given up
 _EVIDENCE_MOST = 2000  # characters kept of one proof
@@ -258,7 +259,7 @@ class _Application:
         target = self.transfer.target_id
         replicas.arrive(self.session, self.settings, shard.id, target, self.now)
         alias_checks.arrived(self.session, shard.id, self.now)
-        probes.ensure(self.session, self.settings, target, self.now)
+        probes.ensure(self.session, target, self.now)
 
     def _try_again(self, problem: str) -> None:
         blamed = {item.artifact for item in self.failed if item.fault in ("source", "refused")}
@@ -288,19 +289,17 @@ def lapse(
         return
     transfer = session.get_one(Transfer, attempt.transfer_id)
     if transfer.kind == TransferKind.PROBE:
-        probes.rearm(session, settings, transfer, now)
+        probes.rearm(session, transfer, now)
     elif transfer.attempts >= settings.max_attempts:
         reason = f"gave up after {transfer.attempts} attempts: {reason}"
         _give_up(session, transfer, reason, now, blamed=set())
 
 
-def reassign(
-    session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt, now: datetime
-) -> bool:
+def reassign(session: Session, transfer: Transfer, attempt: Attempt, now: datetime) -> bool:
     """Give the work of a site that does not answer to another, where another can do it."""
     if transfer.kind == TransferKind.PROBE:
         attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
-        probes.rearm(session, settings, transfer, now)
+        probes.rearm(session, transfer, now)
         return True
     if transfer.kind != TransferKind.INGEST:
         return False
@@ -401,5 +400,6 @@ def _learn(artifact: Artifact, item: ItemResult) -> None:
     artifact.size, artifact.sha256 = item.size, item.sha256
     artifact.md5 = item.md5 or artifact.md5
     artifact.bep52_root = item.bep52_root
-    artifact.piece_length = item.piece_length if item.pieces else None
-    artifact.pieces = item.pieces.sha256 if item.pieces else None
+    cut = item.pieces if item.piece_length == piece_length(item.size or 0) else None
+    artifact.piece_length = item.piece_length if cut else None
+    artifact.pieces = cut.sha256 if cut else None

@@ -1,29 +1,24 @@
 """Orders: what a worker is given with its claim."""
 
-import random
 from collections.abc import Iterable
 
 from sqlmodel import Session, col, select
 
-from fleet.control import alias_checks, facts, layers, sources
-from fleet.messages import BlobRef, Budget, Digest, Item, Order, Sample, Source
+from fleet.control import alias_checks, facts, samples, sources
+from fleet.messages import BlobRef, Budget, Digest, Item, Order, Source
 from fleet.planning.digests import wants_md5
-from fleet.planning.states import TASKS, ReplicaState, TransferKind
+from fleet.planning.states import TASKS, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.tables import (
     Artifact,
     Attempt,
-    Blob,
-    Replica,
     Shard,
     Site,
     Transfer,
     Version,
 )
 from fleet.torrent.pieces import DIGEST_BYTES, piece_count
-
-_SAMPLE_MOST = 1024 * 1024  # a small artifact is probed whole up to this size
 
 
 def build(
@@ -52,7 +47,8 @@ def build(
         case TransferKind.VERIFY:
             details = _verify(session, settings, transfer, attempt)
         case _:
-            details = _probe(session, transfer)
+            target = session.get_one(Site, transfer.target_id)
+            details = {"items": samples.choose(session, target)}
     return order.model_copy(update=details)
 
 
@@ -110,7 +106,8 @@ def _verify(
     shard = session.get_one(Shard, transfer.shard_id)
     folder = holdings.folder(session.get_one(Version, shard.version_id))
     layout = alias_checks.layout_for(session, transfer.id)
-    swarm = sources.swarm(session, settings, shard, transfer.target_id) if not layout else None
+    target = transfer.target_id
+    swarm = None if layout else sources.swarm(session, settings, shard, target, mending=True)
     ranking = sources.Ranking(session, attempt, swarm)
     mending = ranking.order(())
     ranking.note()
@@ -127,52 +124,6 @@ def _verify(
         "piece_length": layout.piece_length,
         "stream": layout.size,
     }
-
-
-def _probe(session: Session, transfer: Transfer) -> dict[str, object]:
-    """Choose one artifact of one replica at the target, and a part of it whose hash is known."""
-    target = session.get_one(Site, transfer.target_id)
-    held = session.exec(
-        select(Replica.shard_id).where(
-            Replica.site_id == target.id,
-            col(Replica.state).in_((ReplicaState.AVAILABLE, ReplicaState.SUSPECT)),
-        )
-    ).all()
-    transfer.shard_id = None
-    if not held:
-        return {}
-    shard = session.get_one(Shard, random.choice(held))  # noqa: S311 - sampling, not a secret
-    version = session.get_one(Version, shard.version_id)
-    artifact = random.choice(holdings.artifacts_of(session, shard.id))  # noqa: S311
-    sample = _sample(session, shard, artifact)
-    if sample is None:
-        return {}
-    transfer.shard_id = shard.id  # whose replica the outcome will speak of
-    folder = holdings.folder(version)
-    source = Source(url=sources.url_at(target.read_url, folder, artifact.path), site=target.id)
-    item = _item(artifact, (source,)).model_copy(update={"sample": sample})
-    return {"folder": folder, "shard": shard.id, "items": (item,)}
-
-
-def _sample(session: Session, shard: Shard, artifact: Artifact) -> Sample | None:
-    size = artifact.size or 0
-    if size <= _SAMPLE_MOST:
-        return Sample(start=0, length=size, sha256=artifact.sha256)
-    if artifact.layer is not None and artifact.piece_length is not None:
-        number = random.randrange(size // artifact.piece_length)  # noqa: S311 - sampling
-        return Sample(
-            start=number * artifact.piece_length,
-            length=artifact.piece_length,
-            bep52=layers.piece(session, artifact, number),
-        )
-    offset, length = artifact.offset or 0, shard.piece_length
-    first, last = -(-offset // length), (offset + size) // length
-    blob = session.get(Blob, shard.pieces) if shard.pieces else None
-    if blob is None or first >= last:
-        return None
-    piece = random.randrange(first, last)  # noqa: S311 - sampling, not a secret
-    digest = blob.data[piece * 20 : piece * 20 + 20].hex()
-    return Sample(start=piece * length - offset, length=length, sha1=digest)
 
 
 def _item(artifact: Artifact, ranked: tuple[Source, ...] = ()) -> Item:

@@ -1,12 +1,12 @@
 """Where a site can have a shard's files from, in the order that planning gives them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from sqlmodel import Session, col, select
 
-from fleet.control import swarms
+from fleet.control import swarms, webseeds
 from fleet.control.sealing import metainfo
 from fleet.importers import CENTRE
 from fleet.messages import Source
@@ -16,6 +16,7 @@ from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.tables import Artifact, Attempt, Shard, Site, SourceScore, Transfer
 from fleet.torrent.metainfo import magnet
+from fleet.torrent.shard import web_seed
 
 _TORRENT = "torrent"  # what it is called among the hosts
 
@@ -29,13 +30,26 @@ class Swarm:
     left_out: str
 
 
-def swarm(session: Session, settings: CentreSettings, shard: Shard, site: str) -> Swarm | None:
-    """Return what a sealed shard's torrent is to a site; None while the shard is not sealed."""
+def swarm(
+    session: Session, settings: CentreSettings, shard: Shard, site: str, *, mending: bool = False
+) -> Swarm | None:
+    """Return what a sealed shard's torrent is to a site; None while the shard is not sealed.
+
+    For mending a copy it brings the web seeds along: an order to verify names no copy over HTTP.
+    """
     if shard.infohash is None:
         return None
     facts, peers = swarms.around(session, shard.infohash, site)
+    meta = metainfo(session, shard)
+    seeds = [
+        web_seed(one.read_url, shard.folder, meta)
+        for one in (webseeds.sites(session, shard.id) if mending else ())
+        if one.id != site
+    ]
+    facts = replace(facts, web_seeds=len(seeds))
     link = magnet(
-        metainfo(session, shard),
+        meta,
+        web_seeds=seeds,
         trackers=settings.trackers,
         peers=[swarms.address(peer) for peer in peers],
     )

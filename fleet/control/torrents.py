@@ -2,8 +2,7 @@
 
 Rules this module keeps:
 
-- Web seeds and peers are sites that hold the shard verified; everything else is in ``info`` and
-  never changes.
+- Peers are sites that hold the shard verified, web seeds those that were seen to serve it.
 - The same store gives the same bytes.
 """
 
@@ -11,12 +10,12 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, col, select
 
+from fleet.control import webseeds
 from fleet.control.alias_checks import data_of, move_in
 from fleet.control.errors import NotFoundError
 from fleet.control.sealing import metainfo
 from fleet.control.swarms import address
 from fleet.planning.states import AliasState, ReplicaState
-from fleet.store import holdings
 from fleet.store.tables import Replica, Shard, Site, TorrentAlias, Version
 from fleet.torrent.adoption import own_files, web_seed_url
 from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
@@ -80,7 +79,7 @@ def _web_seeds(session: Session, alias: TorrentAlias) -> list[str]:
     found = [
         web_seed_url(site.read_url, torrent, files, move_in(alias, shard))
         for shard in shards
-        for site in holdings.readable(session, shard.id)
+        for site in webseeds.sites(session, shard.id)
     ]
     return list(dict.fromkeys(url for url in found if url is not None))
 
@@ -102,7 +101,7 @@ def torrent_of(
     web_seeds = {
         web_seed(site.read_url, shard.folder, meta): None
         for shard in shards
-        for site in holdings.readable(session, shard.id)
+        for site in webseeds.sites(session, shard.id)
     }
     return meta, list(web_seeds), _peers(session, infohash)
 

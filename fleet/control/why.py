@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import progress
+from fleet.control import probes, progress, webseeds
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store import holdings
@@ -157,6 +157,7 @@ def _replica(session: Session, replica: Replica) -> list[Cause]:
             )
         ).all()
     ]
+    causes.append(_web_seed(session, replica))
     transfers = session.exec(
         select(Transfer)
         .where(Transfer.shard_id == replica.shard_id, Transfer.target_id == replica.site_id)
@@ -164,6 +165,17 @@ def _replica(session: Session, replica: Replica) -> list[Cause]:
         .limit(_SHOWN)
     ).all()
     return causes + [_summary(one) for one in transfers]
+
+
+def _web_seed(session: Session, replica: Replica) -> Cause:
+    found = webseeds.listing(session, replica)
+    probe = probes.of(session, replica.site_id)
+    return Cause(
+        f"web seed at {replica.site_id}",
+        "listed" if found.listed else "not listed",
+        found.reason + (f"; {probe.reason}" if probe else ""),
+        probe.not_before if probe else None,
+    )
 
 
 def _shard(session: Session, shard: Shard) -> list[Cause]:

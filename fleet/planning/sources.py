@@ -17,6 +17,8 @@ def rank(sources: Iterable[SourceFacts]) -> list[tuple[SourceFacts, str]]:
 
 def unreachable(swarm: SwarmFacts) -> str:
     """Say why a torrent would bring a site nothing; empty if it may bring something."""
+    if swarm.web_seeds:
+        return ""
     if not swarm.holders and not swarm.fetchers:
         return "nobody else seeds it"
     if not swarm.dialled and not swarm.dials_back:
@@ -58,5 +60,8 @@ def _why(source: SourceFacts) -> str:
 
 
 def _who(swarm: SwarmFacts) -> str:
-    dialled = f"{swarm.dialled} of them can be dialled" if swarm.dialled else "they dial this site"
-    return f"its torrent: {swarm.holders} seeding, {swarm.fetchers} fetching, {dialled}"
+    dialled = f"{swarm.dialled} of them can be dialled"
+    if not swarm.dialled and swarm.dials_back:
+        dialled = "they dial this site"
+    seeds = f", {swarm.web_seeds} web seeds" if swarm.web_seeds else ""
+    return f"its torrent: {swarm.holders} seeding, {swarm.fetchers} fetching, {dialled}{seeds}"

@@ -213,7 +213,11 @@ class Placement(SQLModel, table=True):
 
 
 class Replica(SQLModel, table=True):
-    """A shard at a site, and what is believed of it."""
+    """A shard at a site, and what is believed of it.
+
+    ``proved_at`` is when another site, ``proved_by``, last read a whole piece of it by a range;
+    none since it became available: it is no web seed.
+    """
 
     __table_args__ = (UniqueConstraint("shard_id", "site_id"),)
     id: str = _id("re")
@@ -223,6 +227,8 @@ class Replica(SQLModel, table=True):
     faulty: list[str] = Field(default_factory=list, sa_type=JSON)
     reason: str = ""
     verified_at: datetime | None = moment()
+    proved_at: datetime | None = moment()
+    proved_by: str | None = None
     look_at: datetime | None = moment(index=True)
 
 
