@@ -30,6 +30,9 @@ _PATIENCE = 6  # announcements in vain before a site counts as silent
 def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) -> Order:
     """Give ``site`` the Order of an announced attempt.
 
+    The order is written once the claim is committed: thousands of files take a second, for which
+    nobody else's heartbeat shall wait.
+
     Raises:
         NotFoundError: there is no such attempt at this site.
         RefusedError: it is claimed already, or no longer wanted.
@@ -45,8 +48,14 @@ def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
         attempt.lease_until = now + timedelta(seconds=settings.lease_seconds)
         if transfer.kind == TransferKind.COPY and transfer.shard_id:
             replicas.copying(session, transfer.shard_id, transfer.target_id)
-        session.flush()
-        return orders.build(session, settings, transfer, attempt, budget(session, transfer))
+    with store.read() as session:
+        transfer = session.get_one(Transfer, transfer.id)
+        allowed = budget(session, transfer)
+        order, places = orders.build(session, settings, transfer, attempt, allowed)
+    if places:
+        with store.write() as session:
+            session.get_one(Attempt, attempt_id).sources = places
+    return order
 
 
 def heartbeat(

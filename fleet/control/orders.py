@@ -20,6 +20,9 @@ from fleet.store.tables import (
 )
 from fleet.torrent.pieces import DIGEST_BYTES, piece_count
 
+Details = dict[str, object]
+Places = list[dict[str, str]]
+
 
 def build(
     session: Session,
@@ -27,8 +30,8 @@ def build(
     transfer: Transfer,
     attempt: Attempt,
     budget: Budget,
-) -> Order:
-    """Write the Order of a claimed attempt, and note its ranked sources with it."""
+) -> tuple[Order, Places]:
+    """Write the Order of a claimed attempt; give the places of its ranked sources with it."""
     order = Order(
         attempt=attempt.id,
         fence=transfer.fence,
@@ -39,46 +42,47 @@ def build(
         max_bytes=settings.max_artifact_bytes,
         budget=budget,
     )
+    places: Places = []
     match transfer.kind:
         case TransferKind.INGEST:
-            details = _ingest(session, settings, transfer, attempt)
+            details, places = _ingest(session, settings, transfer, attempt)
         case TransferKind.COPY:
-            details = _copy(session, settings, transfer, attempt)
+            details, places = _copy(session, settings, transfer, attempt)
         case TransferKind.VERIFY:
-            details = _verify(session, settings, transfer, attempt)
+            details, places = _verify(session, settings, transfer, attempt)
         case _:
             target = session.get_one(Site, transfer.target_id)
             details = {"items": samples.choose(session, target)}
-    return order.model_copy(update=details)
+    return order.model_copy(update=details), places
 
 
 def _ingest(
     session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
-) -> dict[str, object]:
+) -> tuple[Details, Places]:
     version = session.get_one(Version, transfer.version_id)
     artifacts = holdings.ingested_by(session, transfer.id)
-    ranking = sources.Ranking(session, attempt)
+    ranking = sources.Ranking(session, attempt.site_id)
     items = tuple(
         _item(artifact, ranking.order(sources.origins(settings, artifact)))
         for artifact in artifacts
     )
-    ranking.note()
-    return {
+    details: Details = {
         "folder": holdings.folder(version),
         "items": items,
         "digests": _digests(session, version, artifacts),
     }
+    return details, ranking.places
 
 
 def _copy(
     session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
-) -> dict[str, object]:
+) -> tuple[Details, Places]:
     shard, target = session.get_one(Shard, transfer.shard_id), transfer.target_id
     folder = holdings.folder(session.get_one(Version, shard.version_id))
     copies = sources.copies(session, shard, target)
     arrivals = sources.arrivals(session, shard, target)
     swarm = sources.swarm(session, settings, shard, target)
-    ranking = sources.Ranking(session, attempt, swarm)
+    ranking = sources.Ranking(session, attempt.site_id, swarm)
     items = []
     for artifact in holdings.artifacts_of(session, shard.id):
         arrived = [arrivals[artifact.id]] if artifact.id in arrivals else []
@@ -88,8 +92,7 @@ def _copy(
         ]
         ranked = ranking.order([*fleets, *sources.origins(settings, artifact)])
         items.append(_item(artifact, ranked))
-    ranking.note()
-    return {
+    details: Details = {
         "folder": folder,
         "shard": shard.id,
         "items": tuple(items),
@@ -97,25 +100,25 @@ def _copy(
         "piece_length": shard.piece_length,
         "known": _known(shard),
     }
+    return details, ranking.places
 
 
 def _verify(
     session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
-) -> dict[str, object]:
+) -> tuple[Details, Places]:
     """Have every file read where it lies, and mended from the torrent where others seed it."""
     shard = session.get_one(Shard, transfer.shard_id)
     folder = holdings.folder(session.get_one(Version, shard.version_id))
     layout = alias_checks.layout_for(session, transfer.id)
     target = transfer.target_id
     swarm = None if layout else sources.swarm(session, settings, shard, target, mending=True)
-    ranking = sources.Ranking(session, attempt, swarm)
+    ranking = sources.Ranking(session, attempt.site_id, swarm)
     mending = ranking.order(())
-    ranking.note()
     items = tuple(_item(one, mending) for one in holdings.artifacts_of(session, shard.id))
-    details: dict[str, object] = {"folder": folder, "shard": shard.id, "items": items}
+    details: Details = {"folder": folder, "shard": shard.id, "items": items}
     if layout is None:
-        return details
-    return details | {
+        return details, ranking.places
+    laid_out: Details = {
         "items": tuple(
             item.model_copy(update={"offset": layout.offsets[f"{folder}/{item.path}"]})
             for item in items
@@ -124,6 +127,7 @@ def _verify(
         "piece_length": layout.piece_length,
         "stream": layout.size,
     }
+    return details | laid_out, ranking.places
 
 
 def _item(artifact: Artifact, ranked: tuple[Source, ...] = ()) -> Item:

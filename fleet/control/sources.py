@@ -14,7 +14,7 @@ from fleet.planning.facts import SourceFacts, SwarmFacts
 from fleet.planning.sources import nobody, rank, unreachable
 from fleet.settings import CentreSettings
 from fleet.store import holdings
-from fleet.store.tables import Artifact, Attempt, Shard, Site, SourceScore, Transfer
+from fleet.store.tables import Artifact, Shard, Site, SourceScore, Transfer
 from fleet.torrent.metainfo import magnet
 from fleet.torrent.shard import web_seed
 
@@ -104,15 +104,12 @@ def url_at(read_url: str, folder: str, path: str) -> str:
 
 
 class Ranking:
-    """Ranks sources for one attempt by how their hosts served its site before."""
+    """Ranks sources for one site by how their hosts served it before."""
 
-    def __init__(self, session: Session, attempt: Attempt, torrent: Swarm | None = None) -> None:
-        """Rank for ``attempt``, with a torrent beside the sources of each item."""
-        rows = session.exec(
-            select(SourceScore).where(SourceScore.observer_id == attempt.site_id)
-        ).all()
+    def __init__(self, session: Session, site: str, torrent: Swarm | None = None) -> None:
+        """Rank for ``site``, with a torrent beside the sources of each item."""
+        rows = session.exec(select(SourceScore).where(SourceScore.observer_id == site)).all()
         self._scores = {row.host: row for row in rows}
-        self._attempt = attempt
         self._torrent = torrent
         self._reasons: dict[str, str] = {}
 
@@ -124,15 +121,17 @@ class Ranking:
             self._reasons.setdefault(_TORRENT if one.swarm else _host_of(one.url), reason)
         return tuple(by_url[one.url] for one, _ in ranked)
 
-    def note(self) -> None:
-        """Keep the hosts and the reasons for their places with the attempt."""
-        self._attempt.sources = [
+    @property
+    def places(self) -> list[dict[str, str]]:
+        """The hosts in the order they came up, and the reasons for their places."""
+        ranked = [
             {"host": host, "state": "ranked", "reason": reason}
             for host, reason in self._reasons.items()
         ]
-        if self._torrent is not None and self._torrent.left_out:
-            reason = self._torrent.left_out
-            self._attempt.sources += [{"host": _TORRENT, "state": "left out", "reason": reason}]
+        if self._torrent is None or not self._torrent.left_out:
+            return ranked
+        reason = self._torrent.left_out
+        return [*ranked, {"host": _TORRENT, "state": "left out", "reason": reason}]
 
     def _swarm(self) -> Sequence[Source]:
         if self._torrent is None or self._torrent.left_out:
