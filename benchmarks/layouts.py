@@ -12,9 +12,9 @@ from typing import Any
 
 import libtorrent
 
+from fleet.torrent.merkle import LEAF
 from fleet.torrent.metainfo import Metainfo
 from workers.hashing import hash_trees
-from workers.merkle import LEAF
 from workers.regions import Part
 
 NAMES = ("census", "données", "ᐃᓄᒃᑎᑐᑦ", "地図", "карта", "a b", "100%", "x#y", "🗺", "é+è")

@@ -60,10 +60,15 @@ class Source(Message):
 
 
 class Sample(Message):
-    """The part of an item that a probe reads: a whole v1 piece of it, or all of a small one."""
+    """The part of an item that a probe reads: a whole piece of it, or all of a small one.
+
+    ``bep52`` is the root of the piece's own subtree, which proves it by SHA-256; ``sha1`` is the
+    v1 piece's, for an item that no layer is kept of.
+    """
 
     start: Bytes
     length: Bytes
+    bep52: Sha256 | None = None
     sha1: Sha1 | None = None
     sha256: Sha256 | None = None
 
@@ -113,7 +118,8 @@ class BlobRef(Message):
 class Order(Message):
     """What a worker is given when it claims an attempt.
 
-    ``folder`` is the directory below the site's root that the items' paths are relative to.
+    ``folder`` is the directory below the site's root that the items' paths are relative to; those
+    of a probe, which are of several shards, are relative to the root itself.
     With a ``shard``, "pieces" asks for the v1 pieces of the items laid end to end by their
     offsets; without one (an ingest) it asks for the pieces of each item of ``alone_from`` bytes or
     more, which is a shard by itself.  "parts" asks for the md5 of each ``part_length`` bytes of
@@ -146,7 +152,8 @@ class ItemResult(Message):
     """What became of one item.
 
     A result that is not ``ok`` says why; ``final`` means that trying again cannot help.
-    ``missing`` and ``corrupt`` tell a verify's two ways to fail apart.
+    ``missing`` and ``corrupt`` tell a verify's two ways to fail apart.  ``layer`` names the
+    joined BEP 52 hashes of the pieces of ``piece_length`` bytes, of an item longer than one.
     """
 
     artifact: str
@@ -157,6 +164,7 @@ class ItemResult(Message):
     bep52_root: Sha256 | None = None
     piece_length: Bytes | None = None
     pieces: BlobRef | None = None
+    layer: BlobRef | None = None
     part_length: Bytes | None = None
     parts: BlobRef | None = None
     source: str | None = None
@@ -236,6 +244,7 @@ class Seed(Message):
 
     Of a torrent that others made, ``inside`` is what the paths of all its files begin with, and
     ``folder`` what they begin with at the site instead: two folders, or two paths of a lone file.
+    ``peers`` are the other sites that hold it or are fetching it and can be dialled, as host:port.
     """
 
     infohash: Sha1
@@ -244,6 +253,7 @@ class Seed(Message):
     name: str
     size: Bytes
     inside: str = ""
+    peers: tuple[str, ...] = ()
 
 
 class UploadHours(Message):

@@ -8,17 +8,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from fleet.control import blobs, dispatch, leases, ledger, mirror, scheduler, sites
 from fleet.control.errors import RefusedError
 from fleet.control.mirror import RuleSpec
 from fleet.control.sites import SiteSpec
-from fleet.messages import BlobRef, Heartbeat, HeartbeatAnswer, ItemResult, Order, Outcome, Verdict
+from fleet.messages import (
+    BlobRef,
+    Heartbeat,
+    HeartbeatAnswer,
+    Item,
+    ItemResult,
+    Order,
+    Outcome,
+    Verdict,
+)
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
-from fleet.store.tables import Office, Replica, Transfer, Wakeup
-from fleet.torrent.pieces import PieceHasher, piece_length
+from fleet.store.tables import Office, Replica, Site, Transfer, Wakeup
+from fleet.torrent.pieces import PieceHasher
+from workers.digests import digest, pieces_of
+from workers.work import well
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -39,13 +50,10 @@ class Centre:
     )
 
     def apply_sites(self, *names: str, **details: object) -> None:
+        usual: dict[str, object] = {"kind": "node", "driver": "posix"}
         specs = tuple(
-            SiteSpec(
-                id=name,
-                kind="node",
-                driver="posix",
-                read_url=f"http://{name}.example",
-                **details,  # type: ignore[arg-type]
+            SiteSpec.model_validate(
+                usual | {"id": name, "read_url": f"http://{name}.example"} | details
             )
             for name in names
         )
@@ -117,7 +125,7 @@ class Centre:
         return ledger.apply(self.store, self.settings, outcome)
 
     def outcome(self, order: Order) -> Outcome:
-        items = tuple(self._item(order, item.artifact, item.path) for item in order.items)
+        items = tuple(self._item(order, item) for item in order.items)
         pieces = None
         if order.shard and "pieces" in order.digests:
             hasher = PieceHasher(order.piece_length or 0)
@@ -134,23 +142,21 @@ class Centre:
             pieces=pieces,
         )
 
-    def _item(self, order: Order, artifact: str, path: str) -> ItemResult:
-        data = content(path)
-        alone = order.shard is None and len(data) >= order.alone_from
-        length = piece_length(len(data))
-        pieces = None
-        if alone and order.task == "pull":
-            hasher = PieceHasher(length)
-            hasher.update(data)
-            pieces = self._blob(hasher.finish())
-        return ItemResult(
-            artifact=artifact,
-            ok=True,
-            size=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-            piece_length=length if pieces else None,
-            pieces=pieces,
+    def _item(self, order: Order, item: Item) -> ItemResult:
+        """Report an item well, with all the digests that an ingest asks for."""
+        if order.task == "probe":
+            return ItemResult(artifact=item.artifact, ok=True)
+        data, blobs_beside = content(item.path), dict[str, bytes]()
+        ingest = order.task == "pull" and order.shard is None
+        found = (
+            digest(data, order.digests, pieces_of(order, len(data)))
+            if ingest
+            else digest(data, ("sha256",))
         )
+        result = well(item, found, blobs_beside)
+        for data_beside in blobs_beside.values():
+            self._blob(data_beside)
+        return result
 
     def _blob(self, data: bytes) -> BlobRef:
         name = hashlib.sha256(data).hexdigest()
@@ -168,6 +174,22 @@ class Centre:
                 with suppress(RefusedError):  # as a worker: not its to do any more
                     self.report(self.claim(attempt, site))
         raise AssertionError(f"still busy after {rounds} rounds")
+
+    def prove(self) -> None:
+        """Work, and let the time pass, until other sites have proved every copy."""
+        unproved = (
+            select(Replica.id)
+            .join(Site, col(Site.id) == col(Replica.site_id))
+            .where(Replica.state == "available", col(Replica.proved_at).is_(None))
+            .where(Site.read_url != "")
+        )
+        for _ in range(50):
+            self.work()
+            with self.store.read() as session:
+                if session.exec(unproved).first() is None:
+                    return
+            self.store.clock.advance(5)  # type: ignore[attr-defined]
+        raise AssertionError("some copies were never proved")
 
     def transfers(self, **wanted: str) -> list[Transfer]:
         with self.store.read() as session:

@@ -1,6 +1,7 @@
 """Fixtures that many tests share: a store on each kind of database, a site, a web server."""
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
@@ -21,6 +22,11 @@ from tests.pull_support import Site
 from workers.pull import mirror
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def pytest_sessionstart() -> None:
+    """Let Ctrl-C end what tests start: a shell's background job, and its children, ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from fleet.cli import tree
 from fleet.cli.supervisor import Supervisor
-from fleet.planning.states import TransferState
+from fleet.planning.states import TransferKind, TransferState
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.store.tables import Attempt, Site, Transfer
@@ -73,12 +73,13 @@ class RunningFleet:
         )
 
     def running(self) -> dict[str, Attempt]:
-        """The attempts that run now, by transfer."""
+        """The attempts that run now, by transfer, but for probes, which never end."""
         with self.store.read() as session:
             rows = session.exec(
                 select(Attempt)
                 .join(Transfer, col(Transfer.attempt_id) == col(Attempt.id))
                 .where(Transfer.state == TransferState.RUNNING)
+                .where(Transfer.kind != TransferKind.PROBE)
             ).all()
         return {row.transfer_id: row for row in rows}
 

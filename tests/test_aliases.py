@@ -10,7 +10,7 @@ import pytest
 from sqlmodel import select
 
 from fleet.cli import main as cli
-from fleet.control import aliases, replicas, seeds
+from fleet.control import aliases, replicas, seeds, torrents
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.mirror import RuleSpec, mirror_dataset
 from fleet.planning.states import ArtifactState
@@ -85,6 +85,7 @@ def test_a_lone_file_in_other_pieces_is_read_and_then_seeded(hold: Hold, tmp_pat
         "name": "other name.bin",
         "size": len(lone(held)),
         "inside": "other name.bin",
+        "peers": (),
     }
     assert held.checks() == []
 
@@ -184,7 +185,7 @@ def test_wrong_pieces_are_refused_with_the_first_one_named(
     assert found[1].endswith("; 2 in all differ")
     assert len(seeds.desired(held.centre.store, "toronto").seeds) == 1
     with held.centre.store.read() as session, pytest.raises(NotFoundError):
-        seeds.torrent_file(session, parse(torrent).infohash)
+        torrents.torrent_file(session, parse(torrent).infohash)
     again = aliases.adopt(held.centre.store, torrent)
     assert again.state == ("refused" if piece == CANONICAL else "unchecked")
 
@@ -241,7 +242,7 @@ def test_a_shards_own_torrent_is_said_to_be_that(hold_once: Hold) -> None:
     held = hold_once(BUNDLE)
     with held.centre.store.read() as session:
         shard = session.exec(select(Shard)).one()
-        own = seeds.torrent_file(session, shard.infohash or "")
+        own = torrents.torrent_file(session, shard.infohash or "")
     adopted = aliases.adopt(held.centre.store, own)
     assert (adopted.state, adopted.shard) == ("canonical", shard.id)
     with held.centre.store.read() as session:
@@ -319,6 +320,7 @@ def test_an_aliass_torrent_is_its_own_with_our_links(hold_once: Hold, tmp_path: 
         aliases.adopt(held.centre.store, torrent, within="data")
         assert api.get(f"/api/v1/torrents/{infohash}.torrent").status_code == 404
         held.checks()
+        held.centre.prove()
         public = api.get(f"/api/v1/torrents/{infohash}.torrent").content
         assert api.ask("toronto", "GET", f"seeds/{infohash}.torrent").content == public
         link = api.get(f"/api/v1/torrents/{infohash}.magnet").text
@@ -326,6 +328,9 @@ def test_an_aliass_torrent_is_its_own_with_our_links(hold_once: Hold, tmp_path: 
     assert info_of(public) == info_of(torrent)
     assert b"12:piece layers" in public
     assert found.trackers == ()
+    name = f"data, version {held.label}"
+    assert found.comment.startswith(f"{name}: each file is proved by its SHA-256")
+    assert f" / {name} : chaque fichier est prouvé par son SHA-256" in found.comment
     places = {
         f"http://{site}.example/data/{held.label}/raw/lone%20one.bin"
         for site in ("toronto", "amsterdam", "netcup")
@@ -346,9 +351,10 @@ def test_a_folders_web_seeds_are_those_where_clients_find_its_names(
     for torrent in (fits, other):
         aliases.adopt(held.centre.store, torrent)
     held.checks()
+    held.centre.prove()
     with held.centre.store.read() as session:
         seeds_of = [
-            set(parse(seeds.torrent_file(session, parse(one).infohash)).web_seeds)
+            set(parse(torrents.torrent_file(session, parse(one).infohash)).web_seeds)
             for one in (fits, other)
         ]
     assert seeds_of == [

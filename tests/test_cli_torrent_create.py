@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import libtorrent as lt
@@ -167,9 +168,18 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path, verb: str) -> None:
     command = [sys.executable, "-m", "fleet", "torrent", *words]
     terminal, theirs = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "TERM": "xterm", "COLUMNS": "80"}
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True
-    ) as process:
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                command,
+                cwd=tmp_path,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=theirs,
+                text=True,
+            )
+        )
+        stack.callback(process.kill)  # which would hash on for hours
         os.close(theirs)
         shown = b""
         while b"1.1 TB" not in shown:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlmodel import select
 
-from fleet.control import blobs, drafts, progress, seeds, suspensions, views
+from fleet.control import blobs, drafts, progress, seeds, suspensions, torrents, views
 from fleet.control.errors import RefusedError
 from fleet.messages import BlobRef, ItemResult
 from fleet.settings import CentreSettings
@@ -197,13 +197,13 @@ def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
     before = seeds.desired(centre.store, "toronto")
     centre.store.clock.advance(1)  # type: ignore[attr-defined]
     newer = centre.mirror("a.csv", key="2")
-    centre.work()
+    centre.prove()
     [seed] = seeds.desired(centre.store, "toronto").seeds
     label = _version(centre, newer).label
     assert (seed.infohash, seed.folder) == (before.seeds[0].infohash, f"data/{label}")
     assert seeds.revision(centre.store, "toronto") != before.revision
     with centre.store.read() as session:
-        _meta, web_seeds, _peers = seeds.torrent_of(session, seed.infohash)
+        _meta, web_seeds, _peers = torrents.torrent_of(session, seed.infohash)
     assert len(web_seeds) == 6
     assert {one for one in web_seeds if "toronto" in one} == {
         f"http://toronto.example/{before.seeds[0].folder}/a.csv",
@@ -214,12 +214,12 @@ def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
 def test_a_retired_site_is_named_nowhere(centre: Centre) -> None:
     centre.apply_sites("netcup", peer="netcup.example:6881")
     centre.mirror("a.csv")
-    centre.work()
+    centre.prove()
     [seed] = seeds.desired(centre.store, "toronto").seeds
     with centre.store.write() as session:
         session.get_one(Site, "netcup").retired = True
     with centre.store.read() as session:
-        _meta, web_seeds, peers = seeds.torrent_of(session, seed.infohash)
+        _meta, web_seeds, peers = torrents.torrent_of(session, seed.infohash)
         view = views.dataset(session, "data")
     assert (len(web_seeds), peers) == (2, [])
     assert [one.site for one in view.copies] == ["amsterdam", "toronto"]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.torrent.merkle import LEAF
 from fleet.torrent.pieces import piece_spans
 from tests.pull_support import noise, v1_pieces
 from tests.test_digests import merkle_layer, merkle_root
 from workers.hashing import HashingError, hash_pieces, hash_trees
-from workers.merkle import LEAF
 from workers.regions import REGION, Content, Part
 
 MIB = 1024 * 1024

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.planning.facts import SourceFacts
-from fleet.planning.sources import rank
+from fleet.planning.facts import SourceFacts, SwarmFacts
+from fleet.planning.sources import nobody, rank, unreachable
 from tests.planning_support import unhurried
 
 sources = st.lists(
@@ -86,3 +86,35 @@ def test_each_place_has_its_reason() -> None:
         "https://b.example": "a verified copy at amsterdam, not measured yet",
         "https://c.example": "an origin outside the fleet, not measured yet",
     }
+
+
+def test_the_torrent_comes_after_the_copies_of_the_fleet_and_before_the_origins() -> None:
+    known = [
+        SourceFacts("https://c.example", None, 1e9),
+        SourceFacts("magnet:", None, swarm=SwarmFacts(holders=2, fetchers=1, dialled=2)),
+        SourceFacts("https://a.example", "toronto", 1.0, 0.99),
+    ]
+    ranked = rank(known)
+    assert [one.url for one, _ in ranked] == ["https://a.example", "magnet:", "https://c.example"]
+    assert ranked[1][1] == "its torrent: 2 seeding, 1 fetching, 2 of them can be dialled"
+
+
+@unhurried
+@given(
+    st.builds(
+        SwarmFacts,
+        holders=st.integers(0, 2),
+        fetchers=st.integers(0, 2),
+        dialled=st.integers(0, 2),
+        dials_back=st.booleans(),
+        web_seeds=st.integers(0, 1),
+    ),
+    st.integers(0, 2),
+)
+def test_a_shard_is_had_from_nobody_where_no_torrent_and_not_every_origin_is_left(
+    swarm: SwarmFacts, without_origin: int
+) -> None:
+    met = (swarm.holders or swarm.fetchers) and (swarm.dialled or swarm.dials_back)
+    met = met or swarm.web_seeds
+    assert (unreachable(swarm) == "") is bool(met)
+    assert (nobody("toronto", without_origin, swarm) == "") is bool(met or not without_origin)

@@ -6,6 +6,7 @@ import pytest
 from fleet.messages import Item, Sample, Source
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order
+from tests.test_digests import merkle_root
 from workers.lease import Lease
 from workers.probe import probe
 from workers.work import Work
@@ -111,3 +112,19 @@ def test_only_the_first_source_is_asked_and_only_once(server: FaultServer, site:
 
     assert not found.ok
     assert [asked.path for asked in server.requests] == ["gone"]
+
+
+@pytest.mark.parametrize(("flip", "fault"), [(0, ""), (1, "corrupt")])
+def test_a_piece_is_proved_by_its_subtree(
+    server: FaultServer, site: Site, flip: int, fault: str
+) -> None:
+    served = bytes(byte ^ flip for byte in BODY)
+    sample = Sample(
+        start=START, length=2 * LENGTH, bep52=merkle_root(BODY[START : START + 2 * LENGTH])
+    )
+    one = item("census.zip", server.serve("census.zip", served), sample=sample, size=len(BODY))
+
+    (found,) = probed(site, one).items
+
+    assert (found.ok, found.fault) == (not fault, fault)
+    assert ("serves the wrong bytes from 32768 on (BEP 52 root" in found.reason) is bool(fault)

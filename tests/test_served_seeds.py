@@ -7,11 +7,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlmodel import select
 
-from fleet.control import observations
+from fleet.control import observations, replicas, seeds
 from fleet.control.mirror import RuleSpec
-from fleet.messages import DesiredSeeds, Observation
+from fleet.messages import DesiredSeeds, ItemResult, Observation
 from fleet.store.database import Store
-from fleet.store.tables import Replica
+from fleet.store.tables import Replica, Rule
 from fleet.torrent.parsed import ParsedTorrent, parse
 from tests.api_support import Api, served, three_sites
 from tests.centre_support import MOMENT, content
@@ -28,7 +28,7 @@ def api(sqlite_store: Store, tmp_path: Path) -> Iterator[Api]:
 def _published(api: Api, *paths: str) -> str:
     """Mirror files to every site; return the one infohash."""
     api.centre.mirror(*paths)
-    api.centre.work()
+    api.centre.prove()
     [torrent] = api.get("/api/v1/datasets/data").json()["torrents"]
     return str(torrent["infohash"])
 
@@ -46,6 +46,24 @@ def _doubt(api: Api, site: str) -> None:
         shard = session.exec(select(Replica.shard_id)).first()
     seen = Observation(kind="bit rot", site=site, shard=shard, at=MOMENT)
     observations.keep(api.centre.store, seen)
+
+
+def _lose(api: Api, site: str) -> None:
+    with api.centre.store.write() as session:
+        shard = session.exec(select(Replica.shard_id)).first()
+        faulty = [ItemResult(artifact="a", ok=False, fault="corrupt")]
+        replicas.lose(session, shard or "", site, faulty, "it is bad", MOMENT)
+
+
+def _peers(api: Api, site: str) -> tuple[str, ...]:
+    [seed] = seeds.desired(api.centre.store, site).seeds
+    return seed.peers
+
+
+def _say(api: Api, site: str, infohash: str, state: str, error: str = "") -> None:
+    """Report as a site's seeder does."""
+    words = [{"infohash": infohash, "state": state, "error": error}]
+    assert api.ask(site, "POST", "seeds/report", json=words).status_code == 204
 
 
 def _label(api: Api) -> str:
@@ -71,7 +89,7 @@ def test_the_list_has_a_new_revision_when_it_changes(api: Api) -> None:
     known = {"If-None-Match": empty.headers["ETag"]}
     full = api.ask("toronto", "GET", "seeds", headers=known)
     assert full.status_code == 200
-    _doubt(api, "toronto")
+    _lose(api, "toronto")
     known = {"If-None-Match": full.headers["ETag"]}
     assert api.ask("toronto", "GET", "seeds", headers=known).json()["seeds"] == []
     other = api.ask("amsterdam", "GET", "seeds", headers=known)
@@ -154,3 +172,79 @@ def test_an_unknown_torrent_is_not_found(api: Api) -> None:
         answer = api.get(f"/api/v1/torrents/{'0' * 40}.{suffix}")
         assert answer.status_code == 404
         assert answer.json()["detail"] == f"no torrent of this fleet has the infohash {'0' * 40}"
+
+
+def test_a_torrent_says_in_both_languages_what_it_is_of_and_how_it_is_proved(api: Api) -> None:
+    infohash = _published(api, "a.csv", "c.csv")
+    name = f"data, version {_label(api)}"
+    assert _parsed(api, infohash).comment == (
+        f"{name}: each file is proved by its SHA-256 in the catalogue / "
+        f"{name} : chaque fichier est prouvé par son SHA-256 au catalogue"
+    )
+    path = f"/api/v1/torrents/{infohash}.torrent"
+    assert api.get(path).content == api.get(path).content
+
+
+def test_a_copy_in_doubt_is_seeded_but_named_to_nobody_outside(api: Api) -> None:
+    api.centre.apply_sites("toronto", peer="toronto.example:6881")
+    infohash = _published(api, "a.csv")
+    _doubt(api, "toronto")
+    assert len(api.ask("toronto", "GET", "seeds").json()["seeds"]) == 1
+    assert "toronto" not in api.get(f"/api/v1/torrents/{infohash}.magnet").text
+    assert _peers(api, "amsterdam") == ("toronto.example:6881",)
+    _lose(api, "toronto")
+    assert api.ask("toronto", "GET", "seeds").json()["seeds"] == []
+    assert _peers(api, "amsterdam") == ()
+
+
+def test_a_site_is_told_whom_it_can_dial_from_the_moment_that_they_are_to_fetch(api: Api) -> None:
+    centre = api.centre
+    centre.apply_sites("netcup", peer="netcup.example:6881")
+    centre.mirror("a.csv", rule=RuleSpec(selector="id=toronto"))
+    centre.work()
+    alone = seeds.desired(centre.store, "toronto")
+    assert alone.seeds[0].peers == ()
+    with centre.store.write() as session:
+        session.exec(select(Rule)).one().selector = "kind=node"
+    centre.apply_sites("toronto")  # has every rule looked at
+    centre.tick()
+    orders = centre.orders()
+    assert {order.site for order in orders} == {"amsterdam", "netcup"}
+    told = seeds.desired(centre.store, "toronto")
+    assert told.seeds[0].peers == ("netcup.example:6881",)  # amsterdam has no address
+    assert told.revision != alone.revision
+    for order in orders:
+        centre.report(order)
+    assert seeds.desired(centre.store, "toronto").seeds == told.seeds
+    assert _peers(api, "netcup") == ()
+    assert _peers(api, "amsterdam") == ("netcup.example:6881",)
+
+
+def test_a_seeder_that_says_corrupt_has_its_copy_verified_once(api: Api) -> None:
+    centre = api.centre
+    infohash = _published(api, "a.csv")
+    _say(api, "toronto", infohash, "seeding")
+    for good in (3, 2):
+        _say(api, "toronto", infohash, "corrupt", f"{good} pieces are good")
+    assert centre.replicas()["toronto"] == ["suspect"]
+    [verify] = centre.transfers(kind="verify")
+    assert verify.reason == "the seeder at toronto says: 3 pieces are good"
+    centre.work()
+    assert centre.replicas()["toronto"] == ["available"]
+    _say(api, "toronto", infohash, "corrupt", "2 pieces are good")
+    assert centre.replicas()["toronto"] == ["available"]  # it is no news
+    _say(api, "toronto", infohash, "seeding")
+    _say(api, "toronto", infohash, "corrupt", "1 piece is good")
+    assert centre.replicas() == {
+        "toronto": ["suspect"],
+        "amsterdam": ["available"],
+        "netcup": ["available"],
+    }
+
+
+def test_a_seeders_good_word_promotes_nothing(api: Api) -> None:
+    infohash = _published(api, "a.csv")
+    _doubt(api, "toronto")
+    _say(api, "toronto", infohash, "seeding")
+    _say(api, "toronto", "0" * 40, "corrupt")  # and of what is not there it says nothing
+    assert api.centre.replicas()["toronto"] == ["suspect"]

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from fleet.cli import node
-from fleet.messages import BlobRef, Outcome, Verdict
+from fleet.messages import BlobRef, ItemResult, Outcome, Verdict
 from fleet.settings import SiteSettings
 from workers.centre import Centre, CentreAway, CentreFailed, CentreRefused
 from workers.spool import Spool
@@ -146,6 +146,18 @@ def until(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         never.wait(0.005)
+
+
+def test_every_blob_that_an_outcome_names_is_sent_before_it(
+    moody: Moody, spool: Spool, centre: Centre
+) -> None:
+    blobs = {hashlib.sha256(data).hexdigest(): data for data in (b"pieces", b"layer", b"parts")}
+    pieces, layer, parts = (BlobRef(sha256=one, size=len(data)) for one, data in blobs.items())
+    item = ItemResult(artifact="a", ok=True, pieces=pieces, layer=layer, parts=parts)
+    spool.put(outcome("at-1", None).model_copy(update={"items": (item,)}), blobs)
+    assert spool.flush(centre) == 1
+    assert sorted(moody.asked[:-1]) == sorted(f"blobs/{one}" for one in blobs)
+    assert moody.asked[-1] == "attempts/at-1/report"
 
 
 def test_outcomes_that_name_the_same_blob_are_all_sent(

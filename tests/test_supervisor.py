@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.cli.keeper import alive
+from fleet.cli.keeper import Keeper, alive
+from fleet.cli.process import spawn
 from fleet.cli.supervisor import Program, Status, Supervisor, next_delay
 
 STUBBORN = "trap '' TERM; while :; do sleep 0.05; done"
@@ -226,6 +227,14 @@ def test_kill_9_of_the_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
         process.kill()
         until(lambda: not any(alive(pid) for pid in family), seconds=5)
         assert (tmp_path / "asked").exists()  # each program was given the chance to end by itself
+
+
+def test_a_program_is_known_to_the_keeper_before_it_runs(tmp_path: Path) -> None:
+    keeper = Keeper(grace=0.1)
+    keeper.watch(set())
+    process = spawn(("sleep", "1000"), {}, tmp_path / "log", keeper.announce)
+    keeper.dismiss()  # as if its supervisor had died before it could tell
+    assert process.wait(10) == -signal.SIGKILL
 
 
 def test_a_keeper_that_is_killed_is_replaced_and_still_keeps(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.layouts import Layout, differences, layouts
-from workers.merkle import LEAF
+from fleet.torrent.merkle import LEAF
 
 
 @pytest.mark.parametrize("layout", list(layouts(40)), ids=lambda layout: layout.name.split()[-1])

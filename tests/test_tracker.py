@@ -19,11 +19,11 @@ import pytest
 from pydantic import ValidationError
 from sqlmodel import select
 
-from fleet.control import mirror, observations, seeds, tracker
+from fleet.control import mirror, replicas, torrents, tracker
 from fleet.control.errors import FleetError
 from fleet.control.mirror import RuleSpec
 from fleet.control.scrape import Figures, scrape
-from fleet.messages import Observation
+from fleet.messages import ItemResult
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Shard
@@ -31,7 +31,7 @@ from fleet.torrent.bencode import decode
 from fleet.torrent.metainfo import torrent_bytes
 from fleet.torrent.parsed import parse
 from tests.api_support import served, three_sites
-from tests.centre_support import MOMENT, Centre
+from tests.centre_support import Centre
 from tests.databases import Databases
 from tests.fault_server import FaultServer
 from tests.seeder_support import eventually
@@ -55,19 +55,19 @@ def publish(centre: Centre, dataset: str) -> str:
     return infohash
 
 
-def doubt(store: Store) -> None:
-    """Doubt every copy of everything."""
-    with store.read() as session:
-        held = [(one.site_id, one.shard_id) for one in session.exec(select(Replica)).all()]
-    for site, shard in held:
-        observations.keep(store, Observation(kind="bit rot", site=site, shard=shard, at=MOMENT))
+def lose(store: Store) -> None:
+    """Find every copy of everything bad."""
+    with store.write() as session:
+        faulty = [ItemResult(artifact="a", ok=False, fault="corrupt")]
+        for one in session.exec(select(Replica)).all():
+            replicas.lose(session, one.shard_id, one.site_id, faulty, "bit rot", store.now(session))
 
 
 def listed(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if not line.startswith("#")]
 
 
-def test_the_list_is_what_sites_hold_verified(sqlite_store: Store, tmp_path: Path) -> None:
+def test_the_list_is_what_sites_hold(sqlite_store: Store, tmp_path: Path) -> None:
     centre, path = three_sites(sqlite_store, tmp_path), tmp_path / "tracker" / "allow-list"
     assert tracker.keep_list(sqlite_store, path)
     assert listed(path) == []
@@ -75,7 +75,7 @@ def test_the_list_is_what_sites_hold_verified(sqlite_store: Store, tmp_path: Pat
     both = sorted([publish(centre, "census"), publish(centre, "roads")])
     assert tracker.keep_list(sqlite_store, path)
     assert listed(path) == both
-    doubt(sqlite_store)
+    lose(sqlite_store)
     assert tracker.keep_list(sqlite_store, path)
     assert listed(path) == []
     assert [one.name for one in path.parent.iterdir()] == ["allow-list"]
@@ -260,7 +260,7 @@ def test_it_serves_the_fleets_torrents_alone_and_follows_the_catalogue(
         def announced(infohash: str, folder: str, scheme: str = scheme) -> Announcer:
             url = f"{scheme}://127.0.0.1:{one.port}/announce"
             with store.read() as session:
-                meta, _, _ = seeds.torrent_of(session, infohash)
+                meta, _, _ = torrents.torrent_of(session, infohash)
             announcer = Announcer(torrent_bytes(meta, trackers=(url,)), tmp_path / folder)
             eventually(announcer.answered, "the tracker answers")
             return announcer
@@ -277,8 +277,8 @@ def test_it_serves_the_fleets_torrents_alone_and_follows_the_catalogue(
         eventually(lambda: one.accepts(roads), "the tracker serves the roads as well")
         # it keeps peers in memory: had it been started anew, it would not know them
         assert ports <= (one.peers(census) or set())
-        doubt(store)
-        eventually(lambda: not one.accepts(census), "the tracker refuses what is in doubt")
+        lose(store)
+        eventually(lambda: not one.accepts(census), "the tracker refuses what nobody holds")
         # by UDP it says nothing that a client understands
         assert "not authorized" in announced(roads, "third", "http").refused
     assert one.process.returncode == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from fleet.control import mirror, progress, seeds
+from fleet.control import mirror, progress, torrents
 from fleet.control.mirror import RuleSpec
 from fleet.messages import ItemResult, Order
 from fleet.settings import CentreSettings
@@ -106,10 +106,11 @@ def test_a_retired_site_is_offered_to_nobody_and_its_work_goes_to_others(centre:
     centre.apply_sites("netcup", retired=True)
     centre.work()
     assert _progress(centre, version).complete
+    centre.prove()
     centre.apply_sites("amsterdam", retired=True)
     with centre.store.read() as session:
         shard = session.exec(select(Shard)).one()
-        _meta, web_seeds, _peers = seeds.torrent_of(session, shard.infohash or "")
+        _meta, web_seeds, _peers = torrents.torrent_of(session, shard.infohash or "")
     assert web_seeds == ["http://toronto.example/"]
     assert centre.replicas()["amsterdam"] == ["retired"]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.messages import Digest, Item, Order
+from fleet.torrent.merkle import LEAF, NODE, has_layer, leaves, level_of, parent, parents
 from fleet.torrent.pieces import PieceHasher, md5, piece_length
-from workers.merkle import LEAF, NODE, has_layer, leaves, level_of, parent, parents
 
 Block = bytes | bytearray | memoryview
 BLOCK = 1024 * 1024

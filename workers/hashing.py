@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from fleet.torrent.merkle import LEAF, leaves, level_of, subtrees
 from fleet.torrent.pieces import PieceHasher
 from workers.digests import Bep52
-from workers.merkle import LEAF, leaves, level_of, subtrees
 from workers.regions import Content, Part
 
 MEMORY: Final = 256 * 1024 * 1024

@@ -1,8 +1,8 @@
 """Probes: does a site really serve the bytes it is said to hold, in ranges, right now?
 
 A HEAD or a single byte proves little: proxies were seen to pass both and to cut every range that
-is long enough to be a piece.  So a probe reads a whole v1 piece (all of a small file), by a range
-as web seeds' clients do, and checks its digest.  It asks each item's first source only, once:
+is long enough to be a piece.  So a probe reads a whole piece (all of a small file), by a range as
+web seeds' clients do, and checks its digest.  It asks each item's first source only, once:
 how a site answers now is the very thing to be known.
 """
 
@@ -12,6 +12,7 @@ from time import monotonic
 
 from fleet.messages import Item, ItemResult, Order, Sample, Source
 from fleet.settings import SiteSettings
+from workers.digests import Bep52
 from workers.lease import Lease
 from workers.pull.answers import Wanted, check_kind, content_range, refusal
 from workers.pull.faults import Bad, Fault, Passing, Refused, Worthless, plain, result
@@ -160,12 +161,26 @@ def _check_body(body: memoryview, sample: Sample, host: str) -> None:
         less = "only " if len(body) < sample.length else "more than "
         count = min(len(body), sample.length)
         raise Bad(f"{host}: sent {less}{count} of the {sample.length} bytes asked for")
-    found = (
-        ("sha256", sample.sha256, hashlib.sha256(body).hexdigest()),
-        # SHA-1 is what v1 pieces have (BEP 3); who probes looks for decay, not for forgery.
-        ("sha1", sample.sha1, hashlib.sha1(body, usedforsecurity=False).hexdigest()),
-    )
-    for kind, expected, got in found:
-        if expected is not None and got != expected:
+    for kind, expected, compute in (
+        ("sha256", sample.sha256, _sha256),
+        ("BEP 52 root", sample.bep52, _root),
+        ("sha1", sample.sha1, _sha1),
+    ):
+        if expected is not None and (got := compute(body)) != expected:
             wrong = f"{kind} {got[:16]}… where {expected[:16]}… was expected"
             raise Worthless(f"{host}: serves the wrong bytes from {sample.start} on ({wrong})")
+
+
+def _sha256(body: memoryview) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _root(body: memoryview) -> str:
+    tree = Bep52()
+    tree.update(body)
+    return tree.finish() or ""
+
+
+def _sha1(body: memoryview) -> str:
+    # what v1 pieces have (BEP 3); who probes looks for decay, not for forgery
+    return hashlib.sha1(body, usedforsecurity=False).hexdigest()

@@ -139,7 +139,7 @@ def _blobs(path: Path) -> Path:
 
 def _read(path: Path) -> tuple[Outcome, dict[str, bytes]]:
     outcome = Outcome.model_validate_json(path.read_bytes())
-    refs = [item.pieces for item in outcome.items if item.pieces]
+    refs = [ref for item in outcome.items for ref in (item.pieces, item.layer, item.parts)]
     names = {ref.sha256 for ref in (*refs, outcome.pieces) if ref}
     return outcome, {name: (_blobs(path) / name).read_bytes() for name in sorted(names)}
 

@@ -72,6 +72,7 @@ def well(
         bep52_root=found.bep52_root,
         piece_length=found.piece_length,
         pieces=beside(found.pieces),
+        layer=beside(found.bep52_layer or None),
         part_length=found.part_length,
         parts=beside(found.parts),
         source=source,

@@ -3,7 +3,8 @@
 Rules this module keeps:
 
 - The supervisor holds the only write end of the keeper's standard input, so that end of file
-  means that it is gone, however it died.  The last line lists the process groups it ran.
+  means that it is gone, however it died.  A line lists the process groups it runs; one that
+  begins with ``+`` adds a group, which tells of itself before its program runs.
 - By then the kernel has asked each group's leader to end.  The keeper gives them their time and
   kills what is left: grandchildren, and leaders that did not listen.
 - It runs by its path and imports the standard library only, so that it starts at once.
@@ -44,6 +45,18 @@ class Keeper:
                 self._process.stdin.write(f"{words}\n".encode())
         self._watched = set(groups)
 
+    def announce(self) -> None:
+        """Tell the keeper of the process that calls this, which leads a group and runs nothing yet.
+
+        Its parent can only tell of it later, and may be killed before.
+        """
+        if self._process is None or self._process.stdin is None:
+            return
+        before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        with contextlib.suppress(OSError):  # the keeper has just died: the parent sees it
+            os.write(self._process.stdin.fileno(), f"+{os.getpid()}\n".encode())
+        signal.signal(signal.SIGPIPE, before)
+
     def dismiss(self) -> None:
         """Let the keeper go, once nothing is left to watch."""
         if self._process is not None:
@@ -70,9 +83,12 @@ def main(grace: float, words: str) -> None:
     """Wait for the supervisor's end; then see its groups end within ``grace`` seconds."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    for line in sys.stdin:
-        words = line
     groups = {int(word) for word in words.split()}
+    for line in sys.stdin:
+        if line.startswith("+"):
+            groups.add(int(line))
+        else:
+            groups = {int(word) for word in line.split()}
     deadline = time.monotonic() + grace
     while groups:
         late = time.monotonic() > deadline

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fleet.cli.keeper import kill_group
@@ -21,8 +21,12 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def spawn(argv: tuple[str, ...], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def spawn(
+    argv: tuple[str, ...], env: Mapping[str, str], log: Path, announce: Callable[[], None]
+) -> subprocess.Popen[bytes]:
     """Start a process that ends with this one; append its output to ``log``.
+
+    It calls ``announce`` itself, before it runs ``argv``.
 
     Raises:
         RuntimeError: called outside the main thread, whose end the kernel watches.
@@ -36,6 +40,7 @@ def spawn(argv: tuple[str, ...], env: Mapping[str, str], log: Path) -> subproces
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it died before the kernel was told
             os._exit(1)
+        announce()
 
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

@@ -205,7 +205,9 @@ class Supervisor:
             child.restarts += 1
         child.started = time.monotonic()
         try:
-            child.process = spawn(child.program.argv, child.program.env, child.program.log)
+            child.process = spawn(
+                child.program.argv, child.program.env, child.program.log, self._keeper.announce
+            )
         except OSError as error:
             self._died(child, f"cannot start: {error}", 0.0)
             return

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from fleet.cli.text import clean, size
 
-_GOOD = frozenset({"available", "published", "done", "known", "succeeded", "verified"})
+_GOOD = frozenset({"available", "published", "done", "known", "succeeded", "verified", "listed"})
 _BAD = frozenset({"excluded", "suspended", "unsatisfiable", "bad", "missing", "failed", "refused"})
 
 

@@ -146,6 +146,16 @@ def move_of(row: TorrentAlias) -> Move:
     return Move(row.theirs, row.ours)
 
 
+def move_in(alias: TorrentAlias, shard: Shard) -> Move:
+    """Say where an alias's files lie in a shard that has the torrent of the alias's own.
+
+    Only a lone file has the same torrent in several versions: a bundle's names its version.
+    """
+    if shard.files == 1:
+        return Move(alias.theirs, f"{shard.folder}/{shard.name}")
+    return move_of(alias)
+
+
 def torrent_of(session: Session, row: TorrentAlias) -> ParsedTorrent:
     """Return an alias's torrent, which was sound when it was taken up."""
     return parse(data_of(session, row))

@@ -4,20 +4,21 @@ A site is told of no more than it has slots for; the rest waits in the store, wh
 reordered, explained and never lost.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from fleet.control import facts
+from fleet.control import facts, sources
 from fleet.planning.states import TASKS, TransferKind
 from fleet.planning.windows import wait_for
 from fleet.store import transfers
 from fleet.store.database import Store
-from fleet.store.tables import Site
+from fleet.store.tables import Site, Transfer
 
 URGENT = 100  # a rule of this priority or more does not wait for quiet hours
 _WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
 _AT_ONCE = 50
+_LOOK_AGAIN = timedelta(minutes=5)
 _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
 
 
@@ -43,6 +44,17 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
             if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
                 transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead
+            elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
+                transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
+                announced += 1
             elif transfers.announce(session, transfer, TASKS[transfer.kind], now):
                 announced += 1
     return announced
+
+
+def _lacking(session: Session, transfer: Transfer) -> str:
+    """Say why a copy would fail for want of anybody to get it from.
+
+    The first attempt is always made: it finds what lies at the site already.
+    """
+    return sources.lacking(session, transfer) if transfer.attempts else ""

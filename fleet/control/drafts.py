@@ -180,7 +180,7 @@ def _make(
         session.delete(shard)
         return False
     replicas.arrive(session, settings, shard.id, site, now)
-    probes.ensure(session, settings, site, now)
+    probes.ensure(session, site, now)
     return True
 
 

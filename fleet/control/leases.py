@@ -30,6 +30,9 @@ _PATIENCE = 6  # announcements in vain before a site counts as silent
 def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) -> Order:
     """Give ``site`` the Order of an announced attempt.
 
+    The order is written once the claim is committed: thousands of files take a second, for which
+    nobody else's heartbeat shall wait.
+
     Raises:
         NotFoundError: there is no such attempt at this site.
         RefusedError: it is claimed already, or no longer wanted.
@@ -45,8 +48,14 @@ def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
         attempt.lease_until = now + timedelta(seconds=settings.lease_seconds)
         if transfer.kind == TransferKind.COPY and transfer.shard_id:
             replicas.copying(session, transfer.shard_id, transfer.target_id)
-        session.flush()
-        return orders.build(session, settings, transfer, attempt, budget(session, transfer))
+    with store.read() as session:
+        transfer = session.get_one(Transfer, transfer.id)
+        allowed = budget(session, transfer)
+        order, places = orders.build(session, settings, transfer, attempt, allowed)
+    if places:
+        with store.write() as session:
+            session.get_one(Attempt, attempt_id).sources = places
+    return order
 
 
 def heartbeat(
@@ -105,13 +114,11 @@ def announce_again(store: Store, settings: CentreSettings) -> int:
         forgotten = [attempt.id for attempt in transfers.unclaimed(session, before, _BATCH)]
     for attempt_id in forgotten:
         with store.write() as session:
-            _announce_again(session, settings, session.get_one(Attempt, attempt_id), store)
+            _announce_again(session, session.get_one(Attempt, attempt_id), store)
     return len(forgotten)
 
 
-def _announce_again(
-    session: Session, settings: CentreSettings, attempt: Attempt, store: Store
-) -> None:
+def _announce_again(session: Session, attempt: Attempt, store: Store) -> None:
     transfer = transfers.lock(session, attempt.transfer_id)
     session.refresh(attempt)
     if attempt.state != AttemptState.ANNOUNCED or transfer.attempt_id != attempt.id:
@@ -121,7 +128,7 @@ def _announce_again(
     if attempt.announcements > _PATIENCE:
         session.get_one(Site, attempt.site_id).silent = True
         transfer.reason = f"{attempt.site_id} answers no wake-up; it is asked again"
-        if ledger.reassign(session, settings, transfer, attempt, now):
+        if ledger.reassign(session, transfer, attempt, now):
             return
     session.add(
         Wakeup(

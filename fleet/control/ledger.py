@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from fleet.control import alias_checks, probes, replicas, scores
+from fleet.control import alias_checks, layers, probes, replicas, scores
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.sealing import seal
 from fleet.messages import ItemResult, Outcome, Verdict
@@ -35,6 +35,7 @@ from fleet.store.tables import (
     Transfer,
     Version,
 )
+from fleet.torrent.pieces import piece_length
 
 _MOVES = 2  # how often a file is given to another site before it is given up
 _EVIDENCE_MOST = 2000  # characters kept of one proof
@@ -67,10 +68,11 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)
         transfers.withdraw_announced(session, transfer.id)
-        problem = _Application(session, settings, transfer, outcome, now).apply()
+        application = _Application(session, settings, transfer, outcome, now)
+        problem = application.apply()
         attempt.state = AttemptState.FAILED if problem else AttemptState.SUCCEEDED
-        attempt.reason = problem
-        return Verdict(applied=True, reason=problem or "applied")
+        attempt.reason = problem or application.remark
+        return Verdict(applied=True, reason=attempt.reason or "applied")
 
 
 def _note_evidence(session: Session, transfer: Transfer, outcome: Outcome, now: datetime) -> None:
@@ -123,7 +125,7 @@ def _superseded(
 
 
 class _Application:
-    """One outcome being applied to its transfer."""
+    """One outcome being applied to its transfer; ``remark`` is what was not to be taken of it."""
 
     def __init__(
         self,
@@ -138,6 +140,7 @@ class _Application:
         self.transfer = transfer
         self.outcome = outcome
         self.now = now
+        self.remark = ""
         self.failed = [item for item in outcome.items if not item.ok]
 
     def apply(self) -> str:
@@ -172,6 +175,7 @@ class _Application:
                 continue
             if item.ok:
                 _learn(artifact, item)
+                self._take_layer(artifact, item)
                 artifact.ingest_id = self.transfer.id
                 continue
             artifact.reason = item.reason
@@ -187,6 +191,23 @@ class _Application:
             _end(self.transfer, state, problem, self.now)
         _settle(self.session, self.transfer)
         return problem
+
+    def _take_layer(self, artifact: Artifact, item: ItemResult) -> None:
+        """Keep the BEP 52 layer of an artifact, or the reason why it is refused."""
+        fault = layers.fault(self.session, item)
+        artifact.layer = item.layer.sha256 if item.layer and not fault else None
+        if fault:
+            said = f"the BEP 52 layer of {artifact.path} is refused: {fault}"
+            self.remark = self.remark or said
+            self.session.add(
+                Observation(
+                    kind="refused_layer",
+                    observer=self.outcome.site,
+                    site_id=self.outcome.site,
+                    at=self.now,
+                    detail={"attempt": self.outcome.attempt, "reason": said},
+                )
+            )
 
     def _ids(self) -> list[str]:
         return [item.artifact for item in self.outcome.items]
@@ -220,7 +241,8 @@ class _Application:
         problem = self._problem()
         lost = [item for item in self.failed if item.fault in ("missing", "corrupt")]
         if lost:
-            replicas.lose(self.session, shard.id, self.transfer.target_id, lost, problem)
+            target = self.transfer.target_id
+            replicas.lose(self.session, shard.id, target, lost, problem, self.now)
         elif problem or len(self.outcome.items) != shard.files:
             self._try_again(problem or "it did not report on every file")
             return problem
@@ -237,7 +259,7 @@ class _Application:
         target = self.transfer.target_id
         replicas.arrive(self.session, self.settings, shard.id, target, self.now)
         alias_checks.arrived(self.session, shard.id, self.now)
-        probes.ensure(self.session, self.settings, target, self.now)
+        probes.ensure(self.session, target, self.now)
 
     def _try_again(self, problem: str) -> None:
         blamed = {item.artifact for item in self.failed if item.fault in ("source", "refused")}
@@ -267,19 +289,17 @@ def lapse(
         return
     transfer = session.get_one(Transfer, attempt.transfer_id)
     if transfer.kind == TransferKind.PROBE:
-        probes.rearm(session, settings, transfer, now)
+        probes.rearm(session, transfer, now)
     elif transfer.attempts >= settings.max_attempts:
         reason = f"gave up after {transfer.attempts} attempts: {reason}"
         _give_up(session, transfer, reason, now, blamed=set())
 
 
-def reassign(
-    session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt, now: datetime
-) -> bool:
+def reassign(session: Session, transfer: Transfer, attempt: Attempt, now: datetime) -> bool:
     """Give the work of a site that does not answer to another, where another can do it."""
     if transfer.kind == TransferKind.PROBE:
         attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
-        probes.rearm(session, settings, transfer, now)
+        probes.rearm(session, transfer, now)
         return True
     if transfer.kind != TransferKind.INGEST:
         return False
@@ -380,5 +400,6 @@ def _learn(artifact: Artifact, item: ItemResult) -> None:
     artifact.size, artifact.sha256 = item.size, item.sha256
     artifact.md5 = item.md5 or artifact.md5
     artifact.bep52_root = item.bep52_root
-    artifact.piece_length = item.piece_length if item.pieces else None
-    artifact.pieces = item.pieces.sha256 if item.pieces else None
+    cut = item.pieces if item.piece_length == piece_length(item.size or 0) else None
+    artifact.piece_length = item.piece_length if cut else None
+    artifact.pieces = cut.sha256 if cut else None

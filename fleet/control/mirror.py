@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from sqlalchemy import func, update
+from sqlalchemy import func, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
 
@@ -111,9 +111,10 @@ def mirror_dataset(
         return known
     version = _begin(store, key, source, draft, dataset, label)
     for first in range(0, len(draft.artifacts), _ROWS_AT_ONCE):
-        with store.write() as session:
-            rows = enumerate(draft.artifacts[first : first + _ROWS_AT_ONCE], first + 1)
-            session.add_all(_artifact(version, number, one) for number, one in rows)
+        batch = enumerate(draft.artifacts[first : first + _ROWS_AT_ONCE], first + 1)
+        rows = [_artifact(version, number, one).model_dump() for number, one in batch]
+        with store.write() as session:  # past the session: other writers wait meanwhile
+            session.connection().execute(insert(Artifact), rows)
     with store.write() as session:
         _commit(session, store, key, version, rule)
     mirrored = _asked_before(store, key)

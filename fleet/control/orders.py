@@ -1,34 +1,27 @@
 """Orders: what a worker is given with its claim."""
 
-import random
-from collections.abc import Iterable, Mapping
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterable
 
 from sqlmodel import Session, col, select
 
-from fleet.control import alias_checks, facts
-from fleet.importers import CENTRE
-from fleet.messages import BlobRef, Budget, Digest, Item, Order, Sample, Source
+from fleet.control import alias_checks, facts, samples, sources
+from fleet.messages import BlobRef, Budget, Digest, Item, Order, Source
 from fleet.planning.digests import wants_md5
-from fleet.planning.facts import SourceFacts
-from fleet.planning.sources import rank
-from fleet.planning.states import TASKS, ReplicaState, TransferKind
+from fleet.planning.states import TASKS, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.tables import (
     Artifact,
     Attempt,
-    Blob,
-    Replica,
     Shard,
     Site,
-    SourceScore,
     Transfer,
     Version,
 )
 from fleet.torrent.pieces import DIGEST_BYTES, piece_count
 
-_SAMPLE_MOST = 1024 * 1024  # a small artifact is probed whole up to this size
+Details = dict[str, object]
+Places = list[dict[str, str]]
 
 
 def build(
@@ -37,8 +30,8 @@ def build(
     transfer: Transfer,
     attempt: Attempt,
     budget: Budget,
-) -> Order:
-    """Write the Order of a claimed attempt, and note its ranked sources with it."""
+) -> tuple[Order, Places]:
+    """Write the Order of a claimed attempt; give the places of its ranked sources with it."""
     order = Order(
         attempt=attempt.id,
         fence=transfer.fence,
@@ -49,64 +42,57 @@ def build(
         max_bytes=settings.max_artifact_bytes,
         budget=budget,
     )
+    places: Places = []
     match transfer.kind:
         case TransferKind.INGEST:
-            details = _ingest(session, settings, transfer, attempt)
+            details, places = _ingest(session, settings, transfer, attempt)
         case TransferKind.COPY:
-            details = _copy(session, settings, transfer, attempt)
+            details, places = _copy(session, settings, transfer, attempt)
         case TransferKind.VERIFY:
-            details = _verify(session, transfer)
+            details, places = _verify(session, settings, transfer, attempt)
         case _:
-            details = _probe(session, transfer)
-    return order.model_copy(update=details)
+            target = session.get_one(Site, transfer.target_id)
+            details = {"items": samples.choose(session, target)}
+    return order.model_copy(update=details), places
 
 
 def _ingest(
     session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
-) -> dict[str, object]:
+) -> tuple[Details, Places]:
     version = session.get_one(Version, transfer.version_id)
     artifacts = holdings.ingested_by(session, transfer.id)
-    ranking = _Ranking(session, attempt)
+    ranking = sources.Ranking(session, attempt.site_id)
     items = tuple(
-        _item(artifact, sources=ranking.order(_origins(settings, artifact)))
+        _item(artifact, ranking.order(sources.origins(settings, artifact)))
         for artifact in artifacts
     )
-    ranking.note()
-    return {
+    details: Details = {
         "folder": holdings.folder(version),
         "items": items,
         "digests": _digests(session, version, artifacts),
     }
+    return details, ranking.places
 
 
 def _copy(
     session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
-) -> dict[str, object]:
-    shard = session.get_one(Shard, transfer.shard_id)
-    version = session.get_one(Version, shard.version_id)
-    folder = holdings.folder(version)
-    artifacts = holdings.artifacts_of(session, shard.id)
-    copies = {site.id: site.read_url for site in holdings.readable(session, shard.id)}
-    copies.pop(transfer.target_id, None)
-    # Until a shard is sealed it is nobody's replica, but its artifacts were verified where
-    # they arrived.
-    arrivals = holdings.ingest_sites(session, shard.id) if shard.infohash is None else {}
-    read_urls = _read_urls(session, set(arrivals.values()))
-    ranking = _Ranking(session, attempt)
+) -> tuple[Details, Places]:
+    shard, target = session.get_one(Shard, transfer.shard_id), transfer.target_id
+    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    copies = sources.copies(session, shard, target)
+    arrivals = sources.arrivals(session, shard, target)
+    swarm = sources.swarm(session, settings, shard, target)
+    ranking = sources.Ranking(session, attempt.site_id, swarm)
     items = []
-    for artifact in artifacts:
-        places = dict(copies)
-        arrival = arrivals.get(artifact.id, "")
-        if arrival in read_urls and arrival != transfer.target_id:
-            places[arrival] = read_urls[arrival]
-        copies_of_it = [
-            Source(url=url_at(read_url, folder, artifact.path), site=site)
-            for site, read_url in places.items()
+    for artifact in holdings.artifacts_of(session, shard.id):
+        arrived = [arrivals[artifact.id]] if artifact.id in arrivals else []
+        fleets = [
+            Source(url=sources.url_at(read_url, folder, artifact.path), site=site)
+            for site, read_url in dict([*copies.items(), *arrived]).items()
         ]
-        sources = ranking.order([*copies_of_it, *_origins(settings, artifact)])
-        items.append(_item(artifact, sources=sources))
-    ranking.note()
-    return {
+        ranked = ranking.order([*fleets, *sources.origins(settings, artifact)])
+        items.append(_item(artifact, ranked))
+    details: Details = {
         "folder": folder,
         "shard": shard.id,
         "items": tuple(items),
@@ -114,17 +100,25 @@ def _copy(
         "piece_length": shard.piece_length,
         "known": _known(shard),
     }
+    return details, ranking.places
 
 
-def _verify(session: Session, transfer: Transfer) -> dict[str, object]:
+def _verify(
+    session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
+) -> tuple[Details, Places]:
+    """Have every file read where it lies, and mended from the torrent where others seed it."""
     shard = session.get_one(Shard, transfer.shard_id)
     folder = holdings.folder(session.get_one(Version, shard.version_id))
-    items = tuple(_item(one) for one in holdings.artifacts_of(session, shard.id))
-    details: dict[str, object] = {"folder": folder, "shard": shard.id, "items": items}
     layout = alias_checks.layout_for(session, transfer.id)
+    target = transfer.target_id
+    swarm = None if layout else sources.swarm(session, settings, shard, target, mending=True)
+    ranking = sources.Ranking(session, attempt.site_id, swarm)
+    mending = ranking.order(())
+    items = tuple(_item(one, mending) for one in holdings.artifacts_of(session, shard.id))
+    details: Details = {"folder": folder, "shard": shard.id, "items": items}
     if layout is None:
-        return details
-    return details | {
+        return details, ranking.places
+    laid_out: Details = {
         "items": tuple(
             item.model_copy(update={"offset": layout.offsets[f"{folder}/{item.path}"]})
             for item in items
@@ -133,60 +127,10 @@ def _verify(session: Session, transfer: Transfer) -> dict[str, object]:
         "piece_length": layout.piece_length,
         "stream": layout.size,
     }
+    return details | laid_out, ranking.places
 
 
-def _probe(session: Session, transfer: Transfer) -> dict[str, object]:
-    """Choose one artifact of one replica at the target, and a part of it whose hash is known."""
-    target = session.get_one(Site, transfer.target_id)
-    held = session.exec(
-        select(Replica.shard_id).where(
-            Replica.site_id == target.id,
-            col(Replica.state).in_((ReplicaState.AVAILABLE, ReplicaState.SUSPECT)),
-        )
-    ).all()
-    transfer.shard_id = None
-    if not held:
-        return {}
-    shard = session.get_one(Shard, random.choice(held))  # noqa: S311 - sampling, not a secret
-    version = session.get_one(Version, shard.version_id)
-    artifact = random.choice(holdings.artifacts_of(session, shard.id))  # noqa: S311
-    sample = _sample(session, shard, artifact)
-    if sample is None:
-        return {}
-    transfer.shard_id = shard.id  # whose replica the outcome will speak of
-    folder = holdings.folder(version)
-    source = Source(url=url_at(target.read_url, folder, artifact.path), site=target.id)
-    item = _item(artifact, sources=(source,)).model_copy(update={"sample": sample})
-    return {"folder": folder, "shard": shard.id, "items": (item,)}
-
-
-def _sample(session: Session, shard: Shard, artifact: Artifact) -> Sample | None:
-    size = artifact.size or 0
-    if size <= _SAMPLE_MOST:
-        return Sample(start=0, length=size, sha256=artifact.sha256)
-    offset, length = artifact.offset or 0, shard.piece_length
-    first, last = -(-offset // length), (offset + size) // length
-    blob = session.get(Blob, shard.pieces) if shard.pieces else None
-    if blob is None or first >= last:
-        return None
-    piece = random.randrange(first, last)  # noqa: S311 - sampling, not a secret
-    digest = blob.data[piece * 20 : piece * 20 + 20].hex()
-    return Sample(start=piece * length - offset, length=length, sha1=digest)
-
-
-def url_at(read_url: str, folder: str, path: str) -> str:
-    """Return where an artifact is read at a site."""
-    return f"{read_url.rstrip('/')}/{quote(f'{folder}/{path}')}"
-
-
-def _origins(settings: CentreSettings, artifact: Artifact) -> list[Source]:
-    centre = Source(url=f"{settings.centre_url}/api/v1/worker/origins/{artifact.id}", centre=True)
-    return [
-        centre if origin.startswith(CENTRE) else Source(url=origin) for origin in artifact.origins
-    ]
-
-
-def _item(artifact: Artifact, sources: tuple[Source, ...] = ()) -> Item:
+def _item(artifact: Artifact, ranked: tuple[Source, ...] = ()) -> Item:
     return Item(
         artifact=artifact.id,
         path=artifact.path,
@@ -194,7 +138,7 @@ def _item(artifact: Artifact, sources: tuple[Source, ...] = ()) -> Item:
         sha256=artifact.sha256,
         md5=artifact.md5,
         offset=artifact.offset,
-        sources=sources,
+        sources=ranked,
     )
 
 
@@ -203,8 +147,8 @@ def _digests(
 ) -> tuple[Digest, ...]:
     """Ask for md5, the slowest, only where one was published or the rule's sites want it."""
     if any(one.md5 for one in artifacts) or _md5_wanted(session, version):
-        return ("sha256", "pieces", "md5")
-    return ("sha256", "pieces")
+        return ("sha256", "pieces", "bep52", "md5")
+    return ("sha256", "pieces", "bep52")
 
 
 def _md5_wanted(session: Session, version: Version) -> bool:
@@ -219,48 +163,3 @@ def _known(shard: Shard) -> BlobRef | None:
         return None
     size = piece_count(shard.size, shard.piece_length) * DIGEST_BYTES
     return BlobRef(sha256=shard.pieces, size=size)
-
-
-def _read_urls(session: Session, sites: set[str]) -> Mapping[str, str]:
-    rows = session.exec(select(Site).where(col(Site.id).in_(sites), Site.read_url != "")).all()
-    return {site.id: site.read_url for site in rows}
-
-
-class _Ranking:
-    """Ranks sources for one attempt by how their hosts served its site before."""
-
-    def __init__(self, session: Session, attempt: Attempt) -> None:
-        rows = session.exec(
-            select(SourceScore).where(SourceScore.observer_id == attempt.site_id)
-        ).all()
-        self.scores = {row.host: row for row in rows}
-        self.attempt = attempt
-        self.reasons: dict[str, str] = {}
-
-    def order(self, sources: Iterable[Source]) -> tuple[Source, ...]:
-        """Return the sources, best first."""
-        by_url = {source.url: source for source in sources}
-        ranked = rank(self._facts(source) for source in by_url.values())
-        for one, reason in ranked:
-            self.reasons.setdefault(host_of(one.url), reason)
-        return tuple(by_url[one.url] for one, _ in ranked)
-
-    def note(self) -> None:
-        """Keep the hosts and the reasons for their places with the attempt."""
-        self.attempt.sources = [
-            {"host": host, "reason": reason} for host, reason in self.reasons.items()
-        ]
-
-    def _facts(self, source: Source) -> SourceFacts:
-        score = self.scores.get(host_of(source.url))
-        if score is None:
-            return SourceFacts(source.url, source.site)
-        return SourceFacts(source.url, source.site, score.bytes_per_second, score.error_share)
-
-
-def host_of(url: str) -> str:
-    """Return the part of a URL that a source's record is kept under."""
-    parts = urlsplit(url)
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    port = f":{parts.port}" if parts.port not in (None, usual) else ""
-    return f"{parts.hostname or ''}{port}"

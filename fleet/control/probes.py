@@ -1,40 +1,59 @@
-"""Probes: from time to time another site reads a piece of what a site offers, and checks it.
+"""Probes: from time to time another site reads pieces of what a site offers, and checks them.
 
-One transfer per site is never done: after each outcome it waits for its next time.  Probes only
-demote: two failures in a row open an incident, wrong bytes make the replica suspect at once.
+One transfer per site is never done: after each outcome it waits for its next time.  What another
+site read right proves a copy as a web seed.  All else only demotes: a fault takes that back, wrong
+bytes make the replica suspect at once, two probes in a row that were served nothing right open an
+incident of the site.
 """
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session, col, select
 
-from fleet.control import replicas
-from fleet.messages import Outcome
+from fleet.control import replicas, samples
+from fleet.messages import ItemResult, Outcome
 from fleet.planning.states import TransferKind, TransferState
 from fleet.settings import CentreSettings
 from fleet.store import transfers
-from fleet.store.tables import Incident, Observation, Site, Transfer
+from fleet.store.tables import Artifact, Attempt, Incident, Observation, Site, Transfer
 
 _KIND = "probe"
+_SOON = timedelta(seconds=5)
 _EVIDENCE = frozenset({"source", "corrupt"})  # other faults are the observer's own trouble
 
 
-def ensure(session: Session, settings: CentreSettings, target: str, now: datetime) -> None:
-    """Have a site probed from now on, if it can be read from."""
-    site = session.get_one(Site, target)
-    if site.read_url and _of(session, target) is None:
+def ensure(session: Session, target: str, now: datetime) -> None:
+    """Have a site probed soon, because a copy is new there, and from then on."""
+    if not session.get_one(Site, target).read_url:
+        return
+    transfer = of(session, target)
+    if transfer is None:
         transfer = Transfer(
             kind=TransferKind.PROBE, target_id=target, executor_id=target, created_at=now
         )
         session.add(transfer)
-        _arm(session, transfer, now + timedelta(seconds=settings.probe_seconds))
+        _arm(session, transfer, now + _SOON)
+    elif transfer.state == TransferState.WAITING and (transfer.not_before or now) > now + _SOON:
+        transfer.not_before = now + _SOON
+
+
+def of(session: Session, target: str) -> Transfer | None:
+    """Return the probe of a site that waits or runs; None where none was ever due."""
+    return session.exec(
+        select(Transfer).where(
+            Transfer.kind == TransferKind.PROBE,
+            Transfer.target_id == target,
+            col(Transfer.state).in_(transfers.LIVE),
+        )
+    ).first()
 
 
 def due_now(session: Session, target: str) -> None:
     """Make a site's next probe due at once, because somebody says it is at fault."""
-    transfer = _of(session, target)
+    transfer = of(session, target)
     if transfer is not None and transfer.state == TransferState.WAITING:
         transfer.not_before, transfer.reason = None, "a report made it due"
 
@@ -42,31 +61,75 @@ def due_now(session: Session, target: str) -> None:
 def note(
     session: Session, settings: CentreSettings, transfer: Transfer, outcome: Outcome, now: datetime
 ) -> None:
-    """Keep what a probe saw, and wait for the next."""
-    _arm(session, transfer, now + timedelta(seconds=settings.probe_seconds))
-    for item in outcome.items:
-        before = _last(session, transfer.target_id)
-        session.add(
-            Observation(
-                kind=_KIND,
-                observer=outcome.site,
-                site_id=transfer.target_id,
-                shard_id=transfer.shard_id,
-                at=now,
-                detail=item.model_dump(mode="json", exclude_none=True),
-            )
+    """Keep what a probe saw of each copy, and wait for the next.
+
+    That is soon while there are copies to be proved, and this one proved some.
+    """
+    target = transfer.target_id
+    began = session.get_one(Attempt, outcome.attempt).claimed_at or now
+    before = _last(session, target)
+    seen = outcome.items[: samples.AT_ONCE]
+    proved = [_see(session, target, outcome, item, began, now) for item in seen]
+    _judge(session, target, seen, before, now)
+    session.flush()
+    soon = any(proved) and replicas.unproved(session, target)
+    wait = _SOON if soon else timedelta(seconds=settings.probe_seconds)
+    _arm(session, transfer, now + wait)
+
+
+def _see(
+    session: Session,
+    target: str,
+    outcome: Outcome,
+    item: ItemResult,
+    began: datetime,
+    now: datetime,
+) -> bool:
+    """Keep what was seen of one copy and act on it; whether it was proved for the first time."""
+    artifact = session.get(Artifact, item.artifact)
+    shard = artifact.shard_id if artifact else None
+    detail = item.model_dump(mode="json", exclude_none=True) | {"attempt": outcome.attempt}
+    session.add(
+        Observation(
+            kind=_KIND,
+            observer=outcome.site,
+            site_id=target,
+            shard_id=shard,
+            at=now,
+            detail=detail,
         )
-        if item.ok:
-            _close(session, transfer.target_id, now)
-        elif before is not None and _accuses(before.detail) and item.fault in _EVIDENCE:
-            _open(session, transfer.target_id, item.reason, now)
-        if item.fault == "corrupt" and transfer.shard_id:
-            replicas.doubt(session, transfer.shard_id, transfer.target_id, item.reason, now)
+    )
+    if shard is None:
+        return False
+    if item.ok:
+        by = outcome.site
+        return by != target and replicas.prove(session, shard, target, by, began, now)
+    if item.fault in _EVIDENCE:
+        replicas.disprove(session, shard, target)
+    if item.fault == "corrupt":
+        replicas.doubt(session, shard, target, item.reason, now)
+    return False
 
 
-def rearm(session: Session, settings: CentreSettings, transfer: Transfer, now: datetime) -> None:
-    """Let a probe whose observer fell silent be made by another."""
-    _arm(session, transfer, now + timedelta(seconds=settings.probe_seconds))
+def _judge(
+    session: Session,
+    target: str,
+    seen: Sequence[ItemResult],
+    before: Sequence[dict[str, Any]],
+    now: datetime,
+) -> None:
+    """End a site's incident if anything was served right; open one after two probes of faults."""
+    if any(item.ok for item in seen):
+        _close(session, target, now)
+    elif accusing := [item for item in seen if item.fault in _EVIDENCE]:
+        served = any(one.get("ok") for one in before)
+        if not served and any(one.get("fault") in _EVIDENCE for one in before):
+            _open(session, target, accusing[0].reason, now)
+
+
+def rearm(session: Session, transfer: Transfer, now: datetime) -> None:
+    """Let a probe whose observer fell silent, or was retired, be made by another."""
+    _arm(session, transfer, now + _SOON)
 
 
 def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
@@ -83,26 +146,16 @@ def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
     transfer.reason = f"{transfer.executor_id} probes it next"
 
 
-def _of(session: Session, target: str) -> Transfer | None:
-    return session.exec(
-        select(Transfer).where(
-            Transfer.kind == TransferKind.PROBE,
-            Transfer.target_id == target,
-            col(Transfer.state).in_(transfers.LIVE),
-        )
-    ).first()
-
-
-def _last(session: Session, target: str) -> Observation | None:
-    return session.exec(
+def _last(session: Session, target: str) -> list[dict[str, Any]]:
+    """Return what a site's last probe saw, item by item."""
+    rows = session.exec(
         select(Observation)
         .where(Observation.kind == _KIND, Observation.site_id == target)
-        .order_by(col(Observation.at).desc())
-    ).first()
-
-
-def _accuses(detail: dict[str, Any]) -> bool:
-    return not detail.get("ok") and detail.get("fault") in _EVIDENCE
+        .order_by(col(Observation.at).desc(), col(Observation.id).desc())
+        .limit(samples.AT_ONCE)
+    ).all()
+    attempt = rows[0].detail.get("attempt") if rows else None
+    return [row.detail for row in rows if row.detail.get("attempt") == attempt]
 
 
 def _open_one(session: Session, target: str) -> Incident | None:

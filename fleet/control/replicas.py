@@ -6,7 +6,7 @@ Observations and doubts only demote; a replica becomes available when its bytes 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from fleet.messages import ItemResult
 from fleet.planning.states import ReplicaState, TransferKind
@@ -52,14 +52,23 @@ def arrive(
     """Note that every byte of a shard was verified at a site just now."""
     row = expect(session, shard, site, "its bytes arrived here first")
     fresh = row.state != ReplicaState.AVAILABLE
+    if fresh:
+        row.proved_at, row.proved_by = None, None
     row.state, row.faulty, row.verified_at = ReplicaState.AVAILABLE, [], now
     row.look_at = now + timedelta(days=settings.fixity_days)
     if fresh:
         transfers.nudge(session, site, now)
 
 
-def lose(session: Session, shard: str, site: str, faulty: Sequence[ItemResult], why: str) -> None:
-    """Note that bytes of a replica are bad or missing, and have it copied again."""
+def lose(
+    session: Session,
+    shard: str,
+    site: str,
+    faulty: Sequence[ItemResult],
+    why: str,
+    now: datetime,
+) -> None:
+    """Note that bytes of a replica are bad or missing; stop seeding it, and have it copied."""
     row = holdings.replica(session, shard, site)
     if row is None:
         return
@@ -67,17 +76,57 @@ def lose(session: Session, shard: str, site: str, faulty: Sequence[ItemResult], 
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
     row.faulty, row.reason, row.look_at = [item.artifact for item in faulty], why, None
     holdings.lock(session, Shard, shard).dirty = True
+    transfers.nudge(session, site, now)
 
 
 def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
-    """Stop offering a replica, and have it verified."""
+    """Stop counting a replica and offering it to readers, and have it verified."""
     row = holdings.replica(session, shard, site)
     if row is None or row.state != ReplicaState.AVAILABLE:
         return
     row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
     holdings.lock(session, Shard, shard).dirty = True
-    transfers.nudge(session, site, now)
     want_verify(session, shard, site, reason, now)
+
+
+def prove(session: Session, shard: str, site: str, by: str, began: datetime, now: datetime) -> bool:
+    """Note that another site read a whole piece of a copy; whether it was the first proof of it.
+
+    What ``began`` before the copy was last verified says nothing of the copy that is there now.
+    """
+    row = holdings.replica(session, shard, site)
+    if row is None or row.state != ReplicaState.AVAILABLE or (row.verified_at or now) > began:
+        return False
+    first = row.proved_at is None
+    row.proved_at, row.proved_by = now, by
+    return first
+
+
+def disprove(session: Session, shard: str, site: str) -> None:
+    """Take back the proof of a copy."""
+    row = holdings.replica(session, shard, site)
+    if row is not None:
+        row.proved_at, row.proved_by = None, None
+
+
+def disprove_all(session: Session, site: str) -> None:
+    """Take back the proofs of all that a site holds."""
+    for row in holdings.at_site(session, site):
+        row.proved_at, row.proved_by = None, None
+
+
+def unproved(session: Session, site: str) -> bool:
+    """Whether a site holds copies available that nobody has proved."""
+    return (
+        session.exec(
+            select(Replica.id).where(
+                Replica.site_id == site,
+                Replica.state == ReplicaState.AVAILABLE,
+                col(Replica.proved_at).is_(None),
+            )
+        ).first()
+        is not None
+    )
 
 
 def want_verify(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from fleet.control import replicas
+from fleet.control import probes, replicas
 from fleet.planning.states import TransferKind, TransferState
 from fleet.store import holdings, transfers
 from fleet.store.tables import Version
@@ -14,6 +14,9 @@ def retire(session: Session, site: str, now: datetime) -> None:
     """Take a site out of everything, in one unit of work; nothing on its disks is touched."""
     for transfer in transfers.of_site(session, site):
         transfers.withdraw_announced(session, transfer.id)
+        if transfer.kind == TransferKind.PROBE and transfer.target_id != site:
+            probes.rearm(session, transfer, now)
+            continue
         transfer.state, transfer.ended_at = TransferState.CANCELLED, now
         transfer.reason = f"{site} was retired"
         if transfer.kind == TransferKind.INGEST and transfer.version_id:

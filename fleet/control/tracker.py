@@ -12,7 +12,8 @@ from typing import Final
 
 from sqlmodel import col, select
 
-from fleet.planning.states import AliasState, ReplicaState, VersionState
+from fleet.planning.states import AliasState, VersionState
+from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Shard, Site, TorrentAlias, Version
 
@@ -28,7 +29,7 @@ def allowed(store: Store) -> list[str]:
             .join(Version, col(Version.id) == col(Shard.version_id))
             .join(Site, col(Site.id) == col(Replica.site_id))
             .where(
-                Replica.state == ReplicaState.AVAILABLE,
+                col(Replica.state).in_(holdings.SEEDED),
                 col(Shard.infohash).is_not(None),
                 Version.state != VersionState.WITHDRAWN,
                 col(Site.retired).is_(False),

@@ -8,10 +8,10 @@ from sqlmodel import Session, col, select
 
 from fleet.control import counted, progress, uploads
 from fleet.control.aliases import aliases_of
-from fleet.control.errors import NotFoundError
-from fleet.control.orders import url_at
-from fleet.control.progress import Progress
 from fleet.control.counted import Swarm
+from fleet.control.errors import NotFoundError
+from fleet.control.progress import Progress
+from fleet.control.sources import url_at
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import holdings
 from fleet.store.tables import (

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import progress, uploads
+from fleet.control import probes, progress, uploads, webseeds
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store import holdings
@@ -136,7 +136,7 @@ def _transfer(session: Session, transfer: Transfer) -> list[Cause]:
     ).all()
     causes = [_summary(transfer)] + [_attempt(one) for one in attempts]
     causes += [
-        Cause(f"source {source['host']}", "ranked", source["reason"])
+        Cause(f"source {source['host']}", source.get("state", "ranked"), source["reason"])
         for source in (attempts[0].sources if attempts else ())
     ]
     files = session.exec(
@@ -158,6 +158,7 @@ def _replica(session: Session, replica: Replica) -> list[Cause]:
             )
         ).all()
     ]
+    causes.append(_web_seed(session, replica))
     transfers = session.exec(
         select(Transfer)
         .where(Transfer.shard_id == replica.shard_id, Transfer.target_id == replica.site_id)
@@ -165,6 +166,17 @@ def _replica(session: Session, replica: Replica) -> list[Cause]:
         .limit(_SHOWN)
     ).all()
     return causes + [_summary(one) for one in transfers]
+
+
+def _web_seed(session: Session, replica: Replica) -> Cause:
+    found = webseeds.listing(session, replica)
+    probe = probes.of(session, replica.site_id)
+    return Cause(
+        f"web seed at {replica.site_id}",
+        "listed" if found.listed else "not listed",
+        found.reason + (f"; {probe.reason}" if probe else ""),
+        probe.not_before if probe else None,
+    )
 
 
 def _shard(session: Session, shard: Shard) -> list[Cause]:

@@ -56,16 +56,43 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SwarmFacts:
+    """Who takes part in a shard's torrent besides the site that asks.
+
+    ``holders`` have the shard, ``fetchers`` are getting it.  Of both, ``dialled`` can be dialled;
+    ``dials_back`` says whether the others can dial the site that asks.  ``web_seeds`` counts those
+    that the torrent brings along where no copies over HTTP are sources beside it.
+    """
+
+    holders: int = 0
+    fetchers: int = 0
+    dialled: int = 0
+    dials_back: bool = False
+    web_seeds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFacts:
     """One place bytes can be had from, and how it has served before.
 
-    ``bytes_per_second`` is None where it never served yet.
+    ``bytes_per_second`` is None where it never served yet; of a torrent, ``swarm`` tells more.
     """
 
     url: str
     site: str | None
     bytes_per_second: float | None = None
     error_share: float = 0.0
+    swarm: SwarmFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebSeedFacts:
+    """What makes a copy a web seed: ``proved`` by another site, ``incident`` if one is open."""
+
+    state: ReplicaState
+    readable: bool
+    proved: bool
+    incident: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from fleet.store.transfers import LIVE, UNENDED
 
 Row = TypeVar("Row", bound=SQLModel)
 TROUBLED = (ReplicaState.SUSPECT, ReplicaState.BAD, ReplicaState.MISSING)
+SEEDED = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)  # BitTorrent proves each piece
 HOLDING = (ReplicaState.PENDING, ReplicaState.COPYING, ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
 
 

@@ -71,7 +71,8 @@ class Artifact(SQLModel, table=True):
     """One file of a version; its sha256 is its identity.
 
     ``ingest_id`` is the one transfer that fetches it from its origins; ``tried`` names the
-    sites that could not do their part, so that others were given it.
+    sites that could not do their part, so that others were given it.  ``pieces`` and ``layer``
+    name the blobs with the v1 and the BEP 52 hashes of its pieces of ``piece_length`` bytes.
     """
 
     __table_args__ = (
@@ -92,6 +93,7 @@ class Artifact(SQLModel, table=True):
     bep52_root: str | None = None
     piece_length: int | None = None
     pieces: str | None = None
+    layer: str | None = None
     ingest_id: str | None = Field(default=None, index=True)
     tried: list[str] = Field(default_factory=list, sa_type=JSON)
     shard_id: str | None = Field(default=None, index=True)
@@ -212,7 +214,11 @@ class Placement(SQLModel, table=True):
 
 
 class Replica(SQLModel, table=True):
-    """A shard at a site, and what is believed of it."""
+    """A shard at a site, and what is believed of it.
+
+    ``proved_at`` is when another site, ``proved_by``, last read a whole piece of it by a range;
+    none since it became available: it is no web seed.
+    """
 
     __table_args__ = (UniqueConstraint("shard_id", "site_id"),)
     id: str = _id("re")
@@ -222,6 +228,8 @@ class Replica(SQLModel, table=True):
     faulty: list[str] = Field(default_factory=list, sa_type=JSON)
     reason: str = ""
     verified_at: datetime | None = moment()
+    proved_at: datetime | None = moment()
+    proved_by: str | None = None
     look_at: datetime | None = moment(index=True)
 
 

@@ -4,18 +4,14 @@ A peer that knows v2 believes only the v2 half, so it has to be right as well: o
 with every piece layer there and grown to its file's root.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from fleet.torrent.adoption import OwnFile
 from fleet.torrent.bencode import Bencoded, decode
+from fleet.torrent.merkle import NODE, root_of
 from fleet.torrent.metainfo import MetainfoError
 from fleet.torrent.parsed import MAX_TORRENT, ParsedTorrent
 from fleet.torrent.pieces import piece_count
-
-_LEAF: Final = 16 * 1024
-_ROOT_BYTES: Final = 32
 
 
 def v2_roots(torrent: ParsedTorrent, files: Sequence[OwnFile]) -> dict[str, str]:
@@ -74,27 +70,13 @@ def check_layers(data: bytes, torrent: ParsedTorrent, files: Sequence[OwnFile]) 
         root = bytes.fromhex(roots[file.path])
         layer = layers.get(root)
         count = piece_count(file.size, torrent.piece_length)
-        if not isinstance(layer, bytes) or len(layer) != count * _ROOT_BYTES:
+        if not isinstance(layer, bytes) or len(layer) != count * NODE:
             raise MetainfoError(
                 f"the piece layer of {file.path!r} is missing from this hybrid torrent, and "
                 "clients that know v2 cannot do without; find the whole file"
             )
-        if _grown(layer, torrent.piece_length) != root:
+        if root_of(layer, torrent.piece_length) != root:
             raise MetainfoError(f"the piece layer of {file.path!r} does not lead to its v2 root")
-
-
-def _grown(layer: bytes, piece_length: int) -> bytes:
-    """Grow the root of a tree from the layer of its pieces; what is beyond the file is zeros."""
-    padding = bytes(_ROOT_BYTES)
-    for _ in range((piece_length // _LEAF).bit_length() - 1):
-        padding = hashlib.sha256(padding * 2).digest()
-    while len(layer) > _ROOT_BYTES:
-        if len(layer) % (2 * _ROOT_BYTES):
-            layer += padding
-        pairs = range(0, len(layer), 2 * _ROOT_BYTES)
-        layer = b"".join(hashlib.sha256(layer[at : at + 64]).digest() for at in pairs)
-        padding = hashlib.sha256(padding * 2).digest()
-    return layer
 
 
 def _walk(tree: Bencoded, above: str, found: dict[str, tuple[int, str]]) -> None:

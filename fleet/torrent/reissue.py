@@ -63,12 +63,17 @@ def reissue(
             outer[b"announce-list"] = [[_link(link, TRACKER_SCHEMES)] for link in trackers]
     if comments is not None:
         _remove(outer, _COMMENT_KEYS)
-        if text := " / ".join(comments):
+        if text := in_one(comments):
             outer[b"comment"] = _utf8(text, "the comment")
     written = encode(outer)
     if len(written) > MAX_TORRENT:
         raise MetainfoError(f"the torrent would have {len(written)} bytes, too many to be read")
     return written
+
+
+def in_one(comments: Sequence[str]) -> str:
+    """Put the comments of all languages, English first, into the one that the format has."""
+    return " / ".join(comments)
 
 
 def _remove(outer: Dictionary, keys: Sequence[bytes]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from fleet.control import seeds, views, why
+from fleet.control import torrents, views, why
 from fleet.web.access import SettingsDep, StoreDep
 
 router = APIRouter(prefix="/api/v1", tags=["public"])
@@ -43,7 +43,7 @@ def explain(name: str, store: StoreDep) -> dict[str, Any]:
 def torrent(infohash: str, store: StoreDep, settings: SettingsDep) -> Response:
     """Return a torrent, with the sites that hold a verified copy as its web seeds."""
     with store.read() as session:
-        data = seeds.torrent_file(session, infohash, settings.trackers)
+        data = torrents.torrent_file(session, infohash, settings.trackers)
     return Response(
         data,
         media_type="application/x-bittorrent",
@@ -55,5 +55,5 @@ def torrent(infohash: str, store: StoreDep, settings: SettingsDep) -> Response:
 def magnet_link(infohash: str, store: StoreDep, settings: SettingsDep) -> Response:
     """Return a magnet link, with the trackers and the peers that the fleet runs."""
     with store.read() as session:
-        link = seeds.magnet_link(session, infohash, settings.trackers)
+        link = torrents.magnet_link(session, infohash, settings.trackers)
     return Response(link, media_type="text/plain")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from fleet.control import blobs, leases, ledger, observations, origins, seeds, uploads
+from fleet.control import blobs, leases, ledger, observations, origins, seeds, torrents, uploads
 from fleet.messages import (
     DesiredSeeds,
     Heartbeat,
@@ -95,7 +95,7 @@ def desired(
 def torrent(infohash: str, _site: SiteDep, store: StoreDep, settings: SettingsDep) -> Response:
     """Return the torrent of one of them."""
     with store.read() as session:
-        data = seeds.torrent_file(session, infohash, settings.trackers)
+        data = torrents.torrent_file(session, infohash, settings.trackers)
     return Response(data, media_type="application/x-bittorrent")
 
 

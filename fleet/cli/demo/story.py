@@ -17,7 +17,7 @@ from fleet.cli import mirroring
 from fleet.cli.demo.origins import write_list
 from fleet.cli.demo.sample import SampleFile, make_sample
 from fleet.cli.tree import Tree, answers
-from fleet.control import mirror, progress, seeds
+from fleet.control import mirror, progress, seeds, torrents
 from fleet.messages import Seed
 from fleet.store.database import Store
 
@@ -136,7 +136,8 @@ class Story:
 
     def _seeds(self) -> tuple[Seed, ...]:
         lists = [seeds.desired(self.store, site).seeds for site in self.tree.sites]
-        if any(one != lists[0] for one in lists):
+        torrents_of = [{seed.infohash for seed in one} for one in lists]
+        if any(one != torrents_of[0] for one in torrents_of):
             raise Failed("the sites shall not all seed the same torrents")
         return lists[0]
 
@@ -154,7 +155,7 @@ class Story:
             url = f"{self.tree.page_url}api/v1/torrents/{seed.infohash}.torrent"
             torrent = httpx.get(url, trust_env=False).raise_for_status().content
             with self.store.read() as session:
-                _meta, _web, peers = seeds.torrent_of(session, seed.infohash)
+                _meta, _web, peers = torrents.torrent_of(session, seed.infohash)
             report = fetch(torrent, folder / seed.folder, peers, timeout=_STEP_SECONDS)
             if not report.ok:
                 raise Failed(f"the download of {seed.name} through BitTorrent: {report.reason}")

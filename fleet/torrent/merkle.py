@@ -6,6 +6,8 @@ A level counts from the leaves, which are level 0; a node of it covers ``2**leve
 import hashlib
 from typing import Final
 
+from fleet.torrent.pieces import piece_count
+
 LEAF: Final = 16 * 1024
 NODE: Final = 32
 """Bytes of a hash in the tree."""
@@ -60,3 +62,43 @@ def parents(nodes: list[bytes]) -> list[bytes]:
 def parent(left: bytes, right: bytes) -> bytes:
     """Hash two nodes to the one above."""
     return hashlib.sha256(left + right).digest()
+
+
+def root_of(layer: bytes, length: int) -> bytes:
+    """Grow the root of a tree from the layer of its pieces; what is beyond the file is zeros.
+
+    Args:
+        layer: the joined hashes of the pieces, one at least.
+        length: of a piece, in bytes.
+    """
+    padding = bytes(NODE)
+    for _ in range(level_of(length)):
+        padding = parent(padding, padding)
+    while len(layer) > NODE:
+        if len(layer) % (2 * NODE):
+            layer += padding
+        pairs = range(0, len(layer), 2 * NODE)
+        layer = b"".join(hashlib.sha256(layer[at : at + 2 * NODE]).digest() for at in pairs)
+        padding = parent(padding, padding)
+    return layer
+
+
+def layer_fault(layer: bytes, size: int, length: int, root: bytes) -> str:
+    """Say what is wrong with the layer of a file's pieces; empty if it is sound.
+
+    Args:
+        layer: the joined hashes of the pieces.
+        size: of the file, in bytes.
+        length: of a piece, in bytes.
+        root: of the file's tree.
+    """
+    if not has_layer(length):
+        return f"BEP 52 has no pieces of {length} bytes"
+    count = piece_count(size, length)
+    if count < 2:
+        return f"a file of {size} bytes is no longer than a piece and has none"
+    if len(layer) != count * NODE:
+        return f"it has {len(layer)} bytes where {count} pieces want {count * NODE}"
+    if root_of(layer, length) != root:
+        return f"it does not lead to the root {root.hex()[:16]}…"
+    return ""

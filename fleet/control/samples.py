@@ -1,0 +1,83 @@
+"""What a probe reads: a part, with a hash that proves it, of a file of each of several copies.
+
+Rules this module keeps:
+
+- Copies that are no web seed yet come first, in any order so that a bad one holds up no other;
+  then those whose proof is oldest.
+- Of a copy that is no web seed its largest file is asked for: it meets whatever cuts ranges.
+- A part is a whole piece, or a whole file where no piece lies within it.
+"""
+
+import random
+
+from sqlmodel import Session, col, func, select
+
+from fleet.control import layers
+from fleet.control.sources import url_at
+from fleet.messages import Item, Sample, Source
+from fleet.planning.states import ReplicaState
+from fleet.store import holdings
+from fleet.store.tables import Artifact, Blob, Replica, Shard, Site, Version
+from fleet.torrent.pieces import DIGEST_BYTES
+
+AT_ONCE = 8  # copies that one probe looks at
+_WHOLE_MOST = 1024 * 1024  # a file is read whole up to this size
+
+
+def choose(session: Session, target: Site) -> tuple[Item, ...]:
+    """Choose what a probe of a site reads; the items' paths are below the site's root."""
+    if not target.read_url:
+        return ()
+    rows = session.exec(
+        select(Replica, Shard)
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .where(
+            Replica.site_id == target.id,
+            Replica.state == ReplicaState.AVAILABLE,
+            col(Shard.infohash).is_not(None),
+        )
+        .order_by(col(Replica.proved_at).is_not(None), col(Replica.proved_at), func.random())
+        .limit(AT_ONCE)
+    ).all()
+    items = (_item(session, target, replica, shard) for replica, shard in rows)
+    return tuple(item for item in items if item is not None)
+
+
+def _item(session: Session, target: Site, replica: Replica, shard: Shard) -> Item | None:
+    files = select(Artifact).where(Artifact.shard_id == shard.id)
+    if replica.proved_at is None:
+        files = files.order_by(col(Artifact.size).desc(), col(Artifact.id)).limit(1)
+    else:
+        at = random.randrange(shard.files)  # noqa: S311 - sampling, not a secret
+        files = files.order_by(col(Artifact.id)).offset(at).limit(1)
+    artifact = session.exec(files).one()
+    sample = _sample(session, shard, artifact)
+    if sample is None:
+        return None
+    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    return Item(
+        artifact=artifact.id,
+        path=f"{folder}/{artifact.path}",
+        size=artifact.size,
+        sha256=artifact.sha256,
+        sources=(Source(url=url_at(target.read_url, folder, artifact.path), site=target.id),),
+        sample=sample,
+    )
+
+
+def _sample(session: Session, shard: Shard, artifact: Artifact) -> Sample | None:
+    size, offset, length = artifact.size or 0, artifact.offset or 0, shard.piece_length
+    if artifact.layer is not None and artifact.piece_length is not None:
+        length = artifact.piece_length
+        number = random.randrange(size // length)  # noqa: S311 - sampling, not a secret
+        digest = layers.piece(session, artifact, number)
+        return Sample(start=number * length, length=length, bep52=digest)
+    first, last = -(-offset // length), (offset + size) // length
+    if size <= _WHOLE_MOST or first >= last:
+        return Sample(start=0, length=size, sha256=artifact.sha256)
+    blob = session.get(Blob, shard.pieces)
+    if blob is None:
+        return None
+    number = random.randrange(first, last)  # noqa: S311 - sampling, not a secret
+    digest = blob.data[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES].hex()
+    return Sample(start=number * length - offset, length=length, sha1=digest)

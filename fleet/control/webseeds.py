@@ -1,0 +1,57 @@
+"""Web seeds: which sites the torrents of a shard name, and what `fleet why` says of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from fleet.planning.facts import WebSeedFacts
+from fleet.planning.states import ReplicaState
+from fleet.planning.webseeds import unlisted
+from fleet.store.tables import Incident, Replica, Site
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Whether a copy is named as a web seed, and why, or why not."""
+
+    listed: bool
+    reason: str
+
+
+def sites(session: Session, shard: str) -> Sequence[Site]:
+    """Return the sites that are web seeds of a shard, by id."""
+    rows = session.exec(
+        select(Replica, Site)
+        .join(Site, col(Site.id) == col(Replica.site_id))
+        .where(
+            Replica.shard_id == shard,
+            Replica.state == ReplicaState.AVAILABLE,
+            col(Site.retired).is_(False),
+        )
+        .order_by(col(Site.id))
+    ).all()
+    return [site for replica, site in rows if not unlisted(_facts(session, replica, site))]
+
+
+def listing(session: Session, replica: Replica) -> Listing:
+    """Say whether a copy is named as a web seed."""
+    site = session.get_one(Site, replica.site_id)
+    if reason := unlisted(_facts(session, replica, site)):
+        return Listing(listed=False, reason=reason)
+    when = f"{replica.proved_at:%Y-%m-%d %H:%M:%S} UTC"
+    return Listing(
+        listed=True, reason=f"{replica.proved_by} read a whole piece of it by a range {when}"
+    )
+
+
+def _facts(session: Session, replica: Replica, site: Site) -> WebSeedFacts:
+    incident = session.exec(
+        select(Incident).where(Incident.site_id == site.id, col(Incident.ended_at).is_(None))
+    ).first()
+    return WebSeedFacts(
+        state=ReplicaState(replica.state),
+        readable=site.read_url != "",
+        proved=replica.proved_at is not None,
+        incident=incident.reason if incident else "",
+    )
