@@ -13,9 +13,11 @@ from fleet.messages import Budget, Item, Order, Source
 from fleet.settings import SiteSettings
 from tests.seeder_support import TOKEN, Centre, Process, Shard, running
 from workers.lease import Lease
+from workers.mend import mend
 from workers.pull import pull
 from workers.seeder.control import socket_path
 from workers.storage.posix import PosixStorage
+from workers.verify import verify
 from workers.work import Work
 
 NOWHERE = ""  # where a site listens that cannot be dialled
@@ -56,6 +58,14 @@ class Node:
     def pull(self, given: Order, lease: Lease | None = None) -> Work:
         lease = lease or Lease(given.budget)
         return pull(given, PosixStorage(self.root), lease, settings=self.settings)
+
+    def verify(self, given: Order, lease: Lease | None = None) -> Work:
+        lease = lease or Lease(given.budget)
+
+        def mends(items: Any) -> Any:
+            return mend(self.settings, lease, items)
+
+        return verify(given, PosixStorage(self.root), lease, mends)
 
     def staged(self) -> list[str]:
         return self.files(".staging")

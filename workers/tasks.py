@@ -15,6 +15,7 @@ from fleet.settings import SiteSettings
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.held import HeldLease
 from workers.lease import Lease, Stopped
+from workers.mend import mend
 from workers.probe import probe
 from workers.pull import pull
 from workers.seeder.client import nudge
@@ -64,7 +65,7 @@ def _known(order: Order, centre: Centre) -> bytes:
 
 
 def _verified(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
-    return verify(order, _storage(settings), lease)
+    return verify(order, _storage(settings), lease, partial(mend, settings, lease))
 
 
 def _probed(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:

@@ -189,7 +189,7 @@ def _progress(look: Look, supervisor: Supervisor, **more: Any) -> dict[str, Any]
         "ok": True,
         "done": look.done,
         "size": look.size,
-        "peers": len(look.peers),
+        "peers": sum(look.peers.values()),
         "payload": look.payload,
         "fault": supervisor.fault,
         "evidence": supervisor.evidence,

@@ -23,6 +23,7 @@ from workers.seeder.dialling import dial_seeds
 from workers.seeder.door import Door
 from workers.seeder.fetches import Efforts, Fetches
 from workers.seeder.keeper import Keeper
+from workers.seeder.mending import Mender
 from workers.seeder.seeder import Seeder
 from workers.seeder.session import Session, SessionError
 
@@ -78,7 +79,8 @@ async def run(settings: SiteSettings) -> None:
         commands = _Commands(settings.site, seeder, ports)
         efforts = Efforts()
         fetches = Fetches(settings, session, centre, seeder, efforts)
-        talks = {"fetch": fetches.fetch}
+        mender = Mender(settings, session, centre, keeper, efforts)
+        talks = {"fetch": fetches.fetch, "mend": mender.mend}
         await asyncio.to_thread(seeder.load)
         async with asyncio.TaskGroup() as tasks:
             running = [

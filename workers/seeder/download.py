@@ -29,6 +29,7 @@ _CHECKING: Final = {
     lt.torrent_status.states.checking_files,
     lt.torrent_status.states.checking_resume_data,
 }
+_ON_THE_WAY: Final = lt.peer_info.connecting | lt.peer_info.handshake
 _MOST_HEARD: Final = 1000
 
 
@@ -106,7 +107,7 @@ class Look:
         checking: what was on disk is being checked.
         finished: every wanted piece is here.
         done: wanted bytes that are here; ``size``: of how many.
-        peers: BitTorrent peers that are connected, or are being connected to.
+        peers: BitTorrent peers, and whether each is connected or still being connected to.
         payload: payload bytes that came from all of them and from web seeds.
         web: the connections to web seeds.
         error: why it cannot go on.
@@ -117,7 +118,7 @@ class Look:
     finished: bool
     done: int
     size: int
-    peers: frozenset[Place]
+    peers: Mapping[Place, bool]
     payload: int
     web: Mapping[Place, Web]
     error: str
@@ -138,11 +139,11 @@ class Download:
     def look(self) -> Look:
         """Look how it is doing."""
         status, heard = self._handle.status(0), self._hearing.take(self.infohash)
-        peers: set[Place] = set()
+        peers: dict[Place, bool] = {}
         web: dict[Place, Web] = {}
         for peer in self._handle.get_peer_info():
             if peer.connection_type == lt.peer_info.standard_bittorrent:
-                peers.add(_place(peer.ip))
+                peers[_place(peer.ip)] = not peer.flags & _ON_THE_WAY
                 continue
             host = peer.client.decode("utf-8", "replace").strip("[]").lower()
             place = (host, int(peer.ip[1]))
@@ -153,7 +154,7 @@ class Download:
             finished=bool(status.is_finished),
             done=int(status.total_wanted_done),
             size=int(status.total_wanted),
-            peers=frozenset(peers),
+            peers=peers,
             payload=int(status.total_payload_download),
             web=web,
             error=status.errc.message() if status.errc.value() else "".join(disk[:1]),
