@@ -3,7 +3,9 @@
 Rules this module keeps:
 
 - It goes on as long as the client's connection does, and says several times a second how it is.
-- A web seed is asked only at addresses that this site may ask (``FLEET_ALLOW_NETWORKS``).
+- A web seed is asked only at addresses that this site may ask (``FLEET_ALLOW_NETWORKS``).  One
+  that is silent for half of ``stall_seconds`` has failed: libtorrent asks nobody else for what was
+  asked of it, and a pull gives up after all of them.
 - What is said to be finished is on disk, where another process can read it.
 """
 
@@ -24,7 +26,8 @@ LOOK_SECONDS: Final = 0.2
 DIAL_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 60.0
 MOST_RATE: Final = 2**31 - 1
-_OUR_DOING: Final = {"Operation canceled", "torrent finished"}
+# what libtorrent says when it was told to let go, or not to ask for more
+_OUR_DOING: Final = {"Operation canceled", "torrent finished", "upload to upload connection"}
 
 
 class EffortError(Exception):
@@ -41,6 +44,8 @@ class Supervisor:
         self.evidence = ""
         self._download = download
         self._settings = settings
+        self._silent_seconds = settings.stall_seconds / 2
+        self._before: Look | None = None
         self._places: dict[str, set[Place]] = {}
         self._used: list[WebSeed] = []
         self._came: dict[str, int] = {}
@@ -49,6 +54,9 @@ class Supervisor:
 
     def note(self, look: Look, now: float) -> None:
         """Take in what was seen and heard since the last time."""
+        self._count(look, now)
+        if look.finished:
+            return  # libtorrent has let go of whoever has no more to give
         for seed in list(self._used):
             self._watch(seed, look, now)
         pieces = sorted({one.piece for one in look.heard if one.kind == "piece"})
@@ -82,20 +90,35 @@ class Supervisor:
             seed.refuse(str(error))
         return set(places)
 
+    def _count(self, look: Look, now: float) -> None:
+        """Count what came from each web seed.
+
+        A connection that came and went between two looks was not seen: what one web seed and no
+        peer can have brought is its own.
+        """
+        before, self._before = self._before, look
+        left = look.payload - (before.payload if before else 0)
+        for seed in self._used:
+            web = look.web.get(seed.place)
+            if web is not None and web.bytes != self._came[seed.url]:
+                # the counter begins anew with a connection
+                came = max(0, web.bytes - self._came[seed.url]) or web.bytes
+                self._came[seed.url] = web.bytes
+                self._moved[seed.url] = now
+                seed.came(came)
+                left -= came
+        if left > 0 and len(self._used) == 1 and not look.peers and not (before and before.peers):
+            self._used[0].came(left)
+
     def _watch(self, seed: WebSeed, look: Look, now: float) -> None:
-        """See what came from a web seed, or that nothing did."""
+        """See that nothing comes from a web seed that was asked."""
         web = look.web.get(seed.place)
-        if web is not None and web.bytes != self._came[seed.url]:
-            # the counter begins anew with a connection
-            seed.came(max(0, web.bytes - self._came[seed.url]) or web.bytes)
-            self._came[seed.url] = web.bytes
-            self._moved[seed.url] = now
         waits = web.busy if web is not None else seed.url in self._redirected
         if not waits or look.checking:
             self._moved[seed.url] = now
-        elif now - self._moved[seed.url] > self._settings.stall_seconds:
+        elif now - self._moved[seed.url] > self._silent_seconds:
             why = "redirects, and nothing came" if seed.url in self._redirected else "no byte came"
-            self._fail(seed, f"{why} for {self._settings.stall_seconds:g} s", now)
+            self._fail(seed, f"{why} for {self._silent_seconds:g} s", now)
 
     def _hear(self, heard: Heard, proof: str, now: float) -> None:
         """Lay what was heard on whom it is about."""
