@@ -223,3 +223,19 @@ def test_a_keeper_does_not_disturb_a_mend_and_a_client_that_goes_ends_it(bad: No
         return state
 
     eventually(lambda: state() == "corrupt", "it is seeded on, and its fault is told")
+
+
+def test_where_another_file_has_gone_nothing_is_written(good: Node, bad: Node) -> None:
+    """A shared piece must not bring back the bytes of a file that is missing."""
+    shard = Shard("census", BUNDLE, web_seeds=())
+    good.hold(shard)
+    bad.hold(shard)
+    flip(shard.place(bad.root, "a.bin"), 3 * PIECE - 2)
+    shard.place(bad.root, "one").unlink()
+
+    work = bad.verify(to_verify(shard, good.address))
+
+    assert [result.fault for result in work.items] == ["corrupt", "", "missing", "", ""]
+    assert "not mended by torrent: 'census/v1/one' is not in place" in work.items[0].reason
+    assert work.bytes_fetched == 0
+    assert not any(path.endswith(("a.bin", "one")) for path in bad.visible())

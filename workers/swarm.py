@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from fleet.messages import Item
+from workers.work import Work
 
 MOST_PEERS = 64
 MOST_SPANS = 1000
 Span = tuple[int, int]  # from the first byte to the one after the last
+_NAMED = "btih:"
 _HASH = re.compile(r"urn:btih:([0-9a-fA-F]{40})")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\]")
@@ -31,7 +33,7 @@ class Swarm:
     @property
     def name(self) -> str:
         """How reports name it, in place of a host."""
-        return f"btih:{self.infohash[:12]}"
+        return f"{_NAMED}{self.infohash[:12]}"
 
 
 def read_magnet(link: str) -> Swarm:
@@ -81,6 +83,11 @@ def swarm_of(items: Sequence[Item]) -> Swarm | None:
 def comes_first(item: Item) -> bool:
     """Whether an item's torrent is ranked before every HTTP source that it has."""
     return bool(item.sources) and item.sources[0].kind == "torrent"
+
+
+def came_by_torrent(work: Work) -> bool:
+    """Whether any item of a finished pull came from a swarm."""
+    return any(result.ok and (result.source or "").startswith(_NAMED) for result in work.items)
 
 
 def has_torrent(item: Item) -> bool:

@@ -50,15 +50,10 @@ def verify(order: Order, storage: PosixStorage, lease: Lease, mend: Mend | None 
     fixity = _Fixity(order, storage, lease, mending=mend is not None)
     items = in_offset_order(order.items)
     found = {id(item): fixity.verify(item) for item in items}
-    mended = mend(fixity.doubted) if mend and fixity.doubted else Mended()
-    if fixity.doubted:
-        again = items if fixity.pieces else _touched(items, fixity.doubted, mended)
-        doubted = {id(item) for item in fixity.doubted}
-        fixity = _Fixity(order, storage, lease, blobs=fixity.blobs, note=mended.reason)
-        found |= {id(item): fixity.verify(item) for item in again}
-        for one in doubted:
-            if found[one].ok:
-                found[one] = found[one].model_copy(update={"reason": mended.reason})
+    mended = Mended()
+    if mend and fixity.doubted:
+        mended = mend(fixity.doubted)
+        fixity = _read_again(fixity, items, mended, found)
     results = tuple(found[id(item)] for item in order.items)
     work = Work(results, mended.sources, mended.bytes_fetched, blobs=fixity.blobs)
     whole = order.shard is not None and "pieces" in order.digests
@@ -69,10 +64,18 @@ def verify(order: Order, storage: PosixStorage, lease: Lease, mend: Mend | None 
     return replace(work, pieces=pieces, reason=reason)
 
 
-def _touched(items: Sequence[Item], doubted: Sequence[Item], mended: Mended) -> list[Item]:
-    """Choose what to read again: what was doubted, and what else has bytes that were written."""
-    again = {id(item) for item in doubted}
-    return [item for item in items if id(item) in again or mended.touches(item)]
+def _read_again(
+    before: "_Fixity", items: Sequence[Item], mended: Mended, found: dict[int, ItemResult]
+) -> "_Fixity":
+    """Read what was doubted and what else was written to; all of it where pieces are cut."""
+    doubted = {id(item) for item in before.doubted}
+    fixity = before.again(mended.reason)
+    for item in items:
+        if fixity.pieces or id(item) in doubted or mended.touches(item):
+            result = fixity.verify(item)
+            told = {"reason": mended.reason} if result.ok and id(item) in doubted else {}
+            found[id(item)] = result.model_copy(update=told)
+    return fixity
 
 
 class _Fixity:
@@ -82,26 +85,23 @@ class _Fixity:
         doubted: the corrupt ones that were left in their places, to be mended.
     """
 
-    def __init__(
-        self,
-        order: Order,
-        storage: PosixStorage,
-        lease: Lease,
-        *,
-        mending: bool = False,
-        blobs: dict[str, bytes] | None = None,
-        note: str = "",
-    ) -> None:
-        self.blobs: dict[str, bytes] = {} if blobs is None else blobs
+    def __init__(self, order: Order, storage: PosixStorage, lease: Lease, *, mending: bool) -> None:
+        self.blobs: dict[str, bytes] = {}
         self.doubted: list[Item] = []
         self._mending = mending
-        self._note = note
+        self._note = ""  # of what was tried before this reading
         cut = order.piece_length if order.shard and "pieces" in order.digests else None
         self.pieces = PieceHasher(cut) if cut else None
         self._at = 0  # in the stream that they are cut from
         self._order = order
         self._storage = storage
         self._lease = lease
+
+    def again(self, note: str) -> "_Fixity":
+        """Begin another reading, of what was written to meanwhile; ``note`` says why."""
+        fixity = _Fixity(self._order, self._storage, self._lease, mending=False)
+        fixity.blobs, fixity._note = self.blobs, note
+        return fixity
 
     def verify(self, item: Item) -> ItemResult:
         """Verify one item; every failure becomes its result."""
@@ -143,6 +143,8 @@ class _Fixity:
                 self._at += len(block)
                 self._lease.advance(len(block))
 
+            if self._note:
+                os.fsync(descriptor)  # what is not on the disk yet stays in the cache
             if sys.platform == "linux":
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             read(descriptor, take)

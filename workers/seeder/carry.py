@@ -195,9 +195,11 @@ def _wishes(link: Link) -> tuple[int, bool]:
 
 async def _flush(download: Download, link: Link) -> None:
     """Wait until everything is written."""
-    await asyncio.to_thread(download.flush)
-    deadline = time.monotonic() + FLUSH_SECONDS
-    while time.monotonic() < deadline:
+    deadline, again_at = time.monotonic() + FLUSH_SECONDS, 0.0
+    while (now := time.monotonic()) < deadline:
+        if now >= again_at:  # where much is told, something may be lost
+            await asyncio.to_thread(download.flush)
+            again_at = now + FLUSH_SECONDS / 10
         look = await asyncio.to_thread(download.look)
         if look.error:
             raise EffortError(f"it cannot be stored: {look.error}")

@@ -20,7 +20,7 @@ from workers.seeder.download import Place
 from workers.seeder.session import Session
 from workers.swarm import address, dialled
 
-ROUND_SECONDS: Final = 1.0
+ROUND_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 20.0
 AT_ONCE: Final = 50
 
@@ -64,9 +64,12 @@ async def dial_seeds(session: Session, desired: Callable[[], Mapping[str, Seed]]
             for infohash, seed in seeds.items()
             if seed.peers and session.seeds(infohash)
         }
+        found: dict[tuple[str, ...], list[Place]] = {}  # most have the same peers
         for infohash in rounds.next(peers, time.monotonic()):
-            places = await resolve(dialled(peers[infohash]))
-            await asyncio.to_thread(session.dial, infohash, places)
+            who = peers[infohash]
+            if who not in found:
+                found[who] = await resolve(dialled(who))
+            await asyncio.to_thread(session.dial, infohash, found[who])
         await asyncio.sleep(ROUND_SECONDS)
 
 

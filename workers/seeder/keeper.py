@@ -88,12 +88,14 @@ class Keeper:
             What it is, and where each of its files lies.
 
         Raises:
-            NotReadyError: it is not being seeded.
+            NotReadyError: it is not being seeded, or a file has gone meanwhile.
         """
         with self._lock:
             held = self._held.get(infohash)
             if held is None:
                 raise NotReadyError("it is not being seeded here")
+            # whoever mends it shall not make a file anew
+            self._look(held.wanted, held)
             self._lent.add(infohash)
             return held.wanted, held.places
 
