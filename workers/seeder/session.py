@@ -39,6 +39,8 @@ _SETTINGS: Final = {
     "unchoke_slots_limit": 100,
     "connections_limit": 400,
     "stop_tracker_timeout": 1,
+    # who is dialled over uTP brings little: 7 MiB/s where TCP brings 158 (300 MiB over loopback)
+    "enable_outgoing_utp": False,
     # who was lost is dialled again soon, by us as well (see ``dialling``)
     "min_reconnect_time": 5,
     # one bad file is no reason to shun a server: ``webseeds`` says whom to leave alone
