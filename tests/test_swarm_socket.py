@@ -148,6 +148,33 @@ def test_seeds_come_and_go_within_a_second_while_fetches_go_on(target: Node) -> 
         assert time.monotonic() - started < 2
 
 
+def test_a_seeder_that_is_told_to_end_ends_its_fetches(target: Node) -> None:
+    shard = Shard("census", {"a": 100 * PIECE})
+    target.know(shard)
+    with Talk(target.settings) as talk:
+        talk.say(asked(shard, "127.0.0.1:9"))
+        talk.until(state="fetching")
+        assert target.seeder.end() == 0
+        while talk.hear():
+            pass
+    assert target.seeder.log[-1]["event"] == "stopped"
+    assert target.seeder.noise == []
+
+
+def test_what_cannot_be_stored_ends_one_fetch_and_no_other(
+    source: Node, target: Node
+) -> None:
+    shard, other = Shard("census", {"a": PIECE}, web_seeds=()), Shard("other", {"a": PIECE})
+    source.hold(other)
+    for one in (shard, other):
+        target.know(one)
+    # a folder where its file belongs
+    (target.root / ".staging" / f"btih-{shard.infohash}" / "0").mkdir(parents=True)
+    (found,) = target.pull(ordered(shard, source.address)).items
+    assert "by torrent: it cannot be stored: " in found.reason
+    assert target.pull(ordered(other, source.address)).items[0].ok
+
+
 class Held(Lease):
     """A lease that is paused for its first looks, and that stops a while after so many bytes."""
 

@@ -81,7 +81,8 @@ def test_the_fetch_completes_from_the_peer_and_the_fault_is_told(
 ) -> None:
     kind, options, told = FAULTS[fault]
     scene.serve(kind, **options)
-    given = ordered(scene.shard, budget=SLOWLY)
+    # what is only noticed after a while must not be over before
+    given = ordered(scene.shard, budget=SLOWLY if told.endswith("for 2 s") else Budget())
     working: Future[Work] = apart.submit(scene.target.pull, given)
     eventually(lambda: scene.web.asked(scene.path), "the web seed is asked")
     scene.good.hold(scene.shard, scene.target.address)

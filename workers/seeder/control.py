@@ -18,12 +18,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from fleet.settings import SiteSettings
 
 MAX_PATH: Final = 107
 """Most bytes in the path of a Unix socket (sun_path, less its final zero)."""
 MAX_LINE: Final = 64 * 1024
 TELL_SECONDS: Final = 60.0
+
+_log = structlog.get_logger()
 
 Answer = dict[str, Any]
 Command = Callable[[], Awaitable[Answer]]
@@ -149,6 +153,10 @@ async def _talk(reader: asyncio.StreamReader, link: Link, talk: Talk) -> None:
     listening = asyncio.create_task(link.listen(reader))
     try:
         await talk(link)
+    except Exception as error:  # noqa: BLE001 - one talk's trouble ends no other, nor the seeder
+        _log.exception("failed", asked=str(link.said.get("do")))
+        reason = f"the seeder failed, see its log: {type(error).__name__}: {error}"
+        await link.tell({"ok": False, "error": reason})
     finally:
         listening.cancel()
 

@@ -78,7 +78,7 @@ async def run(settings: SiteSettings) -> None:
         ports = {"bittorrent": session.port, "door": door.port if door else None}
         commands = _Commands(settings.site, seeder, ports)
         efforts = Efforts()
-        fetches = Fetches(settings, session, centre, seeder, efforts)
+        fetches = Fetches(settings, session, centre, keeper, efforts)
         mender = Mender(settings, session, centre, keeper, efforts)
         talks = {"fetch": fetches.fetch, "mend": mender.mend}
         await asyncio.to_thread(seeder.load)

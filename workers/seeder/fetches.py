@@ -13,6 +13,7 @@ Rules this module keeps:
 - Nothing is kept of a fetch but its files.  The next one checks them against the torrent.
 """
 
+import asyncio
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, Final
@@ -29,7 +30,7 @@ from workers.seeder.carry import EffortError, Supervisor, carry
 from workers.seeder.centre import CentreAwayError, SeedCentre
 from workers.seeder.control import Link
 from workers.seeder.desired import RefusedError
-from workers.seeder.seeder import Seeder
+from workers.seeder.keeper import Keeper
 from workers.seeder.session import Session, SessionError
 from workers.swarm import MOST_PEERS, MOST_SPANS, Span, dialled
 
@@ -81,14 +82,14 @@ class Fetches:
         settings: SiteSettings,
         session: Session,
         centre: SeedCentre,
-        seeder: Seeder,
+        keeper: Keeper,
         efforts: Efforts,
     ) -> None:
         """Fetch into the staging folder of the site that ``settings`` describe."""
         self._settings = settings
         self._session = session
         self._centre = centre
-        self._seeder = seeder
+        self._keeper = keeper
         self._efforts = efforts
 
     async def fetch(self, link: Link) -> None:
@@ -108,10 +109,7 @@ class Fetches:
             self._efforts.end(asked.infohash)
 
     async def _fetch(self, asked: Asked, link: Link) -> None:
-        if self._session.seeds(asked.infohash):
-            # its files may have gone since somebody looked
-            await self._seeder.look_again()
-        if self._session.seeds(asked.infohash):
+        if await asyncio.to_thread(self._keeper.seeds, asked.infohash):
             raise EffortError("it lies here already, and is being seeded: nothing is to be fetched")
         torrent, parsed = await get_torrent(self._centre, asked.infohash)
         folder = f".staging/btih-{asked.infohash}"

@@ -81,6 +81,19 @@ class Keeper:
                 for infohash in wanted
             }
 
+    def seeds(self, infohash: str) -> bool:
+        """Look whether a torrent is seeded and its files are in place; if not, it is let go."""
+        with self._lock:
+            held = self._held.get(infohash)
+            if held is None or infohash in self._lent:
+                return held is not None
+            try:
+                self._look(held.wanted, held)
+            except NotReadyError:
+                self._drop(infohash)
+                return False
+            return True
+
     def lend(self, infohash: str) -> tuple[Wanted, tuple[str, ...]]:
         """Leave a torrent to somebody who mends it.
 

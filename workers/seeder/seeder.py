@@ -93,10 +93,6 @@ class Seeder:
         self._nudged.set()
         await applied
 
-    async def look_again(self) -> None:
-        """Bring the session in line with what lies here now."""
-        await asyncio.to_thread(self._apply)
-
     async def _poll(self) -> None:
         trouble = ""
         try:

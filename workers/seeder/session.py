@@ -13,6 +13,7 @@ Rules this module keeps:
 - It is not shared with a forked process, and no alert outlives the call that popped it.
 """
 
+import contextlib
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -175,9 +176,10 @@ class Session:
     def dial(self, infohash: str, peers: Sequence[tuple[str, int]]) -> None:
         """Connect to peers of a torrent that is being seeded, unless it has some."""
         handle = self._handles.get(infohash)
-        if handle is not None and not handle.status(0).num_peers:
-            for peer in peers:
-                handle.connect_peer(peer, lt.peer_info.tracker)
+        with contextlib.suppress(RuntimeError):  # it may be dropped meanwhile
+            if handle is not None and not handle.status(0).num_peers:
+                for peer in peers:
+                    handle.connect_peer(peer, lt.peer_info.tracker)
 
     def drop(self, infohash: str) -> None:
         """Stop seeding a torrent; its files stay."""
