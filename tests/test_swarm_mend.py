@@ -1,5 +1,6 @@
 """A corrupt file is mended where it lies: its failed pieces and nothing else are fetched anew."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,13 +32,15 @@ def bad(tmp_path: Path) -> Iterator[Node]:
 
 
 def flip(place: Path, *offsets: int) -> None:
-    """Let a disk rot: a byte at each of these places."""
+    """Let a disk rot, which no file's time tells: a byte at each of these places."""
+    about = place.stat()
     with place.open("r+b") as file:
         for offset in offsets:
             file.seek(offset)
             (byte,) = file.read(1)
             file.seek(offset)
             file.write(bytes([byte ^ 0xFF]))
+    os.utime(place, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
 def to_verify(shard: Shard, *peers: str, **fields: object) -> Order:
@@ -239,3 +242,26 @@ def test_where_another_file_has_gone_nothing_is_written(good: Node, bad: Node) -
     assert "not mended by torrent: 'census/v1/one' is not in place" in work.items[0].reason
     assert work.bytes_fetched == 0
     assert not any(path.endswith(("a.bin", "one")) for path in bad.visible())
+
+
+def test_what_libtorrent_has_found_corrupt_itself_is_mended(
+    good: Node, bad: Node, tmp_path: Path
+) -> None:
+    shard = Shard("census", LONE, web_seeds=())
+    good.hold(shard)
+    bad.hold(shard)
+    flip(shard.place(bad.root, "a.bin"), 7 * PIECE)
+    peer = ("127.0.0.1", bad.seeder.ready()["bittorrent"])
+    assert not fetch(shard.torrent, tmp_path / "client", [peer], timeout=3).ok
+
+    def corrupt() -> bool:
+        bad.seeder.sync()
+        return bool(bad.seeder.torrent(shard.infohash)["state"] == "corrupt")
+
+    eventually(corrupt, "it has left seed mode")
+
+    (found,) = bad.verify(to_verify(shard, good.address)).items
+
+    assert (found.ok, found.reason) == (True, "pieces fetched anew by torrent: 1")
+    bad.seeder.sync()
+    assert bad.seeder.torrent(shard.infohash)["state"] == "seeding"

@@ -161,9 +161,7 @@ def test_a_seeder_that_is_told_to_end_ends_its_fetches(target: Node) -> None:
     assert target.seeder.noise == []
 
 
-def test_what_cannot_be_stored_ends_one_fetch_and_no_other(
-    source: Node, target: Node
-) -> None:
+def test_what_cannot_be_stored_ends_one_fetch_and_no_other(source: Node, target: Node) -> None:
     shard, other = Shard("census", {"a": PIECE}, web_seeds=()), Shard("other", {"a": PIECE})
     source.hold(other)
     for one in (shard, other):
