@@ -189,3 +189,28 @@ def test_what_was_seeded_and_has_gone_is_fetched_again(source: Node, target: Nod
 
     assert reasons(work.items) == {""}
     assert shard.lies_in(target.root)
+
+
+def test_where_the_swarm_lacks_a_piece_all_else_lands_and_http_brings_the_rest(
+    home: Path, source: Node, server: FaultServer
+) -> None:
+    shard = Shard("census", BUNDLE, web_seeds=())
+    shard.put(source.root)
+    rotten = shard.place(source.root, "raw/b.bin")
+    rotten.write_bytes(b"rot" + rotten.read_bytes()[3 + 5 * PIECE :] + bytes(5 * PIECE))
+    source.seed(shard)
+    for path, data in shard.files.items():
+        server.serve(f"census/v1/{path}", data)
+    with node(home, "target", stall_seconds=3.0) as target:
+        target.know(shard)
+        work = target.pull(ordered(shard, source.address, after=(server.url("").rstrip("/"),)))
+
+        assert reasons(work.items) == {""}
+        assert shard.lies_in(target.root)
+        assert target.staged() == []
+    # the pieces at both its ends are its neighbours' too
+    assert {asked.path for asked in server.requests} <= {
+        f"census/v1/{path}" for path in ("one", "raw/b.bin", "z")
+    }
+    assert server.asked("census/v1/raw/b.bin")
+    assert not server.asked("census/v1/a.bin")

@@ -7,7 +7,8 @@ Decisions this module takes:
 - The torrent proves pieces, not artifacts: only an item whose sha256 is known is fetched so, and
   each is read once and lands only if that is right.
 - What is in its place and right is not fetched again.
-- Whatever goes wrong is a reason beside those of the HTTP sources, and ends nothing but itself.
+- Whatever goes wrong is a reason beside those of the HTTP sources, and ends nothing but itself: of
+  a fetch that was not finished, the files that are whole land.
 """
 
 import os
@@ -120,8 +121,12 @@ class ByTorrent:
 
     def _fetched(self, items: Sequence[Item]) -> list[_Proved]:
         """Have the seeder fetch items; give those that are right."""
+        if self._swarm is None:
+            self._reasons |= {id(item): self._fault for item in items}
+            return []
+        self._fault = ""
         try:
-            return self._fetch(self._swarm, items) if self._swarm else []
+            return self._fetch(self._swarm, items)
         except (SeederError, Local, OSError) as error:
             self._fault = plain(str(error))
             return []
@@ -142,30 +147,32 @@ class ByTorrent:
             counts.take(progress)
 
         with Effort(run.settings, run.lease, "fetch", swarm, want) as effort:
-            with counts.under_way():
-                effort.run(told)
+            try:
+                with counts.under_way():
+                    effort.run(told)
+            except SeederError as error:
+                self._fault = plain(str(error))
+                return self._proved([item for item in items if _looks_whole(item, folder)], folder)
             return self._proved(items, folder)
 
     def _proved(self, items: Sequence[Item], folder: Path) -> list[_Proved]:
-        """Read what was fetched; what is not the artifact goes."""
+        """Read what was fetched; what is not the artifact goes, unless more of it may come."""
         proved: list[_Proved] = []
         for item in items:
-            staged = folder / (str(item.offset) if item.size else "empty")
+            staged = folder / str(item.offset)
             try:
                 if not item.size:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    staged = folder / f"empty-{len(proved)}"
-                    staged.write_bytes(b"")
+                    staged = _empty(folder, len(proved))
                 found = self._read(item, staged)
             except OSError as error:
                 self._reasons[id(item)] = str(local(item, error))
                 continue
             wrong = mismatch(item, found)
-            if wrong:
+            if not wrong:
+                proved.append(_Proved(item, staged, found))
+            elif not self._fault:
                 staged.unlink()
                 self._reasons[id(item)] = f"what the torrent holds in its place is not it: {wrong}"
-            else:
-                proved.append(_Proved(item, staged, found))
         return proved
 
     def _read(self, item: Item, staged: Path) -> Found:
@@ -205,6 +212,25 @@ class ByTorrent:
     def _folder(self, swarm: Swarm) -> Path:
         """Say where the seeder fetches to."""
         return self._run.storage.staging_folder() / f"btih-{swarm.infohash}"
+
+
+def _looks_whole(item: Item, folder: Path) -> bool:
+    """Whether all of an item may be staged: a fetch that was not finished leaves holes."""
+    if not item.size:
+        return True
+    try:
+        about = (folder / str(item.offset)).stat()
+    except OSError:
+        return False
+    return about.st_size == item.size and about.st_blocks * 512 >= item.size
+
+
+def _empty(folder: Path, number: int) -> Path:
+    """Stage a file without a byte, which no torrent brings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f"empty-{number}"
+    staged.write_bytes(b"")
+    return staged
 
 
 def _held(folder: Path) -> int:
