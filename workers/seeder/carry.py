@@ -11,7 +11,7 @@ Rules this module keeps:
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from fleet.settings import SiteSettings
@@ -55,15 +55,15 @@ class Supervisor:
     def note(self, look: Look, now: float) -> None:
         """Take in what was seen and heard since the last time."""
         self._count(look, now)
-        if look.finished:
-            return  # libtorrent has let go of whoever has no more to give
         for seed in list(self._used):
             self._watch(seed, look, now)
         pieces = sorted({one.piece for one in look.heard if one.kind == "piece"})
         which = f"piece {pieces[0]}" if pieces else "a piece"
         proof = f"{which} does not match the torrent"
         for heard in look.heard:
-            self._hear(heard, proof, now)
+            # at the end libtorrent lets go of whoever has no more to give
+            if heard.kind == "liar" or not look.finished:
+                self._hear(heard, proof, now)
 
     async def choose(self, now: float) -> None:
         """Use the web seeds whose turn it is."""
@@ -114,7 +114,7 @@ class Supervisor:
         """See that nothing comes from a web seed that was asked."""
         web = look.web.get(seed.place)
         waits = web.busy if web is not None else seed.url in self._redirected
-        if not waits or look.checking:
+        if not waits or look.checking or look.finished:
             self._moved[seed.url] = now
         elif now - self._moved[seed.url] > self._silent_seconds:
             why = "redirects, and nothing came" if seed.url in self._redirected else "no byte came"
@@ -161,28 +161,38 @@ async def carry(
     Raises:
         EffortError: it cannot go on.
     """
-    dial_at, wishes = 0.0, (0, False)
-    while not link.gone.is_set():
-        if wishes != (wishes := _wishes(link)):
-            await asyncio.to_thread(download.limit, wishes[0])
-            await asyncio.to_thread(download.pause, wishes[1])
-        look, now = await asyncio.to_thread(download.look), time.monotonic()
-        supervisor.note(look, now)
-        if look.error:
-            raise EffortError(f"it cannot be stored: {look.error}")
-        if look.finished and not look.checking:
-            await _flush(download, link)
-            await link.tell(_progress(look, supervisor, state="done", **more))
-            return True
-        await supervisor.choose(now)
-        if now >= dial_at:
-            lost = [peer for peer in await resolve(peers) if peer not in look.peers]
-            await asyncio.to_thread(download.dial, lost)
-            dial_at = now + DIAL_SECONDS
-        state = "checking" if look.checking else "fetching"
-        await link.tell(_progress(look, supervisor, state=state, **more))
-        await link.wait(LOOK_SECONDS)
-    return False
+    wishes, connected = (0, False), set[Place]()
+    dialling = asyncio.create_task(_dial(download, peers, connected))
+    try:
+        while not link.gone.is_set():
+            if wishes != (wishes := _wishes(link)):
+                await asyncio.to_thread(download.limit, wishes[0])
+                await asyncio.to_thread(download.pause, wishes[1])
+            look, now = await asyncio.to_thread(download.look), time.monotonic()
+            connected.clear()
+            connected.update(look.peers)
+            supervisor.note(look, now)
+            if look.error:
+                raise EffortError(f"it cannot be stored: {look.error}")
+            if look.finished and not look.checking:
+                await _flush(download, link)
+                await link.tell(_progress(look, supervisor, state="done", **more))
+                return True
+            await supervisor.choose(now)
+            state = "checking" if look.checking else "fetching"
+            await link.tell(_progress(look, supervisor, state=state, **more))
+            await link.wait(LOOK_SECONDS)
+        return False
+    finally:
+        dialling.cancel()
+
+
+async def _dial(download: Download, peers: Sequence[str], connected: Collection[Place]) -> None:
+    """Dial the peers that are not connected, again and again, until cancelled."""
+    while True:
+        lost = [place for place in await resolve(peers) if place not in connected]
+        await asyncio.to_thread(download.dial, lost)
+        await asyncio.sleep(DIAL_SECONDS)
 
 
 def _wishes(link: Link) -> tuple[int, bool]:
