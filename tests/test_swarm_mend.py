@@ -136,7 +136,7 @@ def test_what_nobody_can_mend_is_quarantined(bad: Node) -> None:
     (found,) = [result for result in work.items if not result.ok]
     assert found.fault == "corrupt"
     assert found.reason.startswith("raw/b.bin is corrupt: sha256 ")
-    assert "not mended by torrent: no byte came for 3 s, no peer is connected" in found.reason
+    assert "not mended by torrent: no byte came for 3 s, peers connected: 0" in found.reason
     assert "census/v1/raw/b.bin" not in bad.visible()
     assert any("not mended" in one.read_text() for one in bad.root.rglob("why.txt"))
 

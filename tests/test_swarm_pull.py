@@ -37,7 +37,8 @@ def test_a_shard_moves_by_torrent_alone(files: dict[str, int], source: Node, tar
     source.hold(shard)
     target.know(shard)
 
-    work = target.pull(ordered(shard, source.address))
+    by_name = source.address.replace("127.0.0.1", "localhost")
+    work = target.pull(ordered(shard, "no.such.host.invalid:1", by_name))
 
     assert [result.reason for result in work.items] == [""] * len(files)
     assert shard.lies_in(target.root)

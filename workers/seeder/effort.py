@@ -217,5 +217,5 @@ def _read(line: bytes) -> Progress:
 
 def _stalled(progress: Progress, seconds: float) -> str:
     faults = [f"{one.url} failed: {one.error}" for one in progress.web if one.error][:2]
-    who = f"{progress.peers} peers are connected" if progress.peers else "no peer is connected"
-    return "; ".join([f"no byte came for {seconds:g} s, {who}", *faults])
+    stalled = f"no byte came for {seconds:g} s, peers connected: {progress.peers}"
+    return "; ".join([stalled, *faults])
