@@ -51,6 +51,9 @@ class Source(Message):
 
     ``site`` is the fleet site whose copy it is (None: an origin outside the fleet).
     ``centre`` marks a URL of the centre itself, which wants this site's own token.
+    A ``torrent`` is the magnet link of the item's whole shard, with peers to dial (``x.pe``).  In
+    a pull it is asked before HTTP where it stands before the item's first HTTP source, and else
+    for what HTTP did not bring; in a verify it is what a corrupt file is mended from.
     """
 
     url: str
@@ -244,7 +247,8 @@ class Seed(Message):
 
     Of a torrent that others made, ``inside`` is what the paths of all its files begin with, and
     ``folder`` what they begin with at the site instead: two folders, or two paths of a lone file.
-    ``peers`` are the other sites that hold it or are fetching it and can be dialled, as host:port.
+    ``peers`` are "host:port" of sites that hold or fetch it and can be dialled: a site that has no
+    inbound port dials them, so that others get the shard through it.
     """
 
     infohash: Sha1

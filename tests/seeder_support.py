@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fleet.messages import Order, Outcome, Verdict
 from fleet.settings import SiteSettings
 from fleet.torrent.bencode import encode
 from fleet.torrent.metainfo import Metainfo, torrent_bytes
@@ -120,6 +121,9 @@ class Centre:
         self.reports: list[list[dict[str, Any]]] = []
         self.uploads: list[dict[str, Any]] = []
         self.peers: list[tuple[str, int]] = []
+        self.orders: dict[str, Order] = {}
+        self.outcomes: list[Outcome] = []
+        self.reported: Callable[[], None] = lambda: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -163,6 +167,20 @@ class Centre:
             return 200, self.torrents[infohash], ""
         return 404, b"no such torrent", ""
 
+    def take(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Take a POST; answer with a status and a body."""
+        if path == "seeds/report":
+            self.reports.append(json.loads(body))
+        elif path == "uploads/report":
+            self.uploads.append(json.loads(body))
+        elif path.endswith("/claim"):
+            return 200, self.orders[path.split("/")[1]].model_dump_json().encode()
+        elif path.startswith("attempts/"):
+            self.outcomes.append(Outcome.model_validate_json(body))
+            self.reported()
+            return 200, Verdict(applied=True, reason="").model_dump_json().encode()
+        return 204, b""
+
     def announce(self) -> bytes:
         """Answer an announce with the known peers (BEP 23)."""
         compact = b"".join(
@@ -189,11 +207,7 @@ class Centre:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path == "/api/v1/worker/seeds/report":
-                    centre.reports.append(json.loads(body))
-                if self.path == "/api/v1/worker/uploads/report":
-                    centre.uploads.append(json.loads(body))
-                self._reply(204, b"", "")
+                self._reply(*centre.take(self.path.removeprefix("/api/v1/worker/"), body), "")
 
             def _reply(self, status: int, body: bytes, etag: str) -> None:
                 self.send_response(status)

@@ -15,11 +15,13 @@ from fleet.settings import SiteSettings
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.held import HeldLease
 from workers.lease import Lease, Stopped
+from workers.mend import mend
 from workers.probe import probe
 from workers.pull import pull
 from workers.seeder.client import nudge
 from workers.spool import Spool
 from workers.storage.posix import PosixStorage
+from workers.swarm import came_by_torrent
 from workers.verify import verify
 from workers.work import Work
 
@@ -32,7 +34,10 @@ def register(app: Celery, settings: SiteSettings) -> None:
 
     @app.task(name="pull")
     def _pull(attempt: str) -> None:
-        _carry_out(attempt, settings, partial(_pulled, settings))
+        work = _carry_out(attempt, settings, partial(_pulled, settings))
+        if work is not None and came_by_torrent(work):
+            # who had it from here meanwhile shall not look for it in vain
+            _log.info("nudged the seeder", answer=nudge(settings))
 
     @app.task(name="verify")
     def _verify(attempt: str) -> None:
@@ -64,7 +69,7 @@ def _known(order: Order, centre: Centre) -> bytes:
 
 
 def _verified(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
-    return verify(order, _storage(settings), lease)
+    return verify(order, _storage(settings), lease, partial(mend, settings, lease))
 
 
 def _probed(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
@@ -75,20 +80,21 @@ def _storage(settings: SiteSettings) -> PosixStorage:
     return PosixStorage(settings.store_root)
 
 
-def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> None:
+def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> Work | None:
+    """Claim an attempt, do its work and report it; None if it was not claimed or was stopped."""
     with Centre(settings) as centre:
         try:
             order = centre.claim(attempt)
         except (CentreRefused, CentreAway) as error:
             _log.info("not claimed", attempt=attempt, reason=str(error))
-            return
+            return None
         started = datetime.now(UTC)
         try:
             with HeldLease(order, centre) as lease:
                 work = doing(order, lease, centre)
         except Stopped as error:
             _log.info("stopped", attempt=attempt, reason=str(error))
-            return
+            return None
         except Exception as error:  # noqa: BLE001 - the admin shall read of it in `fleet why`
             _log.exception("failed", attempt=attempt)
             work = Work(reason=f"the worker failed, see its log: {type(error).__name__}: {error}")
@@ -98,6 +104,7 @@ def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> None:
             spool.flush(centre)
         except CentreAway as error:
             _log.warning("outcome spooled", attempt=attempt, reason=str(error))
+        return work
 
 
 def _outcome(order: Order, work: Work, started: datetime) -> Outcome:

@@ -6,6 +6,8 @@ Rules this module keeps:
   cached copy proves the memory.
 - A corrupt file is moved to quarantine, so that neither the door nor a seeder offers it again;
   a missing one is only reported.
+- One whose size is right may be mended in its place before, where the order names its torrent;
+  that is believed only after it was read again, and all that was written to with it.
 - A block that the disk cannot read is corruption; a file that we may not open is this host's
   fault.
 """
@@ -14,12 +16,15 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.messages import Item, ItemResult, Order
 from fleet.torrent.pieces import PieceHasher
 from workers.digests import BLOCK, Block, Digests, Found, kinds, mismatch, parts_of, pieces_of, read
 from workers.lease import Lease
+from workers.mend import Mended, mendable
 from workers.shard import in_offset_order, uncut
 from workers.storage.paths import UnsafePathError
 from workers.storage.posix import PosixStorage
@@ -27,36 +32,76 @@ from workers.work import Work, well
 
 PAUSE_SECONDS = 0.2
 
+Mend = Callable[[Sequence[Item]], Mended]
 
-def verify(order: Order, storage: PosixStorage, lease: Lease) -> Work:
+
+def verify(order: Order, storage: PosixStorage, lease: Lease, mend: Mend | None = None) -> Work:
     """Hash every item of ``order`` where it lies, and the shard's pieces if they are ordered.
+
+    Args:
+        order: what to read.
+        storage: where it lies.
+        lease: asked before each read.
+        mend: mends corrupt files in their places, if it can.
 
     Raises:
         Stopped: the lease ended; nothing is reported of what was read.
     """
-    fixity = _Fixity(order, storage, lease)
+    fixity = _Fixity(order, storage, lease, mending=mend is not None)
     items = in_offset_order(order.items)
     found = {id(item): fixity.verify(item) for item in items}
+    mended = Mended()
+    if mend and fixity.doubted:
+        mended = mend(fixity.doubted)
+        fixity = _read_again(fixity, items, mended, found)
     results = tuple(found[id(item)] for item in order.items)
+    work = Work(results, mended.sources, mended.bytes_fetched, blobs=fixity.blobs)
     whole = order.shard is not None and "pieces" in order.digests
     if not whole or not all(result.ok for result in results):
-        return Work(items=results, blobs=fixity.blobs)
+        return work
     reason = uncut(order, [found[id(item)].size or 0 for item in items])
     pieces = fixity.finish() if fixity.pieces and not reason else None
-    return Work(items=results, pieces=pieces, blobs=fixity.blobs, reason=reason)
+    return replace(work, pieces=pieces, reason=reason)
+
+
+def _read_again(
+    before: "_Fixity", items: Sequence[Item], mended: Mended, found: dict[int, ItemResult]
+) -> "_Fixity":
+    """Read what was doubted and what else was written to; all of it where pieces are cut."""
+    doubted = {id(item) for item in before.doubted}
+    fixity = before.again(mended.reason)
+    for item in items:
+        if fixity.pieces or id(item) in doubted or mended.touches(item):
+            result = fixity.verify(item)
+            told = {"reason": mended.reason} if result.ok and id(item) in doubted else {}
+            found[id(item)] = result.model_copy(update=told)
+    return fixity
 
 
 class _Fixity:
-    """One verify under way; items are to come in the order of their offsets."""
+    """One reading of all or some items; they are to come in the order of their offsets.
 
-    def __init__(self, order: Order, storage: PosixStorage, lease: Lease) -> None:
+    Attributes:
+        doubted: the corrupt ones that were left in their places, to be mended.
+    """
+
+    def __init__(self, order: Order, storage: PosixStorage, lease: Lease, *, mending: bool) -> None:
         self.blobs: dict[str, bytes] = {}
+        self.doubted: list[Item] = []
+        self._mending = mending
+        self._note = ""  # of what was tried before this reading
         cut = order.piece_length if order.shard and "pieces" in order.digests else None
         self.pieces = PieceHasher(cut) if cut else None
         self._at = 0  # in the stream that they are cut from
         self._order = order
         self._storage = storage
         self._lease = lease
+
+    def again(self, note: str) -> "_Fixity":
+        """Begin another reading, of what was written to meanwhile; ``note`` says why."""
+        fixity = _Fixity(self._order, self._storage, self._lease, mending=False)
+        fixity.blobs, fixity._note = self.blobs, note
+        return fixity
 
     def verify(self, item: Item) -> ItemResult:
         """Verify one item; every failure becomes its result."""
@@ -98,6 +143,8 @@ class _Fixity:
                 self._at += len(block)
                 self._lease.advance(len(block))
 
+            if self._note:
+                os.fsync(descriptor)  # what is not on the disk yet stays in the cache
             if sys.platform == "linux":
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             read(descriptor, take)
@@ -126,11 +173,15 @@ class _Fixity:
             self._lease.check()
 
     def _corrupt(self, item: Item, path: Path, reason: str, size: int | None = None) -> ItemResult:
-        """Take a corrupt file out of the tree, and report it."""
-        try:
-            self._storage.quarantine(path, reason)
-        except OSError as error:
-            reason += f"; it could not be moved to quarantine: {error.strerror or error}"
+        """Take a corrupt file out of the tree, unless it may be mended, and report it."""
+        reason = f"{reason}; {self._note}" if self._note else reason
+        if self._mending and size is not None and size == item.size and mendable(item):
+            self.doubted.append(item)
+        else:
+            try:
+                self._storage.quarantine(path, reason)
+            except OSError as error:
+                reason += f"; it could not be moved to quarantine: {error.strerror or error}"
         return ItemResult(
             artifact=item.artifact, ok=False, size=size, reason=reason, fault="corrupt"
         )

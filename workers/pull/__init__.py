@@ -6,7 +6,8 @@ few blocks a stream and a file, whatever the sizes.
 
 Who does what: ``board`` deals out the work, ``download`` decides what to ask of whom, ``fetch``
 does it; ``extents`` knows which bytes are held, ``journal`` remembers it, ``lanes`` hashes,
-``proof`` judges, ``landing`` publishes.  Thousands of small files take the ``quick`` way.
+``proof`` judges, ``landing`` publishes.  Thousands of small files take the ``quick`` way; what the
+site's seeder can fetch by BitTorrent takes that of ``torrent``.
 """
 
 from fleet.messages import ItemResult, Order
@@ -19,6 +20,7 @@ from workers.pull.landing import Landing
 from workers.pull.pace import Pace
 from workers.pull.quick import quick
 from workers.pull.run import Run
+from workers.pull.torrent import ByTorrent
 from workers.pull.watch import Watch
 from workers.pull.web import Web
 from workers.shard import in_offset_order, uncut
@@ -59,8 +61,10 @@ def pull(
         known = known if len(order.items) == 1 else b""
         run = Run(order, storage, lease, settings, known, watch, web, landing, Pace(lease))
         board = Board(run)
-        board.work(quick(run, order.items, board.settle))
+        torrent = ByTorrent(run, board.settle)
+        board.work(quick(run, torrent.first(order.items), board.settle))
         landing.flush()
+        torrent.last(board.results)
     results = [board.results[id(item)] for item in order.items]
     pieces, reason = run.pieces, ""
     if order.shard and "pieces" in order.digests and all(result.ok for result in results):

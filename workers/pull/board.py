@@ -55,10 +55,12 @@ class Board:
         self._threads: list[threading.Thread] = []
 
     def settle(self, item: Item, settled: ItemResult) -> None:
-        """Take an item's result, from any thread."""
+        """Take an item's result, from any thread; a later one may be better."""
         with self._run.changed:
+            before = self.results.get(id(item))
             self.results[id(item)] = settled
             self._run.watch.items_failed += not settled.ok
+            self._run.watch.items_failed -= before is not None and not before.ok
             size = settled.size if settled.ok else 0
             self._run.watch.sizes[item.artifact] = self._run.watch.held[item.artifact] = size or 0
             self._run.changed.notify_all()

@@ -71,6 +71,30 @@ def report(run: Run, item: Item, found: Found, source: str | None) -> ItemResult
     return well(item, found, run.blobs, source)
 
 
+def standing(run: Run, item: Item) -> ItemResult | None:
+    """Report an item whose file is in its place and right; None if it has to be brought.
+
+    Raises:
+        Fault, UnsafePathError, OSError: it may not or cannot be brought there.
+        Stopped: the centre wants the attempt to end.
+    """
+    final = final_path(run, item)
+    found = _in_place(run, item, final)
+    if found is None:
+        return None
+    discard_partial(run, item)
+    run.storage.settle([final])  # the attempt that put it there may not have come so far
+    return report(run, item, found, None)
+
+
+def discard_partial(run: Run, item: Item) -> None:
+    """Throw away what an earlier attempt has staged of an item that is in its place."""
+    staged = run.storage.staging(item.artifact)
+    if staged.exists():
+        with contextlib.suppress(Fault, OSError), Partial(staged) as partial:
+            partial.discard()
+
+
 def land(run: Run, download: Download, found: Found, settle: Callable[[ItemResult], None]) -> None:
     """Bring a proved file to its place; ``settle`` gets the result once it is there for good."""
     item, partial = download.item, download.partial
@@ -102,8 +126,7 @@ def _open(run: Run, item: Item) -> Download | ItemResult:
     final = final_path(run, item)
     partial = Partial(run.storage.staging(item.artifact))
     try:
-        size = run.storage.size(final)
-        found = None if size is None else _in_place(run, item, final, size)
+        found = _in_place(run, item, final)
         if found is None:
             if len(partial.journal.head.authors) + len(item.sources) > MOST_AUTHORS:
                 partial.discard()  # there would be no numbers left for today's sources
@@ -118,8 +141,11 @@ def _open(run: Run, item: Item) -> Download | ItemResult:
     return report(run, item, found, None)
 
 
-def _in_place(run: Run, item: Item, final: Path, size: int) -> Found | None:
-    """Read the file at its final path; if it is not right, move it away and return None."""
+def _in_place(run: Run, item: Item, final: Path) -> Found | None:
+    """Read the file at its final path, if one is there; if it is not right, move it away."""
+    size = run.storage.size(final)
+    if size is None:
+        return None
     order = run.order
     digests = Digests(kinds(order, item), pieces_of(order, size), parts_of(order))
 

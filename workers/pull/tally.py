@@ -1,7 +1,7 @@
 """How each host behaved during an attempt; safe to use from several threads."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -124,12 +124,17 @@ class Tallies:
 
     def of(self, source: Source) -> Tally:
         """Find the tally of the host that ``source`` names."""
-        try:
-            host = host_of(httpx.URL(source.url))
-        except httpx.InvalidURL:
-            host = shown(source.url)
-        key = (host, source.site)
-        return self.hosts.setdefault(key, Tally(*key))
+        return self.named(_host(source.url), source.site)
+
+    def beside(self, url: str, sources: Iterable[Source]) -> Tally:
+        """Find the tally of the host of ``url``: that of a source of the same host, if any is."""
+        host = _host(url)
+        sites = (one.site for one in sources if one.kind == "http" and _host(one.url) == host)
+        return self.named(host, next(sites, None))
+
+    def named(self, host: str, site: str | None = None) -> Tally:
+        """Find the tally of a host, or of what stands for one in reports."""
+        return self.hosts.setdefault((host, site), Tally(host, site))
 
     @property
     def bytes(self) -> int:
@@ -139,3 +144,10 @@ class Tallies:
     def reports(self) -> tuple[SourceReport, ...]:
         """Give what is told to the centre."""
         return tuple(tally.report() for tally in self.hosts.values())
+
+
+def _host(url: str) -> str:
+    try:
+        return host_of(httpx.URL(url))
+    except httpx.InvalidURL:
+        return shown(url)

@@ -20,9 +20,12 @@ from fleet.settings import SiteSettings
 from workers.seeder.cache import Cache
 from workers.seeder.centre import SeedCentre
 from workers.seeder.control import Answer, Command, answer, bind, socket_path
+from workers.seeder.dialling import dial_seeds
 from workers.seeder.door import Door
+from workers.seeder.fetches import Efforts, Fetches
 from workers.seeder.gate import Gate
 from workers.seeder.keeper import Keeper
+from workers.seeder.mending import Mender
 from workers.seeder.seeder import Seeder
 from workers.seeder.session import Discovery, Session, SessionError
 from workers.seeder.tally import Tally
@@ -81,12 +84,17 @@ async def run(settings: SiteSettings) -> None:
         seeder = Seeder(Cache(settings.state / "seeds"), keeper, centre, uploads)
         ports = {"bittorrent": session.port, "door": door.port if door else None}
         commands = _Commands(settings.site, seeder, uploads, ports)
+        efforts = Efforts()
+        fetches = Fetches(settings, session, centre, keeper, efforts)
+        mender = Mender(settings, session, centre, keeper, efforts)
+        talks = {"fetch": fetches.fetch, "mend": mender.mend}
         await asyncio.to_thread(seeder.load)
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(answer(control, commands.by_name)),
+                tasks.create_task(answer(control, commands.by_name, talks)),
                 tasks.create_task(seeder.follow(settings.seeds_seconds)),
                 tasks.create_task(seeder.meter()),
+                tasks.create_task(dial_seeds(session, lambda: seeder.desired)),
             ]
             if door:
                 tasks.create_task(door.run_until_closed())

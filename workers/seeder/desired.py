@@ -26,7 +26,8 @@ class Wanted:
     """A seed and the files that its torrent consists of.
 
     Attributes:
-        seed: what the centre asked for.
+        seed: what the centre asked for, but for its peers: they come and go, and change nothing
+            of what lies here.
         content: each file's path below ``folder``, and its size.
         renamed: the numbers of those that the torrent calls otherwise, and their paths; padding,
             which lies nowhere, counts but is in neither.
@@ -89,6 +90,7 @@ def admit(seed: Seed, torrent: bytes) -> Wanted:
             f"the torrent is {parsed.name!r} of {parsed.size} bytes, "
             f"not {seed.name!r} of {seed.size}"
         )
+    seed = _lasting(seed)
     if not seed.inside:
         return Wanted(seed, parsed.content)
     own = [at for at in range(len(parsed.files)) if at not in parsed.padding]
@@ -96,6 +98,11 @@ def admit(seed: Seed, torrent: bytes) -> Wanted:
     sizes = [parsed.files[at][1] for at in own]
     content = tuple((path, size) for (_, path), size in zip(renamed, sizes, strict=True))
     return Wanted(seed, content, renamed)
+
+
+def _lasting(seed: Seed) -> Seed:
+    """Leave out what changes from hour to hour."""
+    return seed.model_copy(update={"peers": ()}) if seed.peers else seed
 
 
 def _moved(seed: Seed, path: str) -> str:
@@ -118,7 +125,7 @@ def settle(
     new: list[Seed] = []
     for seed in desired.seeds:
         wanted = known.get(seed.infohash)
-        if wanted is not None and wanted.seed == seed:
+        if wanted is not None and wanted.seed == _lasting(seed):
             kept[seed.infohash] = wanted
         else:
             new.append(seed)

@@ -6,11 +6,13 @@ Rules this module keeps:
   files below hidden folders, nothing outside the site's root.
 - A file that was replaced or that libtorrent gave up on is seeded anew; no file is ever touched.
 - A torrent that cannot be seeded is looked at again each time, and stops no other.
+- One that is lent, to be mended, is left alone until it is given back.
 """
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +51,8 @@ class Keeper:
         self._root = root
         self._session = session
         self._held: dict[str, _Held] = {}
+        self._lent: set[str] = set()
+        self._lock = threading.Lock()
 
     def apply(
         self, wanted: Mapping[str, Wanted], torrent: Callable[[str], bytes | None]
@@ -62,18 +66,86 @@ class Keeper:
         Returns:
             How each is doing, by infohash.
         """
-        for infohash in self._held.keys() - wanted.keys():
-            self._drop(infohash)
-        counters = self._session.counters()
-        faults = {
-            infohash: self._keep(one, counters.get(infohash), torrent)
-            for infohash, one in wanted.items()
-        }
-        counters = self._session.counters()
-        return {
-            infohash: fault or self._report(infohash, counters[infohash])
-            for infohash, fault in faults.items()
-        }
+        with self._lock:
+            for infohash in self._held.keys() - wanted.keys() - self._lent:
+                self._drop(infohash)
+            counters = self._session.counters()
+            faults = {
+                infohash: self._keep(one, counters.get(infohash), torrent)
+                for infohash, one in wanted.items()
+                if infohash not in self._lent or infohash not in self._held
+            }
+            counters = self._session.counters()
+            return {
+                infohash: faults.get(infohash) or self._report(infohash, counters[infohash])
+                for infohash in wanted
+            }
+
+    def seeds(self, infohash: str) -> bool:
+        """Look whether a torrent is seeded and its files are in place; if not, it is let go."""
+        with self._lock:
+            held = self._held.get(infohash)
+            if held is None or infohash in self._lent:
+                return held is not None
+            try:
+                self._look(held.wanted, held)
+            except NotReadyError:
+                self._drop(infohash)
+                return False
+            return True
+
+    def lend(self, infohash: str) -> tuple[Wanted, tuple[str, ...]]:
+        """Leave a torrent to somebody who mends it.
+
+        Returns:
+            What it is, and where each of its files lies.
+
+        Raises:
+            NotReadyError: it is not being seeded, or a file has gone meanwhile.
+        """
+        with self._lock:
+            held = self._held.get(infohash)
+            if held is None:
+                raise NotReadyError("it is not being seeded here")
+            # whoever mends it shall not make a file anew
+            self._look(held.wanted, held)
+            self._lent.add(infohash)
+            return held.wanted, held.places
+
+    def reopen(self, infohash: str, torrent: bytes, lacking: Collection[int]) -> None:
+        """Have a lent torrent download the pieces that it lacks, and serve all others.
+
+        Raises:
+            SessionError: libtorrent does not take it; it is not seeded any more.
+        """
+        with self._lock:
+            held = self._held[infohash]
+            doing = self._session.counters_of(infohash)
+            self._session.drop(infohash)
+            try:
+                self._session.add(
+                    infohash,
+                    torrent,
+                    self._root / held.wanted.folder,
+                    held.wanted.renamed,
+                    lacking,
+                )
+            except SessionError:
+                del self._held[infohash]
+                raise
+            self._held[infohash] = replace(held, before=held.before + doing.uploaded)
+
+    def take_back(self, infohash: str) -> None:
+        """Seed a torrent again that was lent, as its files are now."""
+        with self._lock:
+            self._lent.discard(infohash)
+            held = self._held.get(infohash)
+            if held is None:
+                return
+            try:
+                self._held[infohash] = self._look(held.wanted, held)
+            except NotReadyError:
+                self._drop(infohash)
 
     def _keep(
         self, wanted: Wanted, doing: Counters | None, torrent: Callable[[str], bytes | None]
@@ -125,8 +197,8 @@ class Keeper:
             complete=doing.complete,
             availability=copies + (doing.state == "seeding"),
             uploaded=self._held[infohash].before + doing.uploaded,
-            state=doing.state,
-            error=doing.error,
+            state="mending" if infohash in self._lent else doing.state,
+            error="" if infohash in self._lent else doing.error,
         )
 
 

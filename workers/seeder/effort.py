@@ -1,0 +1,221 @@
+"""A fetch or a mend that the site's seeder carries out, as whoever asks for it drives it.
+
+Rules this module keeps:
+
+- What the seeder says is read within bounds, and believed only as far as it is sound.
+- A budget, a pause and a stop of the lease reach the seeder within a second.  Where each host may
+  only be asked so fast, all of them together are; where only so often, web seeds are left alone,
+  since libtorrent asks them as often as it likes.
+- No byte for ``stall_seconds`` ends it.
+"""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fleet.messages import Budget, Bytes
+from fleet.settings import SiteSettings
+from workers.lease import Lease
+from workers.seeder.control import MAX_LINE, socket_path
+from workers.swarm import Span, Swarm
+
+LISTEN_SECONDS: Final = 0.5
+SILENCE_SECONDS: Final = 60.0
+END_SECONDS: Final = 60.0
+
+
+class SeederError(Exception):
+    """The seeder cannot do it; the message says why."""
+
+
+class WebSeedReport(BaseModel):
+    """How one web seed behaved."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    bytes: Bytes = 0
+    error: str = ""
+    evidence: str = ""
+
+
+class Progress(BaseModel):
+    """How it is going, as the seeder tells it.
+
+    Attributes:
+        folder: below the site's root, where a fetch writes.
+        done: wanted bytes that are here; ``size``: of how many.
+        payload: bytes that came, from peers and web seeds.
+        fault: what a peer did wrong; ``evidence``: the proof of it.
+        mended: pieces that a mend fetches anew; ``written``: the shard's bytes that are theirs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Literal["checking", "fetching", "done"]
+    folder: str = ""
+    done: Bytes = 0
+    size: Bytes = 0
+    peers: int = 0
+    payload: Bytes = 0
+    fault: str = ""
+    evidence: str = ""
+    web: tuple[WebSeedReport, ...] = ()
+    mended: int = 0
+    written: tuple[tuple[Bytes, Bytes], ...] = ()
+
+
+class Effort:
+    """One fetch or mend; use it as a context manager.
+
+    What was fetched is served until it is left; then nothing is written any more.
+    """
+
+    def __init__(
+        self,
+        settings: SiteSettings,
+        lease: Lease,
+        what: Literal["fetch", "mend"],
+        swarm: Swarm,
+        want: Sequence[Span],
+    ) -> None:
+        """Ask the site's seeder for the bytes ``want`` of a shard.
+
+        Raises:
+            SeederError: there is no seeder.
+        """
+        self._settings = settings
+        self._lease = lease
+        self._pending = b""
+        self._budget: Budget = lease.budget
+        self._spent = 0
+        self._wishes: dict[str, Any] = {}
+        asked = {
+            "do": what,
+            "infohash": swarm.infohash,
+            "peers": list(swarm.peers),
+            "want": [list(span) for span in want],
+            "web_seeds": lease.budget.source_requests_per_second is None,
+        }
+        self._link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._link.settimeout(SILENCE_SECONDS)
+            self._link.connect(str(socket_path(settings)))
+            self._say(asked | self._wished(0))
+        except (OSError, ValueError) as error:
+            self._link.close()
+            raise self._away(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Have it end, and wait until it has."""
+        try:
+            self._link.shutdown(socket.SHUT_WR)
+            self._link.settimeout(END_SECONDS)
+            while self._link.recv(MAX_LINE):
+                pass
+        except OSError:
+            pass
+        finally:
+            self._link.close()
+
+    def run(self, told: Callable[[Progress], None]) -> Progress:
+        """Drive it until it is done; give the last progress.
+
+        Args:
+            told: called with each progress.
+
+        Raises:
+            SeederError: it failed, or nothing came for too long.
+            Stopped: the lease ended.
+        """
+        before, moved, heard = (-1, -1), time.monotonic(), time.monotonic()
+        payload, paused = 0, False
+        while True:
+            self._lease.check()
+            wishes = self._wished(payload)
+            if wishes != self._wishes:
+                self._say_on(wishes)
+            progress, now = self._hear(), time.monotonic()
+            if progress is None:
+                if now - heard > SILENCE_SECONDS:
+                    raise SeederError(f"the seeder of {self._settings.site} says nothing")
+                continue
+            heard, payload, paused = now, progress.payload, bool(wishes["paused"])
+            told(progress)
+            if progress.state == "done":
+                return progress
+            if (progress.done, payload) != before or progress.state == "checking" or paused:
+                before, moved = (progress.done, payload), now
+            elif now - moved > self._settings.stall_seconds:
+                raise SeederError(_stalled(progress, self._settings.stall_seconds))
+
+    def _wished(self, payload: int) -> dict[str, Any]:
+        """Say what the lease allows now, after so many bytes."""
+        budget = self._lease.budget
+        if budget is not self._budget:
+            self._budget, self._spent = budget, payload
+        rates = [budget.bytes_per_second, budget.source_bytes_per_second]
+        limit = min((rate for rate in rates if rate is not None), default=None)
+        spent = budget.bytes is not None and payload - self._spent >= budget.bytes
+        return {"limit": limit, "paused": self._lease.paused or spent or limit == 0}
+
+    def _say_on(self, wishes: dict[str, Any]) -> None:
+        try:
+            self._say(wishes)
+        except OSError as error:
+            raise self._away(error) from error
+
+    def _say(self, said: dict[str, Any]) -> None:
+        self._link.sendall(json.dumps(said).encode() + b"\n")
+        self._wishes = {key: said[key] for key in ("limit", "paused")}
+
+    def _hear(self) -> Progress | None:
+        """Read the next progress; None if there is none yet."""
+        try:
+            while b"\n" not in self._pending:
+                if len(self._pending) > MAX_LINE:
+                    raise SeederError("the seeder sent a line without end")
+                self._link.settimeout(LISTEN_SECONDS)
+                more = self._link.recv(MAX_LINE)
+                if not more:
+                    raise self._away(ConnectionError("it ended meanwhile"))
+                self._pending += more
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise self._away(error) from error
+        line, _, self._pending = self._pending.partition(b"\n")
+        return _read(line)
+
+    def _away(self, error: Exception) -> SeederError:
+        why = str(error) or type(error).__name__
+        return SeederError(f"the seeder of {self._settings.site} does not answer: {why}")
+
+
+def _read(line: bytes) -> Progress:
+    try:
+        answer = json.loads(line)
+        if isinstance(answer, dict) and answer.get("ok") is False:
+            raise SeederError(str(answer.get("error"))[:500])
+        return Progress.model_validate(answer)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise SeederError(f"the seeder's answer is malformed: {str(error)[:100]}") from error
+
+
+def _stalled(progress: Progress, seconds: float) -> str:
+    faults = [f"{one.url} failed: {one.error}" for one in progress.web if one.error][:2]
+    stalled = f"no byte came for {seconds:g} s, peers connected: {progress.peers}"
+    return "; ".join([stalled, *faults])
