@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from fleet.messages import Budget, Item, Order, Source
 from fleet.settings import SiteSettings
@@ -92,13 +93,21 @@ def node(home: Path, name: str, **more: Any) -> Iterator[Node]:
         told.close()
 
 
-def magnet(shard: Shard, *peers: str) -> str:
-    return f"magnet:?xt=urn:btih:{shard.infohash}&dn=x" + "".join(f"&x.pe={one}" for one in peers)
+def magnet(shard: Shard, *peers: str, web_seeds: tuple[str, ...] = ()) -> str:
+    seeds = "".join(f"&ws={quote(one, safe='')}" for one in web_seeds)
+    told = "".join(f"&x.pe={one}" for one in peers)
+    return f"magnet:?xt=urn:btih:{shard.infohash}&dn=x{seeds}{told}"
 
 
-def ordered(shard: Shard, *peers: str, after: tuple[str, ...] = (), **fields: Any) -> Order:
+def ordered(
+    shard: Shard,
+    *peers: str,
+    after: tuple[str, ...] = (),
+    web_seeds: tuple[str, ...] = (),
+    **fields: Any,
+) -> Order:
     """An order for a shard whose torrent comes first, before the HTTP sources ``after``."""
-    torrent = Source(kind="torrent", url=magnet(shard, *peers))
+    torrent = Source(kind="torrent", url=magnet(shard, *peers, web_seeds=web_seeds))
     items, at = [], 0
     for path, data in shard.files.items():
         http = tuple(Source(url=f"{base}/{shard.dataset}/v1/{path}") for base in after)

@@ -73,6 +73,7 @@ def test_what_is_asked_is_one_line_and_progress_comes_as_it_is_sent(
         "infohash": "a" * 40,
         "peers": ["host.example:6881"],
         "want": [[0, 5]],
+        "ws": [],
         "web_seeds": True,
         "limit": 7,
         "paused": False,

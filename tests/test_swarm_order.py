@@ -24,9 +24,13 @@ from workers.swarm import (
 def test_our_own_magnet_links_are_read_with_their_peers() -> None:
     meta = Shard("census", {"a": 1}).meta
     peers = [("seed.example", 6881), ("192.0.2.7", 1), ("2001:db8::1", 65535)]
-    link = magnet(meta, trackers=("udp://tracker.example:1/announce",), peers=peers)
+    seeds = ("https://mirror.example/a%20b?c=d&e", "https://mirror.example/" + "x" * 2000)
+    trackers = ("udp://tracker.example:1/announce",)
+    link = magnet(meta, web_seeds=seeds, trackers=trackers, peers=peers)
     assert read_magnet(link) == Swarm(
-        meta.infohash, ("seed.example:6881", "192.0.2.7:1", "[2001:db8::1]:65535")
+        meta.infohash,
+        ("seed.example:6881", "192.0.2.7:1", "[2001:db8::1]:65535"),
+        ("https://mirror.example/a%20b?c=d&e",),
     )
     assert read_magnet(link).name == f"btih:{meta.infohash[:12]}"
 

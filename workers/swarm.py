@@ -2,7 +2,7 @@
 
 Rules this module keeps:
 
-- A magnet link is read for its v1 infohash and its peers (``x.pe``) alone.
+- A magnet link is read for its v1 infohash, its peers (``x.pe``) and its web seeds (``ws``) alone.
 - A peer that cannot be dialled is left out; one bad address hides no other.
 """
 
@@ -16,6 +16,8 @@ from workers.work import Work
 
 MOST_PEERS = 64
 MOST_SPANS = 1000
+MOST_WEB_SEEDS = 8
+MAX_WEB_SEED = 1024
 Span = tuple[int, int]  # from the first byte to the one after the last
 _NAMED = "btih:"
 _HASH = re.compile(r"urn:btih:([0-9a-fA-F]{40})")
@@ -29,6 +31,7 @@ class Swarm:
 
     infohash: str
     peers: tuple[str, ...] = ()
+    web_seeds: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,7 +52,9 @@ def read_magnet(link: str) -> Swarm:
     if scheme != "magnet:" or found is None:
         raise ValueError(f"{link[:80]!r} is no magnet link with a v1 infohash (xt=urn:btih:…)")
     peers = (unquote(value) for key, _, value in fields if key == "x.pe")
-    return Swarm(found[1].lower(), dialled(peers))
+    seeds = dict.fromkeys(unquote(value) for key, _, value in fields if key == "ws")
+    fit = [seed for seed in seeds if len(seed) <= MAX_WEB_SEED]
+    return Swarm(found[1].lower(), dialled(peers), tuple(fit[:MOST_WEB_SEEDS]))
 
 
 def dialled(peers: Iterable[str]) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class Effort:
             "infohash": swarm.infohash,
             "peers": list(swarm.peers),
             "want": [list(span) for span in want],
+            "ws": list(swarm.web_seeds),
             "web_seeds": lease.budget.source_requests_per_second is None,
         }
         self._link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

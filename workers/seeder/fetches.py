@@ -32,7 +32,7 @@ from workers.seeder.control import Link
 from workers.seeder.desired import RefusedError
 from workers.seeder.keeper import Keeper
 from workers.seeder.session import Session, SessionError
-from workers.swarm import MOST_PEERS, MOST_SPANS, Span, dialled
+from workers.swarm import MOST_PEERS, MOST_SPANS, MOST_WEB_SEEDS, Span, dialled
 
 MOST: Final = 8
 
@@ -47,6 +47,7 @@ class Asked(BaseModel):
     infohash: Sha1
     peers: Annotated[list[str], Field(max_length=MOST_PEERS)] = []
     want: Annotated[list[tuple[Bytes, Bytes]], Field(min_length=1, max_length=MOST_SPANS)]
+    ws: Annotated[list[str], Field(max_length=MOST_WEB_SEEDS)] = []
     web_seeds: bool = True
 
 

@@ -1,6 +1,7 @@
 """Mending a torrent where it lies, for a verify that asks over the control socket.
 
-``{"do": "mend", …}`` is asked as a fetch is; ``want`` names the bytes that are doubted.  The
+``{"do": "mend", …}`` is asked as a fetch is; ``want`` names the bytes that are doubted, and ``ws``
+the web seeds: those of the torrent may be of this very site, whose door gives the bad bytes.  The
 answers tell how many pieces do not match, ``mended``, and which bytes are ``written``, and last the
 ``state`` "done".
 
@@ -102,7 +103,7 @@ class Mender:
         self, asked: Asked, parsed: ParsedTorrent, failed: Sequence[int], link: Link
     ) -> None:
         download = self._session.mend(asked.infohash)
-        urls = parsed.web_seeds if asked.web_seeds else ()
+        urls = asked.ws if asked.web_seeds else ()
         supervisor = Supervisor(download, self._settings, urls)
         length, peers = parsed.piece_length, dialled(asked.peers)
         written = joined((at * length, min((at + 1) * length, parsed.size)) for at in failed)
