@@ -15,11 +15,12 @@ demo: $(RUN)        ## mirror a sample dataset through a whole fleet: make demo 
 up: $(RUN)          ## run a whole fleet on this machine until Ctrl-C
 	@.venv/bin/fleet up $(ARGS)
 
-test: $(DEV)        ## the suite that must always pass: make test ARGS=-x
-	.venv/bin/pytest $(ARGS)
+test: $(DEV)        ## the suite that must always pass, on every core: make test ARGS=-x
+	.venv/bin/pytest -n auto --dist worksteal $(ARGS)
 
 test-all: $(DEV)    ## the slow tests too
-	.venv/bin/pytest -m "" $(ARGS)
+	.venv/bin/pytest -n auto --dist worksteal $(ARGS)
+	.venv/bin/pytest -m slow $(ARGS)
 
 lint: $(DEV)        ## every gate
 	.venv/bin/ruff check

@@ -83,7 +83,7 @@ class Node:
 def node(home: Path, name: str, **more: Any) -> Iterator[Node]:
     """A site whose seeder runs; ``more`` are settings."""
     fields = {"allow_networks": "127.0.0.0/8", "stall_seconds": 5.0, **more}
-    settings = SiteSettings(home=home / name, site=name, site_token=TOKEN, **fields)
+    settings = SiteSettings(home=home, site=name, site_token=TOKEN, **fields)
     env = {f"FLEET_{key.upper()}": str(value) for key, value in fields.items()}
     told = Centre()
     try:

@@ -113,7 +113,7 @@ def test_without_any_server_the_error_names_what_to_install(
 def test_a_server_answers_on_its_private_socket_only_and_keeps_messages(
     tmp_path: Path, server: Path
 ) -> None:
-    folder = tmp_path / "a folder, 50 % é#;?" / "broker"
+    folder = tmp_path / "50 % é#;?" / "b"
     broker = embed(server, folder)
     assert not ping(broker.url)
     with running(broker) as supervisor:

@@ -121,7 +121,7 @@ def test_special_files_are_refused_without_being_opened(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(0o755)
     write(tmp_path / "a").chmod(0o644)
     write(tmp_path / "locked").chmod(0)

@@ -31,7 +31,7 @@ from tests.torrent_drivers import CLIENTS, Client, Job, started
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "torrent-clients.md"
 PATIENCE = 60.0  # seconds in which a download is done, however busy the machine
-IMPATIENCE = 12.0  # seconds without a download where none is expected
+IMPATIENCE = 6.0  # seconds without a download where none is expected
 
 SHAPES = {
     "lone file": {"raw/census_2021.bin": 60 * PIECE + 7},
