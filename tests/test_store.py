@@ -1,15 +1,18 @@
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Column, MetaData, create_engine, make_url, text
 from sqlmodel import SQLModel, select
 
 from fleet.store import tables  # noqa: F401
 from fleet.store.columns import new_id
 from fleet.store.database import Store
 from fleet.store.migrate import is_current, upgrade
-from fleet.store.tables import Dataset
+from fleet.store.tables import Dataset, Site
 
 
 def test_migrations_make_exactly_the_tables_that_the_code_declares(live_store: Store) -> None:
@@ -22,6 +25,56 @@ def test_migrations_make_exactly_the_tables_that_the_code_declares(live_store: S
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:
     upgrade(database_url)
     upgrade(database_url)
+
+
+def test_a_store_that_is_in_use_is_brought_forward_with_all_that_it_holds(
+    database_url: str, tmp_path: Path
+) -> None:
+    if database_url.startswith("sqlite"):
+        database_url = f"sqlite:///{tmp_path / 'old.db'}"
+    else:
+        url = make_url(database_url).set(drivername="postgresql+psycopg")
+        with create_engine(url).begin() as db:
+            db.execute(text("DROP SCHEMA public CASCADE"))
+            db.execute(text("CREATE SCHEMA public"))
+    upgrade(database_url, "0001")
+    store = Store(database_url)
+    before = dict.fromkeys(_a_row_of_each(store), 1)
+    upgrade(database_url)
+    with store.engine.connect() as connection:
+        counted = {
+            table: connection.execute(text(f'SELECT count(*) FROM "{table}"')).scalar()
+            for table in before
+        }
+    with store.read() as session:
+        assert session.exec(select(Site.upload)).all() == [{}]
+    store.close()
+    assert counted == before
+
+
+def _a_row_of_each(store: Store) -> list[str]:
+    """Put a row into every table, each of which refers to those it can refer to."""
+    known = MetaData()
+    known.reflect(store.engine)
+    made = [table for table in known.sorted_tables if table.name != "alembic_version"]
+    with store.engine.begin() as connection:
+        for table in made:
+            row = {column.name: _something(column) for column in table.columns}
+            connection.execute(table.insert(), row)
+    return [table.name for table in made]
+
+
+def _something(column: Column[Any]) -> object:
+    kind = str(column.type).upper()
+    if "DATE" in kind or "TIME" in kind:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+    if "JSON" in kind:
+        return []
+    if "BOOL" in kind:
+        return False
+    if any(number in kind for number in ("INT", "FLOAT", "DOUBLE", "NUMERIC")):
+        return 1
+    return b"x" if "BLOB" in kind or "BYTEA" in kind else "x"
 
 
 def test_a_unit_of_work_that_fails_leaves_nothing_behind(store: Store) -> None:

@@ -13,8 +13,8 @@ from fleet.store.database import Store
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def upgrade(url: str) -> None:
-    """Run what is missing of the migrations; with nothing missing, change nothing."""
+def upgrade(url: str, to: str = "head") -> None:
+    """Run what is missing of the migrations up to ``to``; with nothing missing, change nothing."""
     path = make_url(url).database
     if url.startswith("sqlite") and path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ def upgrade(url: str) -> None:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
             connection.commit()
     finally:
         store.close()

@@ -12,7 +12,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Bring the tables forward."""
+    """Bring the tables forward.
+
+    The defaults stay: to take one away, SQLite makes the table anew, and drops the one that others
+    refer to.
+    """
     op.create_table(
         "uploading",
         sa.Column("site_id", sa.String(), nullable=False),
@@ -28,16 +32,11 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("site", schema=None) as batch_op:
         batch_op.add_column(sa.Column("upload", sa.JSON(), server_default="{}", nullable=False))
-    with op.batch_alter_table("site", schema=None) as batch_op:
-        batch_op.alter_column("upload", server_default=None)
     with op.batch_alter_table("seeding", schema=None) as batch_op:
         for name, kind in _COUNTERS:
             batch_op.add_column(sa.Column(name, kind, server_default="0", nullable=False))
     # a counter of a run that goes on is not counted twice
     op.execute("UPDATE seeding SET counted = uploaded")
-    with op.batch_alter_table("seeding", schema=None) as batch_op:
-        for name, _ in _COUNTERS:
-            batch_op.alter_column(name, server_default=None)
 
 
 def downgrade() -> None:
