@@ -60,13 +60,13 @@ def test_a_lone_file_in_other_pieces_is_read_and_then_seeded(hold: Hold, tmp_pat
     store = held.centre.store
     torrent = made(tmp_path, "other name.bin", {"": lone(held)})
     infohash = parse(torrent).infohash
-    before = seeds.revision(store, "toronto")
+    before = seeds.desired(store, "toronto").revision
 
     adopted = aliases.adopt(store, torrent, within=held.version)
 
     assert (adopted.state, adopted.infohash) == ("unchecked", infohash)
     assert adopted.reason == "its pieces are to be read at amsterdam"
-    assert seeds.revision(store, "toronto") == before
+    assert seeds.desired(store, "toronto").revision == before
     [order] = held.checks()
     assert (order.site, order.piece_length, order.stream) == (
         "amsterdam",

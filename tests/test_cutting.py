@@ -201,7 +201,7 @@ def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
     [seed] = seeds.desired(centre.store, "toronto").seeds
     label = _version(centre, newer).label
     assert (seed.infohash, seed.folder) == (before.seeds[0].infohash, f"data/{label}")
-    assert seeds.revision(centre.store, "toronto") != before.revision
+    assert seeds.desired(centre.store, "toronto").revision != before.revision
     with centre.store.read() as session:
         _meta, web_seeds, _peers = torrents.torrent_of(session, seed.infohash)
     assert len(web_seeds) == 6

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlmodel import select
 
-from fleet.control import scheduler
+from fleet.control import orders, scheduler
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import ItemResult, Order
 from fleet.store.database import Store
@@ -111,6 +111,27 @@ def test_a_late_heartbeat_takes_the_work_back_before_anyone_else_claims_it(
     with pytest.raises(RefusedError):
         centre.claim(attempt, site)
     assert centre.report(order).applied
+
+
+def test_a_claim_whose_order_cannot_be_written_is_given_back(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    centre.apply_sites("toronto")
+    centre.mirror("a.csv")
+    centre.tick()
+    [(attempt, site)] = centre.announced()
+
+    def fail(*_: object) -> None:
+        raise OSError("the database went away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(orders, "build", fail)
+        with pytest.raises(OSError, match="went away"):
+            centre.claim(attempt, site)
+    [transfer] = centre.transfers(kind="ingest")
+    assert (transfer.state, transfer.attempts) == ("announced", 0)
+    assert transfer.reason == "its order could not be written: OSError: the database went away"
+    assert centre.claim(attempt, site).fence == 2
 
 
 def test_a_superseded_attempt_is_told_to_stop(centre: Centre) -> None:

@@ -237,6 +237,33 @@ def test_a_program_is_known_to_the_keeper_before_it_runs(tmp_path: Path) -> None
     assert process.wait(10) == -signal.SIGKILL
 
 
+def test_a_program_that_could_not_be_started_is_forgotten_by_the_keeper(tmp_path: Path) -> None:
+    keeper = Keeper(grace=0.1)
+    keeper.watch(set())
+    with pytest.raises(FileNotFoundError):
+        spawn(("/no/such/program",), {}, tmp_path / "log", keeper.announce)
+    keeper.forget()
+    stranger = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    keeper._process.stdin.write(f"+{stranger.pid}\n".encode())  # as if its number were used again
+    keeper.watch(set())
+    keeper.dismiss()
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_programs_find_the_pipe_signal_as_they_should(tmp_path: Path) -> None:
+    keeper = Keeper(grace=0.1)
+    keeper.watch(set())
+    process = spawn(("cat", "/proc/self/status"), {}, tmp_path / "log", keeper.announce)
+    process.wait(10)
+    keeper.dismiss()
+    [ignored] = [
+        line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("SigIgn")
+    ]
+    assert not int(ignored.split()[1], 16) & 1 << (signal.SIGPIPE - 1)
+
+
 def test_a_keeper_that_is_killed_is_replaced_and_still_keeps(tmp_path: Path) -> None:
     with supervisor_process(tmp_path, grace=0.5) as process:
         programs = set(pids(tmp_path / "pids"))

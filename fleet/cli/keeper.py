@@ -52,10 +52,14 @@ class Keeper:
         """
         if self._process is None or self._process.stdin is None:
             return
-        before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         with contextlib.suppress(OSError):  # the keeper has just died: the parent sees it
             os.write(self._process.stdin.fileno(), f"+{os.getpid()}\n".encode())
-        signal.signal(signal.SIGPIPE, before)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as a program that is started finds it
+
+    def forget(self) -> None:
+        """Tell the keeper the groups anew at the next call: what announced itself never ran."""
+        self._watched = {-1}
 
     def dismiss(self) -> None:
         """Let the keeper go, once nothing is left to watch."""
@@ -74,8 +78,8 @@ def alive(pid: int) -> bool:
 
 
 def kill_group(group: int) -> None:
-    """Kill all that is left of a process group, if anything is."""
-    with contextlib.suppress(ProcessLookupError):
+    """Kill all that is left of a process group, if anything is and it is ours."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
 

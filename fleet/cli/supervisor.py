@@ -209,6 +209,7 @@ class Supervisor:
                 child.program.argv, child.program.env, child.program.log, self._keeper.announce
             )
         except OSError as error:
+            self._keeper.forget()
             self._died(child, f"cannot start: {error}", 0.0)
             return
         child.enter("starting")

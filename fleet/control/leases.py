@@ -48,13 +48,24 @@ def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
         attempt.lease_until = now + timedelta(seconds=settings.lease_seconds)
         if transfer.kind == TransferKind.COPY and transfer.shard_id:
             replicas.copying(session, transfer.shard_id, transfer.target_id)
+    try:
+        return _order(store, settings, attempt)
+    except Exception as error:
+        reason = f"its order could not be written: {type(error).__name__}: {error}"
+        with store.write() as session:
+            transfers.give_back(session, attempt_id, reason)
+        raise
+
+
+def _order(store: Store, settings: CentreSettings, attempt: Attempt) -> Order:
+    """Write the order of an attempt that was claimed, and note the places of its sources."""
     with store.read() as session:
-        transfer = session.get_one(Transfer, transfer.id)
+        transfer = session.get_one(Transfer, attempt.transfer_id)
         allowed = budget(session, transfer)
         order, places = orders.build(session, settings, transfer, attempt, allowed)
     if places:
         with store.write() as session:
-            session.get_one(Attempt, attempt_id).sources = places
+            session.get_one(Attempt, attempt.id).sources = places
     return order
 
 

@@ -34,7 +34,7 @@ def build(
     """Write the Order of a claimed attempt; give the places of its ranked sources with it."""
     order = Order(
         attempt=attempt.id,
-        fence=transfer.fence,
+        fence=attempt.fence or 0,
         task=TASKS[transfer.kind],
         site=attempt.site_id,
         lease_seconds=settings.lease_seconds,

@@ -1,6 +1,8 @@
 """The states of replicas, and the reasons for them; only the ledger's side calls it.
 
 Observations and doubts only demote; a replica becomes available when its bytes were verified.
+A shard is locked before its replicas are changed, and of several the one with the least id first,
+as the scheduler does: two units of work that each wait for the other would both fail.
 """
 
 from collections.abc import Sequence
@@ -69,13 +71,14 @@ def lose(
     now: datetime,
 ) -> None:
     """Note that bytes of a replica are bad or missing; stop seeding it, and have it copied."""
+    locked = holdings.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
     if row is None:
         return
     corrupt = any(item.fault == "corrupt" for item in faulty)
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
     row.faulty, row.reason, row.look_at = [item.artifact for item in faulty], why, None
-    holdings.lock(session, Shard, shard).dirty = True
+    locked.dirty = True
     transfers.nudge(session, site, now)
 
 
@@ -84,8 +87,8 @@ def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -
     row = holdings.replica(session, shard, site)
     if row is None or row.state != ReplicaState.AVAILABLE:
         return
-    row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
     holdings.lock(session, Shard, shard).dirty = True
+    row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
     want_verify(session, shard, site, reason, now)
 
 
@@ -151,7 +154,7 @@ def want_verify(session: Session, shard: str, site: str, reason: str, now: datet
 
 def retire(session: Session, site: str, now: datetime) -> None:
     """Stop counting and offering all that a retired site holds; other sites take its place."""
-    for row in holdings.at_site(session, site):
+    for row in sorted(holdings.at_site(session, site), key=lambda row: row.shard_id):
+        holdings.lock(session, Shard, row.shard_id).dirty = True
         row.state, row.look_at = ReplicaState.RETIRED, None
         row.reason = f"{site} was retired {now:%Y-%m-%d}"
-        holdings.lock(session, Shard, row.shard_id).dirty = True

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 from celery import Celery
+from sqlalchemy.exc import DBAPIError
 
 from fleet.control import (
     dispatch,
@@ -56,12 +57,20 @@ def run(store: Store, settings: CentreSettings, app: Celery, stop: threading.Eve
         if leading != led:
             _log.info("leading" if leading else "standing by")
         if leading:
-            tick(store, settings)
+            _tick(store, settings)
             _lead(store, holder)  # a long tick, and then a slow broker, would outlast the office
             before, fault = fault, outbox.send(store, settings, app)
             if fault and fault != before:
                 _log.warning("wake-ups wait in the outbox", reason=fault)
         stop.wait(settings.tick_seconds)
+
+
+def _tick(store: Store, settings: CentreSettings) -> None:
+    """Tick; a unit of work that the database gave up, such as a deadlock's, is for the next one."""
+    try:
+        tick(store, settings)
+    except DBAPIError as error:
+        _log.warning("a tick was broken off", reason=str(error.orig))
 
 
 def _lead(store: Store, holder: str) -> bool:

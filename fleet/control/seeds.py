@@ -10,6 +10,7 @@ Rules this module keeps:
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy.orm import aliased
@@ -35,7 +36,7 @@ _NEWEST_LAST = (
 
 
 @dataclass(frozen=True)
-class _List:
+class Listing:
     """What one site shall seed: shards and aliases by infohash, and whom it can dial for each.
 
     ``caps`` bound what it may upload.
@@ -46,64 +47,62 @@ class _List:
     peers: Mapping[str, tuple[str, ...]]
     caps: UploadCaps
 
-    @property
+    @cached_property
     def revision(self) -> str:
         """A name for the list, which changes when the list does."""
         held = list(self.shards.items())
         held += [(infohash, shard) for infohash, (_, shard) in self.aliases.items()]
         lines = [self.caps.model_dump_json()]
-        lines += [f"{infohash} {shard.id} {self.peers_of(shard)}" for infohash, shard in held]
+        lines += [f"{infohash} {shard.id} {self._peers_of(shard)}" for infohash, shard in held]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
-    def peers_of(self, shard: Shard) -> tuple[str, ...]:
-        """Return whom the site can dial for a shard."""
+    @property
+    def message(self) -> DesiredSeeds:
+        """What the site is told."""
+        seeds = [
+            Seed(
+                infohash=infohash,
+                shard=shard.id,
+                folder=shard.folder,
+                name=shard.name,
+                size=shard.size,
+                peers=self._peers_of(shard),
+            )
+            for infohash, shard in self.shards.items()
+        ]
+        seeds += [
+            Seed(
+                infohash=infohash,
+                shard=shard.id,
+                folder=move_in(alias, shard).ours,
+                name=alias.name,
+                size=alias.size,
+                inside=alias.theirs,
+                peers=self._peers_of(shard),
+            )
+            for infohash, (alias, shard) in self.aliases.items()
+            if infohash not in self.shards
+        ]
+        return DesiredSeeds(revision=self.revision, uploads=self.caps, seeds=tuple(seeds))
+
+    def _peers_of(self, shard: Shard) -> tuple[str, ...]:
         return self.peers.get(shard.infohash or "", ())
 
 
-def revision(store: Store, site: str) -> str:
-    """Return a name for the list of what ``site`` shall seed; it changes when the list does."""
+def listing(store: Store, site: str) -> Listing:
+    """Find the torrents that ``site`` shall seed now."""
     with store.read() as session:
-        return _list(session, site).revision
+        return Listing(
+            _shards(session, site),
+            _aliases(session, site),
+            peers_for(session, site),
+            uploads.caps(session, site),
+        )
 
 
 def desired(store: Store, site: str) -> DesiredSeeds:
-    """Return the torrents that ``site`` shall seed now."""
-    with store.read() as session:
-        found = _list(session, site)
-    seeds = [
-        Seed(
-            infohash=infohash,
-            shard=shard.id,
-            folder=shard.folder,
-            name=shard.name,
-            size=shard.size,
-            peers=found.peers_of(shard),
-        )
-        for infohash, shard in found.shards.items()
-    ]
-    seeds += [
-        Seed(
-            infohash=infohash,
-            shard=shard.id,
-            folder=move_in(alias, shard).ours,
-            name=alias.name,
-            size=alias.size,
-            inside=alias.theirs,
-            peers=found.peers_of(shard),
-        )
-        for infohash, (alias, shard) in found.aliases.items()
-        if infohash not in found.shards
-    ]
-    return DesiredSeeds(revision=found.revision, uploads=found.caps, seeds=tuple(seeds))
-
-
-def _list(session: Session, site: str) -> _List:
-    return _List(
-        _shards(session, site),
-        _aliases(session, site),
-        peers_for(session, site),
-        uploads.caps(session, site),
-    )
+    """Return the torrents that ``site`` shall seed now, as the site is told of them."""
+    return listing(store, site).message
 
 
 def _shards(session: Session, site: str) -> dict[str, Shard]:
@@ -161,18 +160,27 @@ def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
         now = store.now(session)
         rows = session.exec(select(Seeding).where(Seeding.site_id == site)).all()
         known = {row.infohash: row for row in rows}
+        doubts: dict[str, str] = {}
         for one in reports:
             before = known.get(one.infohash)
             if one.state == _CORRUPT and (before is None or before.state != _CORRUPT):
-                for shard in _seeded_as(session, site, one.infohash):
-                    reason = f"the seeder at {site} says: {(one.error or one.state)[:_WORDS_MOST]}"
-                    replicas.doubt(session, shard, site, reason, now)
-            session.merge(Seeding(site_id=site, at=now, **_summed(one, before)))
+                reason = f"the seeder at {site} says: {(one.error or one.state)[:_WORDS_MOST]}"
+                doubts |= dict.fromkeys(_seeded_as(session, site, one.infohash), reason)
+            summed = _summed(one, before)
+            if before is None:
+                known[one.infohash] = Seeding(site_id=site, at=now, **summed)
+                session.add(known[one.infohash])
+                continue
+            for name, value in summed.items():
+                setattr(before, name, value)
+            before.at = now
         named = {one.infohash for one in reports}
         for row in known.values():
             if row.infohash not in named and (row.state or row.counted):
                 row.peers, row.complete, row.availability, row.counted = 0, 0, 0, 0
                 row.state, row.error, row.at = "", "", now
+        for shard in sorted(doubts):  # the order in which the scheduler locks them, too
+            replicas.doubt(session, shard, site, doubts[shard], now)
 
 
 def _summed(one: SeedReport, before: Seeding | None) -> dict[str, Any]:

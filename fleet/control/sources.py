@@ -92,8 +92,6 @@ def lacking(session: Session, transfer: Transfer) -> str:
     if shard.infohash is None or copies(session, shard, transfer.target_id):
         return ""
     facts, _ = swarms.around(session, shard.infohash, transfer.target_id)
-    if not unreachable(facts):
-        return ""
     bare = sum(not one.origins for one in holdings.artifacts_of(session, shard.id))
     return nobody(transfer.target_id, bare, facts)
 

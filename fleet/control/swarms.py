@@ -10,8 +10,8 @@ Rules this module keeps:
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement
-from sqlmodel import Session, col, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select, union
+from sqlmodel import Session, col
 
 from fleet.planning.facts import SwarmFacts
 from fleet.planning.states import TransferKind
@@ -26,65 +26,73 @@ _SEEDERS = ("node", "volunteer")
 class Member:
     """A site that takes part in a torrent; ``peer`` is its host:port, empty where it has none."""
 
-    infohash: str
     site: str
     peer: str
     holds: bool
 
 
-def members(session: Session, among: ColumnElement[bool], but: str) -> list[Member]:
-    """List who takes part in the torrents of the shards ``among``, but for one site; sorted."""
-    of_others = (
-        among,
-        Site.id != but,
-        col(Site.retired).is_(False),
-        or_(col(Site.kind).in_(_SEEDERS), Site.peer != ""),
-    )
-    holding = session.exec(
-        select(Shard.infohash, Site.id, Site.peer)
-        .join(Replica, col(Replica.shard_id) == col(Shard.id))
-        .join(Site, col(Site.id) == col(Replica.site_id))
-        .where(*of_others, col(Replica.state).in_(SEEDED))
-        .distinct()
-    ).all()
-    fetching = session.exec(
-        select(Shard.infohash, Site.id, Site.peer)
-        .join(Transfer, col(Transfer.shard_id) == col(Shard.id))
-        .join(Site, col(Site.id) == col(Transfer.target_id))
-        .where(
-            *of_others,
-            Site.peer != "",
-            Transfer.kind == TransferKind.COPY,
-            col(Transfer.state).in_(LIVE),
-        )
-        .distinct()
-    ).all()
-    both = {(infohash, site): (peer, False) for infohash, site, peer in fetching}
-    both |= {(infohash, site): (peer, True) for infohash, site, peer in holding}
-    return sorted(
-        Member(infohash or "", site, peer, holds)
-        for (infohash, site), (peer, holds) in both.items()
-    )
+def members(session: Session, infohash: str, but: str) -> list[Member]:
+    """List who takes part in a torrent, but for one site; sorted."""
+    among = col(Shard.infohash) == infohash
+    both = {row.id: (row.peer, False) for row in session.execute(_fetching(among, but))}
+    both |= {row.id: (row.peer, True) for row in session.execute(_holding(among, but))}
+    return sorted(Member(site, peer, holds) for site, (peer, holds) in both.items())
 
 
 def peers_for(session: Session, site: str) -> dict[str, tuple[str, ...]]:
     """Map the torrents of all that a site holds to the addresses of the others in each."""
     held = (
-        select(Shard.infohash)
+        select(col(Shard.infohash))
         .join(Replica, col(Replica.shard_id) == col(Shard.id))
-        .where(Replica.site_id == site, col(Replica.state).in_(SEEDED))
+        .where(col(Replica.site_id) == site, col(Replica.state).in_(SEEDED))
         .where(col(Shard.infohash).is_not(None))
     )
-    found: dict[str, tuple[str, ...]] = {}
-    for one in members(session, col(Shard.infohash).in_(held), site):
-        if one.peer:
-            found[one.infohash] = (*found.get(one.infohash, ()), one.peer)
-    return found
+    among = col(Shard.infohash).in_(held)
+    dialled = _holding(among, site).where(col(Site.peer) != "")
+    both = union(dialled, _fetching(among, site)).subquery()
+    # the database puts them together: a site asks every few seconds, and holds thousands
+    rows = session.execute(
+        select(both.c.infohash, func.aggregate_strings(both.c.peer, " ")).group_by(both.c.infohash)
+    ).all()
+    return {infohash: tuple(sorted(set(peers.split()))) for infohash, peers in rows}
+
+
+def _holding(among: ColumnElement[bool], but: str) -> Select[str | None, str, str]:
+    """Select torrent, site and address of whoever holds one of the shards ``among``."""
+    return (
+        select(col(Shard.infohash), col(Site.id), col(Site.peer))
+        .join(Replica, col(Replica.shard_id) == col(Shard.id))
+        .join(Site, col(Site.id) == col(Replica.site_id))
+        .where(among, *_others(but), col(Replica.state).in_(SEEDED))
+        .distinct()
+    )
+
+
+def _fetching(among: ColumnElement[bool], but: str) -> Select[str | None, str, str]:
+    """Select torrent, site and address of whoever is to fetch one of them and can be dialled."""
+    return (
+        select(col(Shard.infohash), col(Site.id), col(Site.peer))
+        .join(Transfer, col(Transfer.shard_id) == col(Shard.id))
+        .join(Site, col(Site.id) == col(Transfer.target_id))
+        .where(
+            among,
+            *_others(but),
+            col(Site.peer) != "",
+            col(Transfer.kind) == TransferKind.COPY,
+            col(Transfer.state).in_(LIVE),
+        )
+        .distinct()
+    )
+
+
+def _others(but: str) -> tuple[ColumnElement[bool], ...]:
+    can = or_(col(Site.kind).in_(_SEEDERS), col(Site.peer) != "")
+    return (col(Site.id) != but, col(Site.retired).is_(False), can)
 
 
 def around(session: Session, infohash: str, site: str) -> tuple[SwarmFacts, list[str]]:
     """Tell who takes part in a torrent besides a site, and the addresses that it can dial."""
-    found = members(session, col(Shard.infohash) == infohash, site)
+    found = members(session, infohash, site)
     peers = [one.peer for one in found if one.peer]
     holders = sum(one.holds for one in found)
     facts = SwarmFacts(

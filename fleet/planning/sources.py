@@ -32,6 +32,8 @@ def nobody(site: str, without_origin: int, swarm: SwarmFacts) -> str:
     It is empty while somebody may give it; ``without_origin`` counts the files that have none.
     """
     lacks = unreachable(swarm)
+    if not lacks and not swarm.holders and not swarm.web_seeds:
+        lacks = "nobody seeds it, and others wait for it as well"
     if not without_origin or not lacks:
         return ""
     files = "1 file has" if without_origin == 1 else f"{without_origin} files have"

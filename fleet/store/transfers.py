@@ -141,6 +141,18 @@ def take_back(session: Session, transfer: Transfer, attempt: Attempt) -> None:
     transfer.not_before, transfer.reason = None, f"running at {attempt.site_id}"
 
 
+def give_back(session: Session, attempt: str, reason: str) -> None:
+    """Let an attempt that was claimed, but whose order nobody got, be claimed again."""
+    row = session.get_one(Attempt, attempt)
+    transfer = lock(session, row.transfer_id)
+    session.refresh(row)
+    if row.state != AttemptState.RUNNING or transfer.fence != row.fence:
+        return
+    row.state, row.fence, row.claimed_at, row.lease_until = AttemptState.ANNOUNCED, None, None, None
+    transfer.state, transfer.reason = TransferState.ANNOUNCED, reason
+    transfer.attempts -= 1
+
+
 def expired(session: Session, now: datetime, limit: int) -> Sequence[Attempt]:
     """Return running attempts whose lease has run out."""
     return session.exec(

@@ -84,11 +84,11 @@ def desired(
     if_none_match: Annotated[str, Header()] = "",
 ) -> DesiredSeeds:
     """Return all that this site shall seed; 304 while that is what it knows."""
-    if if_none_match and if_none_match.strip('"') == seeds.revision(store, site):
+    found = seeds.listing(store, site)
+    if if_none_match.strip('"') == found.revision:
         raise HTTPException(304)
-    answer = seeds.desired(store, site)
-    response.headers["ETag"] = f'"{answer.revision}"'
-    return answer
+    response.headers["ETag"] = f'"{found.revision}"'
+    return found.message
 
 
 @router.get("/seeds/{infohash}.torrent")
