@@ -135,8 +135,8 @@ def test_why_and_the_page_tell_what_was_sent_and_why_no_more_is(api: Api) -> Non
     assert told["reason"].startswith("15 TB of 15 TB sent in 2026-03, ")
     assert told["reason"].endswith("; this month's 15 TB are used up")
     assert told["again"].startswith("2026-04-01T00:00:00")
-    for language in ("en", "fr"):
-        assert "15 TB of 15 TB sent in 2026-03" in api.get(f"/{language}/").text
+    assert "2026-03: 15.0\xa0TB / 15.0\xa0TB; none now" in api.get("/en/").text
+    assert "2026-03 : 15,0\xa0To / 15,0\xa0To; aucun pour l’instant" in api.get("/fr/").text
     free = {"month": "2026-04", "sent": 5, "reason": "no limit"}
     assert api.ask("toronto", "POST", "uploads/report", json=free).status_code == 204
     causes = api.get("/api/v1/why/toronto").json()["causes"]

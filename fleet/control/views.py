@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import counted, progress, uploads
+from fleet.control import counted, progress
 from fleet.control.aliases import aliases_of
 from fleet.control.counted import Swarm
 from fleet.control.errors import NotFoundError
@@ -115,6 +115,19 @@ class DatasetView:
 
 
 @dataclass(frozen=True)
+class UploadsLine:
+    """What a site's seeder says of its uploads; None is as in its report."""
+
+    month: str
+    sent: int | None
+    bytes_per_month: int | None
+    bytes_per_second: int | None
+    reason: str
+    until: datetime | None
+    at: datetime
+
+
+@dataclass(frozen=True)
 class SiteLine:
     """One site, what it holds, and what its seeder says of its uploads, if it has one."""
 
@@ -125,7 +138,7 @@ class SiteLine:
     available: int
     bytes: int
     incident: str
-    uploads: str
+    uploads: UploadsLine | None
 
 
 def datasets(session: Session) -> list[DatasetLine]:
@@ -176,7 +189,10 @@ def sites(session: Session) -> list[SiteLine]:
         row.site_id: row.reason
         for row in session.exec(select(Incident).where(col(Incident.ended_at).is_(None))).all()
     }
-    told = {row.site_id: uploads.in_words(row) for row in session.exec(select(Uploading)).all()}
+    told = {
+        row.site_id: UploadsLine(**row.model_dump(exclude={"site_id"}))
+        for row in session.exec(select(Uploading)).all()
+    }
     rows = session.exec(select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)).all()
     return [
         SiteLine(
@@ -186,7 +202,7 @@ def sites(session: Session) -> list[SiteLine]:
             row.provider,
             *held.get(row.id, (0, 0)),
             troubles.get(row.id, ""),
-            told.get(row.id, ""),
+            told.get(row.id),
         )
         for row in rows
     ]

@@ -33,6 +33,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "peers": ("Peers: complete / connected", "Pairs : complets / connectés"),
     "uploaded": ("Sent", "Envoyé"),
     "uploads": ("Uploads", "Envois"),
+    "unlimited": ("no limit", "sans limite"),
+    "no_uploads": ("none now", "aucun pour l’instant"),
+    "unknown": ("not known", "inconnu"),
+    "colon": (":", " :"),
     "floor": (
         "As the fleet’s seeders last counted: there may be more copies and peers than they see.",
         "Selon le dernier compte de nos serveurs : il peut exister plus de copies et de pairs.",
