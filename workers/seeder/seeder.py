@@ -6,6 +6,8 @@ Rules this module keeps:
 - An answer is believed only as far as it is sound: a bad list changes nothing, a bad entry or a
   bad torrent only itself.
 - A change is told once in the log, and at every poll to the centre.
+- A poll or a step of the metering that fails, whyever, is told of and ends nothing: the next one
+  comes.
 """
 
 import asyncio
@@ -82,7 +84,11 @@ class Seeder:
         while True:
             waiting, self._waiting = self._waiting, []
             self._nudged.clear()
-            await self._poll()
+            try:
+                await self._poll()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next poll may be well
+                self._trouble = f"the seeder failed, see its log: {type(error).__name__}: {error}"
+                _log.exception("poll failed", reason=str(error))
             for future in waiting:
                 if not future.done():
                     future.set_result(None)
@@ -93,8 +99,15 @@ class Seeder:
 
     async def meter(self) -> None:
         """Keep the uploads within the caps, second by second, until cancelled."""
+        trouble = ""
         while True:
-            await asyncio.to_thread(self._uploads.step, self._caps)
+            before, trouble = trouble, ""
+            try:
+                await asyncio.to_thread(self._uploads.step, self._caps)
+            except Exception as error:  # noqa: BLE001 - what was granted last holds until it is well
+                trouble = f"{type(error).__name__}: {error}"
+                if trouble != before:
+                    _log.exception("metering failed", reason=trouble)
             await asyncio.sleep(STEP_SECONDS)
 
     async def nudge(self) -> None:
