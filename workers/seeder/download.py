@@ -65,7 +65,9 @@ class Download:
 
     def look(self) -> Look:
         """Look how it is doing."""
-        status, heard = self._handle.status(0), self._hearing.take(self.infohash)
+        # a piece may take minutes: its blocks count as they come
+        status = self._handle.status(lt.torrent_handle.query_accurate_download_counters)
+        heard = self._hearing.take(self.infohash)
         peers: dict[Place, bool] = {}
         web: dict[Place, Web] = {}
         for peer in self._handle.get_peer_info():
