@@ -115,6 +115,10 @@ class Download:
         else:
             self._handle.unset_flags(lt.torrent_flags.upload_mode)
 
+    def stop(self) -> None:
+        """Leave all peers and web seeds at once, and write nothing more but what is on its way."""
+        self._handle.pause()
+
     def flush(self) -> None:
         """Have everything written; it is told by "flushed"."""
         self._handle.flush_cache()

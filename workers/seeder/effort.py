@@ -78,7 +78,11 @@ class Progress(BaseModel):
 class Effort:
     """One fetch or mend; use it as a context manager.
 
-    What was fetched is served until it is left; then nothing is written any more.
+    What was fetched is served until it is left; then nothing is written any more, if it ``ended``.
+
+    Attributes:
+        ended: whether the seeder has let go of the files; False as well where it did not say so
+            in time.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Effort:
         Raises:
             SeederError: there is no seeder.
         """
+        self.ended = False
         self._settings = settings
         self._lease = lease
         self._pending = b""
@@ -126,14 +131,19 @@ class Effort:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Have it end, and wait until it has."""
+        """Have it end, and wait until it has, but not for ever."""
+        deadline = time.monotonic() + END_SECONDS
         try:
             self._link.shutdown(socket.SHUT_WR)
-            self._link.settimeout(END_SECONDS)
-            while self._link.recv(MAX_LINE):
-                pass
-        except OSError:
+            while (left := deadline - time.monotonic()) > 0:
+                self._link.settimeout(left)
+                if not self._link.recv(MAX_LINE):
+                    self.ended = True
+                    break
+        except TimeoutError:
             pass
+        except OSError:
+            self.ended = True  # the seeder's process has ended
         finally:
             self._link.close()
 

@@ -11,9 +11,11 @@ Rules this module keeps:
 - It is written into ``.staging/btih-<infohash>`` and nowhere else.  Each file is named by where
   its bytes begin in the torrent: no name from outside is used.
 - Nothing is kept of a fetch but its files.  The next one checks them against the torrent.
+- A talk ends when libtorrent has let go of them: whoever reads them then reads what stays.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, Final
@@ -30,11 +32,14 @@ from workers.seeder.carry import EffortError, Supervisor, carry
 from workers.seeder.centre import CentreAwayError, SeedCentre
 from workers.seeder.control import Link
 from workers.seeder.desired import RefusedError
+from workers.seeder.download import Download
 from workers.seeder.keeper import Keeper
 from workers.seeder.session import Session, SessionError
 from workers.swarm import MOST_PEERS, MOST_SPANS, MOST_WEB_SEEDS, Span, dialled
 
 MOST: Final = 8
+FLUSH_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.02
 
 _log = structlog.get_logger()
 
@@ -125,7 +130,24 @@ class Fetches:
                 _log.info("fetched", infohash=asked.infohash)
                 await link.gone.wait()
         finally:
-            self._session.end_fetch(asked.infohash)
+            try:
+                await _let_go(download)
+            finally:
+                self._session.end_fetch(asked.infohash)
+
+
+async def _let_go(download: Download) -> None:
+    """Stop a download, and wait until all that was under way is written."""
+    await asyncio.to_thread(download.stop)
+    again_at = 0.0
+    while True:
+        if (now := time.monotonic()) >= again_at:  # where much is told, something may be lost
+            await asyncio.to_thread(download.flush)
+            again_at = now + FLUSH_SECONDS
+        look = await asyncio.to_thread(download.look)
+        if any(one.kind == "flushed" for one in look.heard):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def read_asked(link: Link) -> Asked:
