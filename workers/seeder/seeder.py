@@ -40,7 +40,7 @@ class Seeder:
         self._uploads = uploads
         self._etag = ""
         self._desired = DesiredSeeds(revision="")
-        self._caps: UploadCaps | None = UploadCaps()
+        self._caps: UploadCaps | None = None
         self._wanted: dict[str, Wanted] = {}
         self._refused: dict[str, str] = {}
         self._reports: dict[str, SeedReport] = {}
@@ -75,7 +75,6 @@ class Seeder:
             try:
                 self._adopt(data)
             except RefusedError as error:
-                self._caps = None
                 _log.warning("cache unusable, waiting for the centre", reason=str(error))
         self._apply()
 
@@ -166,7 +165,9 @@ class Seeder:
     def _adopt(self, data: bytes) -> None:
         """Make a list the desired one, with what is known or cached of its torrents."""
         self._desired, refused = read_desired(data)
-        self._caps = self._desired.uploads
+        # a list that does not speak of caps says nothing of them
+        told = "uploads" in self._desired.model_fields_set
+        self._caps = self._desired.uploads if told else None
         for reason in refused:
             _log.warning("refused", reason=reason)
         self._wanted, new = settle(self._desired, self._wanted)
