@@ -15,6 +15,7 @@ Rules this module keeps:
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from itertools import accumulate
@@ -38,6 +39,7 @@ from workers.seeder.session import Session, SessionError
 from workers.swarm import MOST_PEERS, MOST_SPANS, MOST_WEB_SEEDS, Span, dialled
 
 MOST: Final = 8
+LET_GO_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.02
 
@@ -61,23 +63,27 @@ class Efforts:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, asyncio.Event] = {}  # set once it has ended
 
-    def begin(self, infohash: str) -> None:
-        """Take a place.
+    async def begin(self, infohash: str) -> None:
+        """Take a place; wait a little for one whose client was killed to let go.
 
         Raises:
             EffortError: all are taken, or this torrent has one.
         """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_SECONDS):
+                while infohash in self._under_way:
+                    await self._under_way[infohash].wait()
         if infohash in self._under_way:
             raise EffortError("it is being fetched or mended already")
         if len(self._under_way) >= MOST:
             raise EffortError(f"{MOST} torrents are being fetched or mended, and more have to wait")
-        self._under_way.add(infohash)
+        self._under_way[infohash] = asyncio.Event()
 
     def end(self, infohash: str) -> None:
         """Give the place back."""
-        self._under_way.discard(infohash)
+        self._under_way.pop(infohash).set()
 
 
 class Fetches:
@@ -102,7 +108,7 @@ class Fetches:
         """Hold the talk of one fetch."""
         try:
             asked = read_asked(link)
-            self._efforts.begin(asked.infohash)
+            await self._efforts.begin(asked.infohash)
         except EffortError as error:
             await link.tell({"ok": False, "error": str(error)})
             return
