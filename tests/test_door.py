@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from fleet.torrent.metainfo import torrent_bytes
 from fleet.torrent.shard import web_seed
 from tests.seeder_support import PIECE, Shard, aria2, eventually
 from workers.seeder.door import Door
-from workers.seeder.gate import Gate
+from workers.seeder.gate import HEAD, Gate
 from workers.seeder.ranges import Part, choose
 
 DATA = bytes(range(256)) * 5000
@@ -316,3 +317,32 @@ def test_libtorrent_takes_the_door_as_a_web_seed(
     shard, torrent = web_seeded(asked, files)
     download(torrent, tmp_path / shard.folder)
     assert shard.lies_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("HEAD", "/ds/v1/a.bin", {}, 200),
+        ("GET", "/ds/v1/none", {}, 404),
+        ("GET", "/ds/v1/empty.csv", {"Range": "bytes=0-"}, 416),
+        ("POST", "/ds/v1/a.bin", {}, 405),
+    ],
+)
+def test_an_answer_without_content_is_counted_too(
+    method: str, path: str, headers: dict[str, str], status: int, asked: Asked
+) -> None:
+    before = asked.gate.sent
+    assert asked.ask(path, method, **headers)[0] == status
+    assert asked.gate.sent == before + HEAD
+
+
+def test_answers_without_content_keep_to_the_pace(asked: Asked) -> None:
+    pace, count = 4 * HEAD, 8
+    began = time.monotonic()
+    asked.gate.limit(pace, None)
+    try:
+        for _ in range(count):
+            assert asked.ask("/ds/v1/none")[0] == 404
+    finally:
+        asked.gate.limit(None, None)
+    assert time.monotonic() - began >= (count - 2) * HEAD / pace

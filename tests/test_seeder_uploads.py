@@ -294,12 +294,18 @@ def test_a_list_with_bad_caps_changes_nothing(told: Centre, settings: SiteSettin
         assert _uploads(seeder)["bytes_per_second"] == 5
 
 
-def test_with_an_unusable_cache_nothing_goes_out_before_the_centre_is_heard(
-    told: Centre, settings: SiteSettings
+@pytest.mark.parametrize(
+    "cached",
+    [None, b"{", b'{"revision": "r", "seeds": []}'],
+    ids=["none", "broken", "without caps"],
+)
+def test_without_cached_caps_nothing_goes_out_before_the_centre_is_heard(
+    cached: bytes | None, told: Centre, settings: SiteSettings
 ) -> None:
     shard = _shard(settings, told, 4)
     (settings.state / "seeds").mkdir(parents=True)
-    (settings.state / "seeds" / "desired.json").write_bytes(b"{")
+    if cached is not None:
+        (settings.state / "seeds" / "desired.json").write_bytes(cached)
     url = told.url
     told.close()
     with running(settings, url) as seeder:

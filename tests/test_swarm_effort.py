@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,18 @@ def seeder(settings: SiteSettings, answers: Answers) -> Iterator[list[bytes]]:
 
 def sends(*lines: bytes) -> Answers:
     return lambda link: link.sendall(b"".join(lines))
+
+
+class Lasting(Lease):
+    """A lease that ends after so many seconds."""
+
+    def __init__(self, budget: Budget | None = None, *, seconds: float) -> None:
+        super().__init__(budget or Budget())
+        self._ends = time.monotonic() + seconds
+
+    def check(self) -> None:
+        if time.monotonic() > self._ends:
+            raise Stopped("it lasted too long")
 
 
 def run(settings: SiteSettings, lease: Lease | None = None) -> tuple[Progress, list[Progress]]:
@@ -126,6 +139,53 @@ def test_no_byte_for_too_long_is_a_stall_that_names_the_web_seeds(settings: Site
     assert str(caught.value) == (
         "no byte came for 0.5 s, peers connected: 2; http://a.example/x failed: 503 Busy"
     )
+
+
+def climbs(step: int, top: int) -> Answers:
+    """Tell of more and more bytes up to ``top``, then of none: they were wrong."""
+
+    def answers(link: socket.socket) -> None:
+        link.settimeout(0.02)
+        payload = 0
+        while True:
+            payload += step
+            said = {"ok": True, "state": "fetching", "payload": payload, "done": payload % top}
+            try:
+                link.sendall(json.dumps(said).encode() + b"\n")
+                if not link.recv(1 << 16):
+                    return
+            except TimeoutError:
+                continue
+
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("step", "top"),
+    [(10, 1 << 40), (10_000, 40_000)],
+    ids=["a trickle", "bytes that are thrown away"],
+)
+def test_too_little_over_a_few_stall_times_ends_it(
+    step: int, top: int, settings: SiteSettings
+) -> None:
+    began = time.monotonic()
+    with (
+        seeder(settings, climbs(step, top)),
+        pytest.raises(SeederError, match=r"only [0-9]+ bytes came in 2\.?[0-9]* s"),
+    ):
+        run(settings, Lasting(seconds=10))
+    assert time.monotonic() - began >= effort.FEW_STALLS * settings.stall_seconds
+
+
+@pytest.mark.parametrize("lease", [Budget(bytes_per_second=500), Budget(bytes=0)])
+def test_what_is_slow_because_the_budget_is_goes_on(lease: Budget, settings: SiteSettings) -> None:
+    with seeder(settings, climbs(10, 1 << 40)), pytest.raises(Stopped):
+        run(settings, Lasting(lease, seconds=4))
+
+
+def test_bytes_that_payload_alone_tells_of_are_no_progress(settings: SiteSettings) -> None:
+    with seeder(settings, climbs(1, 1)), pytest.raises(SeederError, match="no byte came"):
+        run(settings, Lasting(seconds=10))
 
 
 def test_a_seeder_that_says_nothing_is_left(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,40 @@ def test_a_liar_alone_never_lands_and_is_soon_left_alone(scene: Scene, tmp_path:
     assert scene.report(work).evidence.endswith("does not match the torrent")
     # libtorrent alone asks each second; it may do so once before a lie is seen
     assert 2 <= len(scene.web.asked(scene.path)) <= 4
+
+
+class _NoText(BaseHTTPRequestHandler):
+    """Says no in Latin-1, which is no UTF-8."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(404, "introuv\xe9")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_an_answer_that_is_no_utf_8_fails_its_web_seed_alone(
+    scene: Scene, apart: ThreadPoolExecutor
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _NoText) as web:
+        serving = apart.submit(web.serve_forever, 0.02)
+        url = f"http://127.0.0.1:{web.server_port}/"
+        scene.shard.torrent = torrent_bytes(scene.shard.meta, web_seeds=(url,))
+        scene.target.know(scene.shard)
+        scene.good.hold(scene.shard)
+        given = ordered(scene.shard, scene.good.address, budget=SLOWLY)
+
+        work = scene.target.pull(given)
+
+        web.shutdown()
+        serving.result()
+    assert [item.reason for item in work.items] == [""]
+    (report,) = [one for one in work.sources if one.host == f"127.0.0.1:{web.server_port}"]
+    assert "404 " in report.last_error
 
 
 def test_a_web_seed_in_a_private_network_is_not_asked(scene: Scene, tmp_path: Path) -> None:

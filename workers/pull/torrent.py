@@ -8,7 +8,8 @@ Decisions this module takes:
   each is read once and lands only if that is right.
 - What is in its place and right is not fetched again.
 - Whatever goes wrong is a reason beside those of the HTTP sources, and ends nothing but itself: of
-  a fetch that was not finished, the files that are whole land.
+  a fetch that was not finished, the files that are whole land.  They are read once the seeder has
+  let go of them, since it may write what is not proved yet until then.
 """
 
 import os
@@ -152,8 +153,12 @@ class ByTorrent:
                     effort.run(told)
             except SeederError as error:
                 self._fault = plain(str(error))
-                return self._proved([item for item in items if _looks_whole(item, folder)], folder)
-            return self._proved(items, folder)
+            else:
+                return self._proved(items, folder)
+        if not effort.ended:
+            self._fault += "; its seeder did not let go of what it fetched"
+            return []
+        return self._proved([item for item in items if _looks_whole(item, folder)], folder)
 
     def _proved(self, items: Sequence[Item], folder: Path) -> list[_Proved]:
         """Read what was fetched; what is not the artifact goes, unless more of it may come."""

@@ -92,7 +92,9 @@ class App:
         self._gate = gate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
+        """Answer one request, when its turn comes."""
+        while not self._gate.head():  # noqa: ASYNC110 - a bucket tells only who asks
+            await asyncio.sleep(WAIT_SECONDS)
         method = scope["method"]
         if method not in {"GET", "HEAD"}:
             await _refuse(send, 405, (b"allow", b"GET, HEAD"))

@@ -65,7 +65,9 @@ class Download:
 
     def look(self) -> Look:
         """Look how it is doing."""
-        status, heard = self._handle.status(0), self._hearing.take(self.infohash)
+        # a piece may take minutes: its blocks count as they come
+        status = self._handle.status(lt.torrent_handle.query_accurate_download_counters)
+        heard = self._hearing.take(self.infohash)
         peers: dict[Place, bool] = {}
         web: dict[Place, Web] = {}
         for peer in self._handle.get_peer_info():
@@ -112,6 +114,10 @@ class Download:
             self._handle.set_flags(lt.torrent_flags.upload_mode)
         else:
             self._handle.unset_flags(lt.torrent_flags.upload_mode)
+
+    def stop(self) -> None:
+        """Leave all peers and web seeds at once, and write nothing more but what is on its way."""
+        self._handle.pause()
 
     def flush(self) -> None:
         """Have everything written; it is told by "flushed"."""

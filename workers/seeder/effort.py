@@ -6,7 +6,9 @@ Rules this module keeps:
 - A budget, a pause and a stop of the lease reach the seeder within a second.  Where each host may
   only be asked so fast, all of them together are; where only so often, web seeds are left alone,
   since libtorrent asks them as often as it likes.
-- No byte for ``stall_seconds`` ends it.
+- No byte for ``stall_seconds`` ends it, and so does less than ``LEAST_RATE`` over a few of these:
+  whoever waits has other sources, and what is here is kept.  Bytes that were thrown away count for
+  nothing.
 """
 
 import json
@@ -27,6 +29,9 @@ from workers.swarm import Span, Swarm
 LISTEN_SECONDS: Final = 0.5
 SILENCE_SECONDS: Final = 60.0
 END_SECONDS: Final = 60.0
+LEAST_RATE: Final = 16 * 1024
+"""Bytes per second."""
+FEW_STALLS: Final = 4
 
 
 class SeederError(Exception):
@@ -73,7 +78,11 @@ class Progress(BaseModel):
 class Effort:
     """One fetch or mend; use it as a context manager.
 
-    What was fetched is served until it is left; then nothing is written any more.
+    What was fetched is served until it is left; then nothing is written any more, if it ``ended``.
+
+    Attributes:
+        ended: whether the seeder has let go of the files; False as well where it did not say so
+            in time.
     """
 
     def __init__(
@@ -89,6 +98,7 @@ class Effort:
         Raises:
             SeederError: there is no seeder.
         """
+        self.ended = False
         self._settings = settings
         self._lease = lease
         self._pending = b""
@@ -121,14 +131,19 @@ class Effort:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Have it end, and wait until it has."""
+        """Have it end, and wait until it has, but not for ever."""
+        deadline = time.monotonic() + END_SECONDS
         try:
             self._link.shutdown(socket.SHUT_WR)
-            self._link.settimeout(END_SECONDS)
-            while self._link.recv(MAX_LINE):
-                pass
-        except OSError:
+            while (left := deadline - time.monotonic()) > 0:
+                self._link.settimeout(left)
+                if not self._link.recv(MAX_LINE):
+                    self.ended = True
+                    break
+        except TimeoutError:
             pass
+        except OSError:
+            self.ended = True  # the seeder's process has ended
         finally:
             self._link.close()
 
@@ -142,8 +157,8 @@ class Effort:
             SeederError: it failed, or nothing came for too long.
             Stopped: the lease ended.
         """
-        before, moved, heard = (-1, -1), time.monotonic(), time.monotonic()
-        payload, paused = 0, False
+        heard, payload = time.monotonic(), 0
+        course = _Course(self._settings.stall_seconds, heard)
         while True:
             self._lease.check()
             wishes = self._wished(payload)
@@ -154,14 +169,14 @@ class Effort:
                 if now - heard > SILENCE_SECONDS:
                     raise SeederError(f"the seeder of {self._settings.site} says nothing")
                 continue
-            heard, payload, paused = now, progress.payload, bool(wishes["paused"])
+            heard, payload = now, progress.payload
             told(progress)
             if progress.state == "done":
                 return progress
-            if (progress.done, payload) != before or progress.state == "checking" or paused:
-                before, moved = (progress.done, payload), now
-            elif now - moved > self._settings.stall_seconds:
-                raise SeederError(_stalled(progress, self._settings.stall_seconds))
+            if progress.state == "checking" or wishes["paused"]:
+                course.rest(progress.done, now)
+            elif why := course.judge(progress.done, wishes["limit"], now):
+                raise SeederError(_stalled(progress, why))
 
     def _wished(self, payload: int) -> dict[str, Any]:
         """Say what the lease allows now, after so many bytes."""
@@ -216,7 +231,50 @@ def _read(line: bytes) -> Progress:
         raise SeederError(f"the seeder's answer is malformed: {str(error)[:100]}") from error
 
 
-def _stalled(progress: Progress, seconds: float) -> str:
+class _Course:
+    """Whether a fetch goes on: some bytes in each stall time, and enough of them in a few.
+
+    What is here may become less, by a piece that did not match: only what was never here counts as
+    come.
+    """
+
+    def __init__(self, seconds: float, now: float) -> None:
+        """Begin with nothing at ``now``; nothing for ``seconds`` is a stall."""
+        self._seconds = seconds
+        self._done = self._most = 0
+        self._moved = now
+        self._since, self._had = now, 0
+
+    def rest(self, done: int, now: float) -> None:
+        """Begin anew, with so many bytes here: nothing could come."""
+        self._done, self._most = done, max(self._most, done)
+        self._moved = now
+        self._since, self._had = now, self._most
+
+    def judge(self, done: int, limit: int | None, now: float) -> str:
+        """Say why it does not go on, with so many bytes here; empty if it does.
+
+        Args:
+            done: bytes that are here.
+            limit: bytes per second that may come.
+            now: by the monotonic clock.
+        """
+        self._most = max(self._most, done)
+        if done != self._done:
+            self._done, self._moved = done, now
+        elif now - self._moved > self._seconds:
+            return f"no byte came for {self._seconds:g} s"
+        seconds = now - self._since
+        if seconds > FEW_STALLS * self._seconds:
+            came, least = self._most - self._had, LEAST_RATE
+            if limit is not None:
+                least = min(least, limit // 2)
+            if came < least * seconds:
+                return f"only {came} bytes came in {seconds:.3g} s"
+            self._since, self._had = now, self._most
+        return ""
+
+
+def _stalled(progress: Progress, why: str) -> str:
     faults = [f"{one.url} failed: {one.error}" for one in progress.web if one.error][:2]
-    stalled = f"no byte came for {seconds:g} s, peers connected: {progress.peers}"
-    return "; ".join([stalled, *faults])
+    return "; ".join([f"{why}, peers connected: {progress.peers}", *faults])

@@ -11,9 +11,12 @@ Rules this module keeps:
 - It is written into ``.staging/btih-<infohash>`` and nowhere else.  Each file is named by where
   its bytes begin in the torrent: no name from outside is used.
 - Nothing is kept of a fetch but its files.  The next one checks them against the torrent.
+- A talk ends when libtorrent has let go of them: whoever reads them then reads what stays.
 """
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, Final
@@ -30,11 +33,15 @@ from workers.seeder.carry import EffortError, Supervisor, carry
 from workers.seeder.centre import CentreAwayError, SeedCentre
 from workers.seeder.control import Link
 from workers.seeder.desired import RefusedError
+from workers.seeder.download import Download
 from workers.seeder.keeper import Keeper
 from workers.seeder.session import Session, SessionError
 from workers.swarm import MOST_PEERS, MOST_SPANS, MOST_WEB_SEEDS, Span, dialled
 
 MOST: Final = 8
+LET_GO_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.02
 
 _log = structlog.get_logger()
 
@@ -56,23 +63,27 @@ class Efforts:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, asyncio.Event] = {}  # set once it has ended
 
-    def begin(self, infohash: str) -> None:
-        """Take a place.
+    async def begin(self, infohash: str) -> None:
+        """Take a place; wait a little for one whose client was killed to let go.
 
         Raises:
             EffortError: all are taken, or this torrent has one.
         """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_SECONDS):
+                while infohash in self._under_way:
+                    await self._under_way[infohash].wait()
         if infohash in self._under_way:
             raise EffortError("it is being fetched or mended already")
         if len(self._under_way) >= MOST:
             raise EffortError(f"{MOST} torrents are being fetched or mended, and more have to wait")
-        self._under_way.add(infohash)
+        self._under_way[infohash] = asyncio.Event()
 
     def end(self, infohash: str) -> None:
         """Give the place back."""
-        self._under_way.discard(infohash)
+        self._under_way.pop(infohash).set()
 
 
 class Fetches:
@@ -97,7 +108,7 @@ class Fetches:
         """Hold the talk of one fetch."""
         try:
             asked = read_asked(link)
-            self._efforts.begin(asked.infohash)
+            await self._efforts.begin(asked.infohash)
         except EffortError as error:
             await link.tell({"ok": False, "error": str(error)})
             return
@@ -125,7 +136,24 @@ class Fetches:
                 _log.info("fetched", infohash=asked.infohash)
                 await link.gone.wait()
         finally:
-            self._session.end_fetch(asked.infohash)
+            try:
+                await _let_go(download)
+            finally:
+                self._session.end_fetch(asked.infohash)
+
+
+async def _let_go(download: Download) -> None:
+    """Stop a download, and wait until all that was under way is written."""
+    await asyncio.to_thread(download.stop)
+    again_at = 0.0
+    while True:
+        if (now := time.monotonic()) >= again_at:  # where much is told, something may be lost
+            await asyncio.to_thread(download.flush)
+            again_at = now + FLUSH_SECONDS
+        look = await asyncio.to_thread(download.look)
+        if any(one.kind == "flushed" for one in look.heard):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def read_asked(link: Link) -> Asked:

@@ -4,7 +4,8 @@ Rules this module keeps:
 
 - Bytes are granted before they are read, to all answers from one bucket.
 - What is counted is what goes over the wire: the headers of packets are reckoned in, as libtorrent
-  reckons them in for BitTorrent.
+  reckons them in for BitTorrent, and so is the head of each answer.  Only what is refused while
+  nothing may go is answered without waiting.
 - It has no limit until it is given one.  It belongs to the door's event loop; its limit may be set
   from any thread.
 """
@@ -18,6 +19,8 @@ from workers.bucket import BURST_SECONDS, Bucket
 PACKET: Final = 1460
 """Bytes of content in a packet of 1500."""
 _HEADERS: Final = 40
+HEAD: Final = 400
+"""Bytes of an answer's head in its packets, about."""
 _LATER: Final = 3600
 
 
@@ -47,14 +50,27 @@ class Gate:
             return _LATER
         return max(1, int((self._until - datetime.now(UTC)).total_seconds()) + 1)
 
+    def head(self) -> bool:
+        """Count the head of an answer, if it may be sent now; False is not yet."""
+        pace = self._pace
+        if pace:
+            if not self._bucket.most(pace, time.monotonic(), HEAD, _burst(pace)):
+                return False
+            self._bucket.use(HEAD)
+        self.sent += HEAD
+        return True
+
     def grant(self, count: int) -> int:
         """Say how many bytes of ``count`` may be sent now; 0 is none yet, or none at all."""
         pace = self._pace
         if pace == 0:
             return 0
-        burst = max(1.0, pace * BURST_SECONDS) if pace else 0.0
-        granted = int(self._bucket.most(pace, time.monotonic(), count, burst))
+        granted = int(self._bucket.most(pace, time.monotonic(), count, _burst(pace)))
         wire = granted + -(-granted // PACKET) * _HEADERS
         self._bucket.use(wire)
         self.sent += wire
         return granted
+
+
+def _burst(pace: int | None) -> float:
+    return max(1.0, pace * BURST_SECONDS) if pace else 0.0

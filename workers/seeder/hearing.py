@@ -5,11 +5,13 @@ Rules this module keeps:
 - Alerts are read under one lock and copied at once: none outlives the next reading.
 - They are asked for only while a download listens: a session with thousands of seeds has others
   that nobody wants to hear.
+- What a server said is passed on as it came, and need not be text: that costs no other alert.
 """
 
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
 import libtorrent as lt
@@ -115,8 +117,8 @@ class Hearing:
 def _told(alert: Any) -> Heard | None:
     """Copy what is of interest; nothing of an alert outlives the next reading."""
     if isinstance(alert, lt.url_seed_alert):
-        error = alert.error_message() or alert.error.message()
-        return Heard("web seed", error, url=alert.server_url())
+        error = _text(alert.error_message) or alert.error.message()
+        return Heard("web seed", error, url=_text(alert.server_url))
     if isinstance(alert, lt.peer_ban_alert):
         return Heard("liar", "it sent wrong bytes", place=place_of(alert.ip))
     if isinstance(alert, lt.peer_disconnected_alert | lt.peer_error_alert):
@@ -128,6 +130,14 @@ def _told(alert: Any) -> Heard | None:
     if isinstance(alert, lt.cache_flushed_alert):
         return Heard("flushed", "")
     return None
+
+
+def _text(say: Callable[[], str]) -> str:
+    """Copy what may hold the words of a server; what is no UTF-8 is shown by its numbers."""
+    try:
+        return str(say())
+    except UnicodeDecodeError as error:
+        return error.object.decode("utf-8", "backslashreplace")
 
 
 def place_of(endpoint: Any) -> Place:

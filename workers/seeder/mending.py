@@ -65,7 +65,7 @@ class Mender:
         """Hold the talk of one mend."""
         try:
             asked = read_asked(link)
-            self._efforts.begin(asked.infohash)
+            await self._efforts.begin(asked.infohash)
         except EffortError as error:
             await link.tell({"ok": False, "error": str(error)})
             return

@@ -6,6 +6,8 @@ Rules this module keeps:
 - An answer is believed only as far as it is sound: a bad list changes nothing, a bad entry or a
   bad torrent only itself.
 - A change is told once in the log, and at every poll to the centre.
+- A poll or a step of the metering that fails, whyever, is told of and ends nothing: the next one
+  comes.
 """
 
 import asyncio
@@ -38,7 +40,7 @@ class Seeder:
         self._uploads = uploads
         self._etag = ""
         self._desired = DesiredSeeds(revision="")
-        self._caps: UploadCaps | None = UploadCaps()
+        self._caps: UploadCaps | None = None
         self._wanted: dict[str, Wanted] = {}
         self._refused: dict[str, str] = {}
         self._reports: dict[str, SeedReport] = {}
@@ -73,7 +75,6 @@ class Seeder:
             try:
                 self._adopt(data)
             except RefusedError as error:
-                self._caps = None
                 _log.warning("cache unusable, waiting for the centre", reason=str(error))
         self._apply()
 
@@ -82,7 +83,11 @@ class Seeder:
         while True:
             waiting, self._waiting = self._waiting, []
             self._nudged.clear()
-            await self._poll()
+            try:
+                await self._poll()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next poll may be well
+                self._trouble = f"the seeder failed, see its log: {type(error).__name__}: {error}"
+                _log.exception("poll failed", reason=str(error))
             for future in waiting:
                 if not future.done():
                     future.set_result(None)
@@ -93,8 +98,15 @@ class Seeder:
 
     async def meter(self) -> None:
         """Keep the uploads within the caps, second by second, until cancelled."""
+        trouble = ""
         while True:
-            await asyncio.to_thread(self._uploads.step, self._caps)
+            before, trouble = trouble, ""
+            try:
+                await asyncio.to_thread(self._uploads.step, self._caps)
+            except Exception as error:  # noqa: BLE001 - what was granted last holds until it is well
+                trouble = f"{type(error).__name__}: {error}"
+                if trouble != before:
+                    _log.exception("metering failed", reason=trouble)
             await asyncio.sleep(STEP_SECONDS)
 
     async def nudge(self) -> None:
@@ -153,7 +165,9 @@ class Seeder:
     def _adopt(self, data: bytes) -> None:
         """Make a list the desired one, with what is known or cached of its torrents."""
         self._desired, refused = read_desired(data)
-        self._caps = self._desired.uploads
+        # a list that does not speak of caps says nothing of them
+        told = "uploads" in self._desired.model_fields_set
+        self._caps = self._desired.uploads if told else None
         for reason in refused:
             _log.warning("refused", reason=reason)
         self._wanted, new = settle(self._desired, self._wanted)

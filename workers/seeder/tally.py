@@ -7,6 +7,8 @@ Rules this module keeps:
 - A file that cannot be read is refused aloud and left as it is.  The count of that month is then
   unknown until a person mends the file or the next month begins; it is never taken for nothing.
 - Only an earlier month's count is forgotten: a clock that was set back does not empty it.
+- A month that is further ahead than the next one was written under a wrong clock, or is read under
+  one.  It is refused aloud too, and is unknown until the clock or a person has mended it.
 """
 
 import time
@@ -18,7 +20,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from fleet.messages import Bytes
-from fleet.planning.uploads import month
+from fleet.planning.uploads import month, next_month
 from workers.seeder.cache import replace
 
 SAVE_SECONDS: Final = 5.0
@@ -46,20 +48,14 @@ class Tally:
         self._failed = False
         self._count = _Count(month=month(now))
         self._known = True
+        self._ahead = False
         try:
             self._count = _read(path)
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
             self._known = False
-            _log.error(
-                "this month's uploads are unknown",
-                path=str(path),
-                reason=str(error),
-                remedy="write what the log's last line 'uploads' says into the file, as "
-                '{"month": "2026-03", "bittorrent": 0, "door": 0}, or remove it to count from '
-                "nothing; then restart the seeder",
-            )
+            self._refuse(str(error))
         self._turn(now)
 
     @property
@@ -70,12 +66,13 @@ class Tally:
     @property
     def sent(self) -> int | None:
         """Bytes sent in it; None when that is not known."""
-        return self._count.bittorrent + self._count.door if self._known else None
+        known = self._known and not self._ahead
+        return self._count.bittorrent + self._count.door if known else None
 
     def add(self, bittorrent: int, door: int, now: datetime) -> None:
         """Count bytes that were sent just now."""
         self._turn(now)
-        if (bittorrent or door) and self._known:
+        if (bittorrent or door) and self._known and not self._ahead:
             self._count.bittorrent += bittorrent
             self._count.door += door
             self._dirty = True
@@ -98,14 +95,27 @@ class Tally:
 
     def tell(self) -> None:
         """Tell of the count in the log, whence it can be had should the file be lost."""
-        if self._known:
+        if self._known and not self._ahead:
             _log.info("uploads", **self._count.model_dump())
 
     def _turn(self, now: datetime) -> None:
+        before, self._ahead = self._ahead, self._count.month > month(next_month(now))
+        if self._ahead and not before:
+            self._refuse(f"it counts {self._count.month}, and the clock says {month(now)}")
         if self._count.month < month(now):
             self.tell()
             self._count = _Count(month=month(now))
             self._known = self._dirty = True
+
+    def _refuse(self, reason: str) -> None:
+        _log.error(
+            "this month's uploads are unknown",
+            path=str(self._path),
+            reason=reason,
+            remedy="set the clock right; write what the log's last line 'uploads' of this month "
+            'says into the file, as {"month": "2026-03", "bittorrent": 0, "door": 0}, or remove '
+            "it to count from nothing; then restart the seeder",
+        )
 
 
 def _read(path: Path) -> _Count:

@@ -41,7 +41,7 @@ class Uploads:
         self._at = self._told_at = time.monotonic()
         self._sent = (0, 0)
         self._shares = (0, 0)
-        self._caps: UploadCaps | None = UploadCaps()
+        self._caps: UploadCaps | None = None
         self._allowance: Allowance | None = None
 
     def step(self, caps: UploadCaps | None) -> None:
