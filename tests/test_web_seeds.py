@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from fleet.control import observations, torrents, why
 from fleet.control.mirror import RuleSpec
@@ -202,6 +202,53 @@ def test_one_bad_copy_holds_up_no_other_and_is_no_incident(apart: Centre) -> Non
         ).all()
         assert session.exec(select(Incident)).all() == []
     assert list(rows) == ["07.csv"] * 3
+
+
+def test_however_many_copies_cannot_be_read_the_others_stay_web_seeds(apart: Centre) -> None:
+    bad = {f"{number:02}.csv" for number in range(10)}  # more than a probe reads
+
+    def fault(path: str) -> bool:
+        return path.rpartition("/")[2] in bad
+
+    apart.prove()
+    with apart.store.write() as session:
+        for row in session.exec(
+            select(Replica)
+            .join(Artifact, Artifact.shard_id == Replica.shard_id)
+            .where(Replica.site_id == "toronto", col(Artifact.path).in_(bad))
+        ).all():
+            row.proved_at = None
+    read = set()
+    for _ in range(8):
+        order = _probes(apart)["toronto"]
+        items = [one.path for one in order.items if not fault(one.path)]
+        assert len(items) == 4
+        read |= set(items)
+        _report(apart, order, fault="source", but=fault)
+    assert len(read) == 10
+    with apart.store.read() as session:
+        assert session.exec(select(Incident)).all() == []
+
+
+def test_faults_of_copies_that_were_never_read_right_are_no_incident(apart: Centre) -> None:
+    apart.prove()
+    with apart.store.write() as session:
+        for row in session.exec(select(Replica).where(Replica.site_id == "toronto")).all()[4:]:
+            row.proved_at = None
+        proved = select(Artifact.id).join(Replica, Replica.shard_id == Artifact.shard_id)
+        proved = proved.where(Replica.site_id == "toronto", col(Replica.proved_at).is_not(None))
+        kept = set(session.exec(proved).all())
+    for _ in range(3):
+        order = _probes(apart)["toronto"]
+        items = tuple(
+            ItemResult(artifact=one.artifact, ok=False, reason="it answers 403", fault="source")
+            for one in order.items
+            if one.artifact not in kept  # of the others the observer says nothing
+        )
+        assert len(items) == 4
+        apart.report(order, items=items)
+    with apart.store.read() as session:
+        assert session.exec(select(Incident)).all() == []
 
 
 def test_two_probes_that_were_served_nothing_right_open_an_incident_and_one_ends_it(

@@ -3,7 +3,7 @@
 One transfer per site is never done: after each outcome it waits for its next time.  What another
 site read right proves a copy as a web seed.  All else only demotes: a fault takes that back, wrong
 bytes make the replica suspect at once, two probes in a row that were served nothing right open an
-incident of the site.
+incident of the site, unless copies are all that failed that were never served right anyway.
 """
 
 import random
@@ -67,10 +67,9 @@ def note(
     """
     target = transfer.target_id
     began = session.get_one(Attempt, outcome.attempt).claimed_at or now
-    before = _last(session, target)
     seen = outcome.items[: samples.AT_ONCE]
+    _judge(session, target, seen, now)  # by what was known before
     proved = [_see(session, target, outcome, item, began, now) for item in seen]
-    _judge(session, target, seen, before, now)
     session.flush()
     soon = any(proved) and replicas.unproved(session, target)
     wait = _SOON if soon else timedelta(seconds=settings.probe_seconds)
@@ -111,20 +110,18 @@ def _see(
     return False
 
 
-def _judge(
-    session: Session,
-    target: str,
-    seen: Sequence[ItemResult],
-    before: Sequence[dict[str, Any]],
-    now: datetime,
-) -> None:
+def _judge(session: Session, target: str, seen: Sequence[ItemResult], now: datetime) -> None:
     """End a site's incident if anything was served right; open one after two probes of faults."""
     if any(item.ok for item in seen):
         _close(session, target, now)
-    elif accusing := [item for item in seen if item.fault in _EVIDENCE]:
-        served = any(one.get("ok") for one in before)
-        if not served and any(one.get("fault") in _EVIDENCE for one in before):
-            _open(session, target, accusing[0].reason, now)
+        return
+    accusing = [item for item in seen if item.fault in _EVIDENCE]
+    if not accusing or not replicas.tell_of_site(session, target, [i.artifact for i in accusing]):
+        return
+    before = _last(session, target)
+    served = any(one.get("ok") for one in before)
+    if not served and any(one.get("fault") in _EVIDENCE for one in before):
+        _open(session, target, accusing[0].reason, now)
 
 
 def rearm(session: Session, transfer: Transfer, now: datetime) -> None:
