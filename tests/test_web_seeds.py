@@ -285,19 +285,44 @@ def test_a_sites_own_word_proves_nothing(centre: Centre) -> None:
     assert _listed(centre) == set()
 
 
-def test_what_an_outcome_says_of_others_or_beyond_its_bounds_proves_nothing(
+def test_what_an_outcome_says_of_copies_that_it_was_not_asked_of_counts_for_nothing(
     apart: Centre,
 ) -> None:
     order = _probes(apart, 5)["toronto"]
+    asked = [one.artifact for one in order.items]
     with apart.store.read() as session:
-        known = session.exec(select(Artifact.id)).all()
-    strange = [ItemResult(artifact="ar-unknown", ok=True)]
-    items = (*strange, *(ItemResult(artifact=one, ok=True) for one in known))
+        others = [one for one in session.exec(select(Artifact.id)).all() if one not in asked]
+    lies = [
+        ItemResult(artifact=one, ok=number % 2 == 0, fault="corrupt" if number % 2 else "")
+        for number, one in enumerate(["ar-unknown", *others])
+    ]
+    items = (*lies, *(ItemResult(artifact=one, ok=True) for one in asked))
     apart.report(order, items=items)
     with apart.store.read() as session:
-        proved = session.exec(select(Replica).where(Replica.proved_at != None)).all()  # noqa: E711
-    assert {one.site_id for one in proved} == {"toronto"}
-    assert len(proved) == 7
+        proved = session.exec(
+            select(Replica.site_id, Artifact.id)
+            .join(Artifact, Artifact.shard_id == Replica.shard_id)
+            .where(col(Replica.proved_at).is_not(None))
+        ).all()
+    assert sorted(proved) == sorted(("toronto", one) for one in asked)
+    assert apart.replicas()["toronto"] == ["available"] * 20
+
+
+def test_of_what_an_outcome_says_twice_the_first_counts(published: Centre) -> None:
+    published.prove()
+    order = _probes(published)["toronto"]
+    [one] = order.items
+    said = ItemResult(artifact=one.artifact, ok=True)
+    lie = ItemResult(artifact=one.artifact, ok=False, fault="corrupt", reason="I say so")
+    published.report(order, items=(said, lie))
+    assert published.replicas()["toronto"] == ["available"]
+    assert "toronto" in _listed(published)
+    [probe] = [one for one in published.transfers(kind="probe") if one.target_id == "toronto"]
+    with published.store.read() as session:
+        causes = why.explain(session, probe.id).causes
+    assert f"source toronto asked {one.path}" in {
+        f"{cause.thing} {cause.state} {cause.reason}" for cause in causes
+    }
 
 
 def test_a_site_that_is_read_elsewhere_has_to_be_proved_anew(published: Centre) -> None:

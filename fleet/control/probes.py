@@ -61,13 +61,13 @@ def due_now(session: Session, target: str) -> None:
 def note(
     session: Session, settings: CentreSettings, transfer: Transfer, outcome: Outcome, now: datetime
 ) -> None:
-    """Keep what a probe saw of each copy, and wait for the next.
+    """Keep what a probe saw of each copy that it was to read, and wait for the next.
 
     That is soon while there are copies to be proved, and this one proved some.
     """
     target = transfer.target_id
-    began = session.get_one(Attempt, outcome.attempt).claimed_at or now
-    seen = outcome.items[: samples.AT_ONCE]
+    attempt = session.get_one(Attempt, outcome.attempt)
+    began, seen = attempt.claimed_at or now, samples.asked(attempt.sources, outcome.items)
     _judge(session, target, seen, now)  # by what was known before
     proved = [_see(session, target, outcome, item, began, now) for item in seen]
     session.flush()

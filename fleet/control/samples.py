@@ -10,12 +10,13 @@ Rules this module keeps:
 """
 
 import random
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlmodel import Session, col, func, select
 
 from fleet.control import layers
 from fleet.control.sources import url_at
-from fleet.messages import Item, Sample, Source
+from fleet.messages import Item, ItemResult, Sample, Source
 from fleet.planning.states import ReplicaState
 from fleet.store import holdings
 from fleet.store.tables import Artifact, Blob, Replica, Shard, Site, Version
@@ -45,6 +46,25 @@ def choose(session: Session, target: Site) -> tuple[Item, ...]:
     rows = [*old[: max(AT_ONCE // 2, AT_ONCE - len(new))], *new][:AT_ONCE]
     items = (_item(session, target, replica, shard) for replica, shard in rows)
     return tuple(item for item in items if item is not None)
+
+
+def places(items: Sequence[Item]) -> list[dict[str, str]]:
+    """Give what is kept of a probe's order: the artifacts that its outcome may speak of."""
+    return [
+        {"artifact": one.artifact, "host": source.site or "", "state": "asked", "reason": one.path}
+        for one in items
+        for source in one.sources
+    ]
+
+
+def asked(places: Sequence[Mapping[str, str]], told: Iterable[ItemResult]) -> list[ItemResult]:
+    """Return what an outcome says of the artifacts that were asked for, once of each."""
+    known = {place.get("artifact") for place in places}
+    first: dict[str, ItemResult] = {}
+    for item in told:
+        if item.artifact in known:
+            first.setdefault(item.artifact, item)
+    return list(first.values())
 
 
 def _item(session: Session, target: Site, replica: Replica, shard: Shard) -> Item | None:
