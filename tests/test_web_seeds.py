@@ -336,6 +336,21 @@ def test_a_site_that_is_read_elsewhere_has_to_be_proved_anew(published: Centre) 
     assert _why(published, "toronto")[1].startswith("its site is not read over HTTP")
 
 
+def test_a_probe_of_where_a_site_was_read_before_proves_nothing_of_where_it_is_read_now(
+    published: Centre,
+) -> None:
+    order = _probes(published, 5)["toronto"]
+    published.apply_sites("toronto", read_url="http://never-read.example")
+    answer = published.beat(order)
+    assert answer.action == "stop"
+    verdict = published.report(order)
+    assert not verdict.applied
+    assert verdict.reason.endswith("toronto is read elsewhere now")
+    assert _listed(published) == set()
+    item = _probes(published, 5)["toronto"].items[0]
+    assert item.sources[0].url.startswith("http://never-read.example/")
+
+
 @pytest.mark.parametrize(
     ("fault", "options", "listed"),
     [

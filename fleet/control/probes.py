@@ -40,6 +40,22 @@ def ensure(session: Session, target: str, now: datetime) -> None:
         transfer.not_before = now + _SOON
 
 
+def begin_anew(session: Session, target: str, now: datetime) -> None:
+    """Take back all that probes of a site proved, since it is read elsewhere, and probe it there.
+
+    The transfer's row is taken first: an outcome that is being applied comes before, or counts
+    for nothing.
+    """
+    transfer = of(session, target)
+    if transfer is not None and transfers.lock(session, transfer.id).state in transfers.LIVE:
+        transfers.withdraw_announced(session, transfer.id)
+        transfer.state, transfer.ended_at = TransferState.CANCELLED, now
+        transfer.reason = f"{target} is read elsewhere now"
+        session.flush()
+    replicas.disprove_all(session, target)
+    ensure(session, target, now)
+
+
 def of(session: Session, target: str) -> Transfer | None:
     """Return the probe of a site that waits or runs; None where none was ever due."""
     return session.exec(
