@@ -3,8 +3,8 @@
 Rules this module keeps:
 
 - A copy in doubt is seeded as well, since BitTorrent proves each piece; a bad one is not.
-- What a seeder says of itself only demotes: a torrent whose files do not match is doubted once,
-  when it is first said, and read where it lies.
+- What a seeder says of itself only demotes: a torrent whose files do not match, or are not there,
+  is doubted once, when it is first said, and read where it lies.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from fleet.store.database import Store
 from fleet.store.holdings import SEEDED
 from fleet.store.tables import Replica, Seeding, Shard, TorrentAlias, Version
 
-_CORRUPT = "corrupt"
+_AT_FAULT = frozenset({"corrupt", "missing"})
 _WORDS_MOST = 500  # characters kept of a seeder's reason
 _NEWEST_LAST = (
     col(Replica.state) == ReplicaState.AVAILABLE,
@@ -151,7 +151,7 @@ def _aliases(session: Session, site: str) -> dict[str, tuple[TorrentAlias, Shard
 
 
 def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
-    """Keep what a site's seeder says of its torrents, and doubt what it says is corrupt.
+    """Keep what a site's seeder says of its torrents, and doubt what it says is at fault.
 
     Its counters begin anew with each run, so what they grew by is added to what was known.  One
     that fell has begun anew; what it counted before its fall and told nobody is lost, so that the
@@ -163,7 +163,7 @@ def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
         known = {row.infohash: row for row in rows}
         for one in reports:
             before = known.get(one.infohash)
-            if one.state == _CORRUPT and (before is None or before.state != _CORRUPT):
+            if one.state in _AT_FAULT and (before is None or before.state != one.state):
                 for shard in _seeded_as(session, site, one.infohash):
                     reason = f"the seeder at {site} says: {(one.error or one.state)[:_WORDS_MOST]}"
                     replicas.doubt(session, shard, site, reason, now)
@@ -184,12 +184,14 @@ def _summed(one: SeedReport, before: Seeding | None) -> dict[str, Any]:
 
 def _seeded_as(session: Session, site: str, infohash: str) -> Sequence[str]:
     """Return the shards that a site has whose torrent, or an alias of it, is ``infohash``."""
+    own = {infohash}
     alias = session.get(TorrentAlias, infohash)
-    own = session.get_one(Shard, alias.shard_id).infohash if alias else infohash
+    if alias is not None:
+        own.add(session.get_one(Shard, alias.shard_id).infohash or "")
     return session.exec(
         select(Shard.id)
         .join(Replica, col(Replica.shard_id) == col(Shard.id))
-        .where(Shard.infohash == own, Replica.site_id == site)
+        .where(col(Shard.infohash).in_(own), Replica.site_id == site)
         .order_by(col(Shard.id))
     ).all()
 
