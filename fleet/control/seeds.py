@@ -26,6 +26,7 @@ from fleet.store.tables import Replica, Seeding, Shard, TorrentAlias, Version
 
 _AT_FAULT = frozenset({"corrupt", "missing"})
 _WORDS_MOST = 500  # characters kept of a seeder's reason
+_PEERS_MOST = 1000  # that one seeder is connected to for one torrent
 _NEWEST_LAST = (
     col(Replica.state) == ReplicaState.AVAILABLE,
     col(Version.created_at),
@@ -176,10 +177,21 @@ def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
 
 
 def _summed(one: SeedReport, before: Seeding | None) -> dict[str, Any]:
-    """Give what is kept of a report: bytes sent in all, and in this run."""
+    """Give what is kept of a report: bytes sent in all, and in this run.
+
+    What cannot be is cut: nobody sees more complete peers than it has, or more copies than these
+    and its own.
+    """
     total, counted = (before.uploaded, before.counted) if before else (0, 0)
     total += one.uploaded - (counted if counted <= one.uploaded else 0)
-    return one.model_dump() | {"uploaded": total, "counted": one.uploaded}
+    peers = min(one.peers, _PEERS_MOST)
+    return one.model_dump() | {
+        "peers": peers,
+        "complete": min(one.complete, peers),
+        "availability": min(one.availability, peers + 1),
+        "uploaded": total,
+        "counted": one.uploaded,
+    }
 
 
 def _seeded_as(session: Session, site: str, infohash: str) -> Sequence[str]:
