@@ -11,7 +11,7 @@ from fleet.control import sites
 from fleet.control.sites import UploadHoursSpec, UploadSpec
 from fleet.messages import DesiredSeeds, UploadCaps, UploadHours
 from fleet.store.database import Store
-from fleet.store.tables import Replica
+from fleet.store.tables import Replica, Seeding, Uploading
 from tests.api_support import Api, served, three_sites
 
 CAPS = UploadSpec(
@@ -222,6 +222,36 @@ def test_no_seeder_sees_more_copies_than_it_has_peers_and_itself(api: Api) -> No
     _report(api, "toronto", infohash, peers=10**9, complete=10**9, availability=10**9)
     swarm = _swarm(api)
     assert (swarm["peers"], swarm["complete"], swarm["availability"]) == (1000, 1000, 1001)
+
+
+def test_the_most_that_sites_can_claim_overflows_no_sum(api: Api) -> None:
+    infohash, most = _published(api), 2**63 - 1
+    for site in ("toronto", "amsterdam"):
+        for counter in (most, 5, most):
+            _report(api, site, infohash, uploaded=counter)
+    assert _swarm(api)["uploaded"] == 2**64
+    with api.centre.store.read() as session:
+        rows = session.exec(select(Seeding.uploaded)).all()
+    assert list(rows) == [most, most]
+
+
+def test_what_a_seeder_says_is_cut_to_what_is_kept_of_it(api: Api) -> None:
+    infohash = _published(api)
+    _report(api, "toronto", infohash, error="\0" + "x" * 10**5)
+    told = USED_UP | {"reason": "\0" + "y" * 10**5}
+    assert api.ask("toronto", "POST", "uploads/report", json=told).status_code == 204
+    with api.centre.store.read() as session:
+        assert session.exec(select(Seeding.error)).one() == "x" * 500
+        assert session.exec(select(Uploading.reason)).one() == "y" * 500
+    report = [{"infohash": infohash, "state": "x" * 21}]
+    assert api.ask("toronto", "POST", "seeds/report", json=report).status_code == 422
+
+
+def test_of_torrents_that_a_site_does_not_have_nothing_is_kept(api: Api) -> None:
+    infohash = _published(api)
+    _report(api, "toronto", infohash, *(f"{number:040x}" for number in range(3)), uploaded=1)
+    with api.centre.store.read() as session:
+        assert session.exec(select(Seeding.infohash)).all() == [infohash]
 
 
 def test_of_a_torrent_that_is_seeded_no_more_the_bytes_stay(api: Api) -> None:

@@ -25,7 +25,7 @@ from fleet.store.holdings import SEEDED
 from fleet.store.tables import Replica, Seeding, Shard, TorrentAlias, Version
 
 _AT_FAULT = frozenset({"corrupt", "missing"})
-_WORDS_MOST = 500  # characters kept of a seeder's reason
+_BYTES_MOST = 2**63 - 1  # what every database can hold
 _PEERS_MOST = 1000  # that one seeder is connected to for one torrent
 _NEWEST_LAST = (
     col(Replica.state) == ReplicaState.AVAILABLE,
@@ -156,17 +156,20 @@ def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
 
     Its counters begin anew with each run, so what they grew by is added to what was known.  One
     that fell has begun anew; what it counted before its fall and told nobody is lost, so that the
-    sum is a floor.  Of a torrent that is not named any more, only the sum stays.
+    sum is a floor.  Of a torrent that is not named any more, only the sum stays.  What is said of
+    one that the site was never to have is left out.
     """
     with store.write() as session:
         now = store.now(session)
         rows = session.exec(select(Seeding).where(Seeding.site_id == site)).all()
         known = {row.infohash: row for row in rows}
+        had = _had(session, site)
+        reports = [one for one in reports if one.infohash in had]
         for one in reports:
             before = known.get(one.infohash)
             if one.state in _AT_FAULT and (before is None or before.state != one.state):
                 for shard in _seeded_as(session, site, one.infohash):
-                    reason = f"the seeder at {site} says: {(one.error or one.state)[:_WORDS_MOST]}"
+                    reason = f"the seeder at {site} says: {one.error or one.state}"
                     replicas.doubt(session, shard, site, reason, now)
             session.merge(Seeding(site_id=site, at=now, **_summed(one, before)))
         named = {one.infohash for one in reports}
@@ -189,9 +192,21 @@ def _summed(one: SeedReport, before: Seeding | None) -> dict[str, Any]:
         "peers": peers,
         "complete": min(one.complete, peers),
         "availability": min(one.availability, peers + 1),
-        "uploaded": total,
+        "uploaded": min(total, _BYTES_MOST),
         "counted": one.uploaded,
     }
+
+
+def _had(session: Session, site: str) -> set[str | None]:
+    """Return the torrents, and their aliases, of the shards that a site has or had."""
+    own = select(Shard.infohash).join(Replica, col(Replica.shard_id) == col(Shard.id))
+    own = own.where(Replica.site_id == site)
+    aliases = (
+        select(TorrentAlias.infohash)
+        .join(Shard, col(Shard.id) == col(TorrentAlias.shard_id))
+        .where(col(Shard.infohash).in_(own))
+    )
+    return {*session.exec(own).all(), *session.exec(aliases).all()}
 
 
 def _seeded_as(session: Session, site: str, infohash: str) -> Sequence[str]:
