@@ -29,6 +29,12 @@ def _local_time(value: str) -> str:
     return value
 
 
+def _short(value: str) -> str:
+    """Cut words to what is kept of them, without the NUL that PostgreSQL cannot hold."""
+    return value.replace("\0", "")[:WORDS_MOST]
+
+
+WORDS_MOST = 500  # characters
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Sha1 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
@@ -36,6 +42,8 @@ Bytes = Annotated[int, Field(ge=0, lt=2**63)]  # what every database can hold
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Zone = Annotated[str, AfterValidator(_zone)]
 LocalTime = Annotated[str, AfterValidator(_local_time)]
+State = Annotated[str, StringConstraints(pattern=r"^[a-z]{0,20}$")]
+Words = Annotated[str, AfterValidator(_short)]  # what people read: an error, a reason
 Task = Literal["pull", "verify", "probe", "publish"]
 Digest = Literal["sha256", "md5", "pieces", "bep52", "parts"]
 
@@ -301,8 +309,8 @@ class SeedReport(Message):
     complete: Count = 0
     availability: Count = 0
     uploaded: Bytes = 0
-    state: str = ""
-    error: str = ""
+    state: State = ""
+    error: Words = ""
 
 
 class UploadReport(Message):
@@ -316,5 +324,5 @@ class UploadReport(Message):
     sent: Bytes | None
     bytes_per_month: Bytes | None = None
     bytes_per_second: Bytes | None = None
-    reason: str = ""
+    reason: Words = ""
     until: AwareDatetime | None = None

@@ -12,7 +12,7 @@ from fleet.messages import BlobRef, ItemResult
 from fleet.settings import CentreSettings
 from fleet.store.tables import Artifact, Shard, Site, Version
 from tests import centre_support
-from tests.centre_support import Centre
+from tests.centre_support import MOMENT, Centre
 
 LONG = "é" * 120 + ".csv"  # 244 bytes: file systems take it, torrents do not
 NAMES = [f"{number:02}.csv" for number in range(40)]
@@ -220,7 +220,7 @@ def test_a_retired_site_is_named_nowhere(centre: Centre) -> None:
         session.get_one(Site, "netcup").retired = True
     with centre.store.read() as session:
         _meta, web_seeds, peers = torrents.torrent_of(session, seed.infohash)
-        view = views.dataset(session, "data")
+        view = views.dataset(session, "data", MOMENT)
     assert (len(web_seeds), peers) == (2, [])
     assert [one.site for one in view.copies] == ["amsterdam", "toronto"]
     assert [place.site for one in view.files for place in one.places].count("netcup") == 0
@@ -230,12 +230,12 @@ def test_people_are_shown_what_is_published_with_a_newer_draft_beside_it(centre:
     first = centre.mirror("a.csv", key="1")
     centre.work()
     with centre.store.read() as session:
-        assert views.dataset(session, "data").draft == ""
+        assert views.dataset(session, "data", MOMENT).draft == ""
     centre.store.clock.advance(1)  # type: ignore[attr-defined]
     second = centre.mirror("b.csv", key="2")
     centre.tick()
     with centre.store.read() as session:
-        view = views.dataset(session, "data")
+        view = views.dataset(session, "data", MOMENT)
         [line] = views.datasets(session)
     draft = _version(centre, second)
     assert (view.version, view.progress.state) == (_version(centre, first).label, "published")

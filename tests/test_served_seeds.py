@@ -11,7 +11,7 @@ from fleet.control import observations, replicas, seeds
 from fleet.control.mirror import RuleSpec
 from fleet.messages import DesiredSeeds, ItemResult, Observation
 from fleet.store.database import Store
-from fleet.store.tables import Replica, Rule
+from fleet.store.tables import Replica, Rule, Shard, TorrentAlias
 from fleet.torrent.parsed import ParsedTorrent, parse
 from tests.api_support import Api, served, three_sites
 from tests.centre_support import MOMENT, content
@@ -240,6 +240,41 @@ def test_a_seeder_that_says_corrupt_has_its_copy_verified_once(api: Api) -> None
         "amsterdam": ["available"],
         "netcup": ["available"],
     }
+
+
+def test_a_seeder_that_misses_files_has_its_copy_verified_once(api: Api) -> None:
+    infohash = _published(api, "a.csv")
+    _say(api, "toronto", infohash, "seeding")
+    _say(api, "toronto", infohash, "missing", "data/1/a.csv is gone")
+    [verify] = api.centre.transfers(kind="verify")
+    assert verify.reason == "the seeder at toronto says: data/1/a.csv is gone"
+    api.centre.work()
+    _say(api, "toronto", infohash, "missing", "data/1/a.csv is gone")
+    assert api.centre.replicas()["toronto"] == ["available"]  # it is no news
+
+
+def test_a_torrent_that_is_a_shards_and_anothers_alias_has_both_verified(api: Api) -> None:
+    centre = api.centre
+    centre.settings = centre.settings.model_copy(update={"alone_from": 1})
+    centre.mirror("a.csv", "b.csv")
+    centre.work()
+    with centre.store.write() as session:
+        one, other = session.exec(select(Shard).order_by(Shard.id)).all()
+        infohash = one.infohash or ""
+        alias = TorrentAlias(
+            infohash=infohash,
+            shard_id=other.id,
+            torrent="",
+            name="b.csv",
+            size=other.size,
+            theirs="",
+            ours="",
+            state="verified",
+            created_at=MOMENT,
+        )
+        session.add(alias)
+    _say(api, "toronto", infohash, "corrupt")
+    assert centre.replicas()["toronto"] == ["suspect", "suspect"]
 
 
 def test_a_seeders_good_word_promotes_nothing(api: Api) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from fleet.control import sites
 from fleet.control.sites import UploadHoursSpec, UploadSpec
 from fleet.messages import DesiredSeeds, UploadCaps, UploadHours
 from fleet.store.database import Store
+from fleet.store.tables import Replica, Seeding, Uploading
 from tests.api_support import Api, served, three_sites
 
 CAPS = UploadSpec(
@@ -192,6 +194,64 @@ def test_each_seeder_is_a_copy_though_none_sees_another(api: Api) -> None:
     for site in ("toronto", "amsterdam", "netcup"):
         _report(api, site, infohash, availability=1)
     assert _swarm(api)["availability"] == 3
+
+
+def test_only_sites_that_are_there_and_hold_it_are_seeders_now(api: Api) -> None:
+    infohash = _published(api)
+    for site in ("toronto", "amsterdam", "netcup"):
+        _report(api, site, infohash, peers=2, complete=2, availability=3, uploaded=10)
+    assert _swarm(api)["seeders"] == 3
+    api.centre.apply_sites("toronto", retired=True)
+    assert _swarm(api)["seeders"] == 2
+    with api.centre.store.write() as session:
+        lost = session.exec(select(Replica).where(Replica.site_id == "amsterdam")).one()
+        lost.state = "bad"
+    assert _swarm(api)["seeders"] == 1
+    api.centre.store.clock.advance(900)  # type: ignore[attr-defined]
+    gone = {"seeders": 0, "peers": 0, "complete": 0, "availability": 0, "uploaded": 30}
+    assert _swarm(api) == gone
+    _report(api, "netcup", infohash, uploaded=10)
+    assert _swarm(api) == gone | {"seeders": 1, "availability": 1}
+
+
+def test_no_seeder_sees_more_copies_than_it_has_peers_and_itself(api: Api) -> None:
+    infohash = _published(api)
+    _report(api, "toronto", infohash, peers=1, complete=9, availability=10**6)
+    swarm = _swarm(api)
+    assert (swarm["peers"], swarm["complete"], swarm["availability"]) == (1, 1, 2)
+    _report(api, "toronto", infohash, peers=10**9, complete=10**9, availability=10**9)
+    swarm = _swarm(api)
+    assert (swarm["peers"], swarm["complete"], swarm["availability"]) == (1000, 1000, 1001)
+
+
+def test_the_most_that_sites_can_claim_overflows_no_sum(api: Api) -> None:
+    infohash, most = _published(api), 2**63 - 1
+    for site in ("toronto", "amsterdam"):
+        for counter in (most, 5, most):
+            _report(api, site, infohash, uploaded=counter)
+    assert _swarm(api)["uploaded"] == 2**64
+    with api.centre.store.read() as session:
+        rows = session.exec(select(Seeding.uploaded)).all()
+    assert list(rows) == [most, most]
+
+
+def test_what_a_seeder_says_is_cut_to_what_is_kept_of_it(api: Api) -> None:
+    infohash = _published(api)
+    _report(api, "toronto", infohash, error="\0" + "x" * 10**5)
+    told = USED_UP | {"reason": "\0" + "y" * 10**5}
+    assert api.ask("toronto", "POST", "uploads/report", json=told).status_code == 204
+    with api.centre.store.read() as session:
+        assert session.exec(select(Seeding.error)).one() == "x" * 500
+        assert session.exec(select(Uploading.reason)).one() == "y" * 500
+    report = [{"infohash": infohash, "state": "x" * 21}]
+    assert api.ask("toronto", "POST", "seeds/report", json=report).status_code == 422
+
+
+def test_of_torrents_that_a_site_does_not_have_nothing_is_kept(api: Api) -> None:
+    infohash = _published(api)
+    _report(api, "toronto", infohash, *(f"{number:040x}" for number in range(3)), uploaded=1)
+    with api.centre.store.read() as session:
+        assert session.exec(select(Seeding.infohash)).all() == [infohash]
 
 
 def test_of_a_torrent_that_is_seeded_no_more_the_bytes_stay(api: Api) -> None:

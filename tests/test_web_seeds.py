@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from fleet.control import observations, torrents, why
 from fleet.control.mirror import RuleSpec
@@ -204,6 +204,53 @@ def test_one_bad_copy_holds_up_no_other_and_is_no_incident(apart: Centre) -> Non
     assert list(rows) == ["07.csv"] * 3
 
 
+def test_however_many_copies_cannot_be_read_the_others_stay_web_seeds(apart: Centre) -> None:
+    bad = {f"{number:02}.csv" for number in range(10)}  # more than a probe reads
+
+    def fault(path: str) -> bool:
+        return path.rpartition("/")[2] in bad
+
+    apart.prove()
+    with apart.store.write() as session:
+        for row in session.exec(
+            select(Replica)
+            .join(Artifact, Artifact.shard_id == Replica.shard_id)
+            .where(Replica.site_id == "toronto", col(Artifact.path).in_(bad))
+        ).all():
+            row.proved_at = None
+    read = set()
+    for _ in range(8):
+        order = _probes(apart)["toronto"]
+        items = [one.path for one in order.items if not fault(one.path)]
+        assert len(items) == 4
+        read |= set(items)
+        _report(apart, order, fault="source", but=fault)
+    assert len(read) == 10
+    with apart.store.read() as session:
+        assert session.exec(select(Incident)).all() == []
+
+
+def test_faults_of_copies_that_were_never_read_right_are_no_incident(apart: Centre) -> None:
+    apart.prove()
+    with apart.store.write() as session:
+        for row in session.exec(select(Replica).where(Replica.site_id == "toronto")).all()[4:]:
+            row.proved_at = None
+        proved = select(Artifact.id).join(Replica, Replica.shard_id == Artifact.shard_id)
+        proved = proved.where(Replica.site_id == "toronto", col(Replica.proved_at).is_not(None))
+        kept = set(session.exec(proved).all())
+    for _ in range(3):
+        order = _probes(apart)["toronto"]
+        items = tuple(
+            ItemResult(artifact=one.artifact, ok=False, reason="it answers 403", fault="source")
+            for one in order.items
+            if one.artifact not in kept  # of the others the observer says nothing
+        )
+        assert len(items) == 4
+        apart.report(order, items=items)
+    with apart.store.read() as session:
+        assert session.exec(select(Incident)).all() == []
+
+
 def test_two_probes_that_were_served_nothing_right_open_an_incident_and_one_ends_it(
     apart: Centre,
 ) -> None:
@@ -238,19 +285,44 @@ def test_a_sites_own_word_proves_nothing(centre: Centre) -> None:
     assert _listed(centre) == set()
 
 
-def test_what_an_outcome_says_of_others_or_beyond_its_bounds_proves_nothing(
+def test_what_an_outcome_says_of_copies_that_it_was_not_asked_of_counts_for_nothing(
     apart: Centre,
 ) -> None:
     order = _probes(apart, 5)["toronto"]
+    asked = [one.artifact for one in order.items]
     with apart.store.read() as session:
-        known = session.exec(select(Artifact.id)).all()
-    strange = [ItemResult(artifact="ar-unknown", ok=True)]
-    items = (*strange, *(ItemResult(artifact=one, ok=True) for one in known))
+        others = [one for one in session.exec(select(Artifact.id)).all() if one not in asked]
+    lies = [
+        ItemResult(artifact=one, ok=number % 2 == 0, fault="corrupt" if number % 2 else "")
+        for number, one in enumerate(["ar-unknown", *others])
+    ]
+    items = (*lies, *(ItemResult(artifact=one, ok=True) for one in asked))
     apart.report(order, items=items)
     with apart.store.read() as session:
-        proved = session.exec(select(Replica).where(Replica.proved_at != None)).all()  # noqa: E711
-    assert {one.site_id for one in proved} == {"toronto"}
-    assert len(proved) == 7
+        proved = session.exec(
+            select(Replica.site_id, Artifact.id)
+            .join(Artifact, Artifact.shard_id == Replica.shard_id)
+            .where(col(Replica.proved_at).is_not(None))
+        ).all()
+    assert sorted(proved) == sorted(("toronto", one) for one in asked)
+    assert apart.replicas()["toronto"] == ["available"] * 20
+
+
+def test_of_what_an_outcome_says_twice_the_first_counts(published: Centre) -> None:
+    published.prove()
+    order = _probes(published)["toronto"]
+    [one] = order.items
+    said = ItemResult(artifact=one.artifact, ok=True)
+    lie = ItemResult(artifact=one.artifact, ok=False, fault="corrupt", reason="I say so")
+    published.report(order, items=(said, lie))
+    assert published.replicas()["toronto"] == ["available"]
+    assert "toronto" in _listed(published)
+    [probe] = [one for one in published.transfers(kind="probe") if one.target_id == "toronto"]
+    with published.store.read() as session:
+        causes = why.explain(session, probe.id).causes
+    assert f"source toronto asked {one.path}" in {
+        f"{cause.thing} {cause.state} {cause.reason}" for cause in causes
+    }
 
 
 def test_a_site_that_is_read_elsewhere_has_to_be_proved_anew(published: Centre) -> None:
@@ -262,6 +334,21 @@ def test_a_site_that_is_read_elsewhere_has_to_be_proved_anew(published: Centre) 
     published.apply_sites("toronto", read_url="")
     assert _listed(published) == SITES - {"toronto"}
     assert _why(published, "toronto")[1].startswith("its site is not read over HTTP")
+
+
+def test_a_probe_of_where_a_site_was_read_before_proves_nothing_of_where_it_is_read_now(
+    published: Centre,
+) -> None:
+    order = _probes(published, 5)["toronto"]
+    published.apply_sites("toronto", read_url="http://never-read.example")
+    answer = published.beat(order)
+    assert answer.action == "stop"
+    verdict = published.report(order)
+    assert not verdict.applied
+    assert verdict.reason.endswith("toronto is read elsewhere now")
+    assert _listed(published) == set()
+    item = _probes(published, 5)["toronto"].items[0]
+    assert item.sources[0].url.startswith("http://never-read.example/")
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,27 @@
 """What the fleet's seeders count of a version's torrents, as each last said.
 
-All but the bytes sent are floors: a seeder sees only the peers connected to it, two seeders may
-see the same one, and seeds do not stay connected to each other.
+Rules this module keeps:
+
+- All but the bytes sent are floors: a seeder sees only the peers connected to it, two seeders may
+  see the same one, and seeds do not stay connected to each other.
+- They are told by sites that are there, hold the torrent and said so within a quarter of an hour;
+  the bytes that any site sent stay.
+- Thousands of torrents are summed by the database.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_
-from sqlmodel import Session, col, select
+from sqlalchemy import CompoundSelect, Double, Select, and_, case, cast, func, select, union
+from sqlmodel import Session, col
 
-from fleet.store.tables import Seeding, Shard, TorrentAlias
+from fleet.store.holdings import SEEDED
+from fleet.store.tables import Replica, Seeding, Shard, Site, TorrentAlias
+
+_FRESH = timedelta(minutes=15)
+# not as integers, whose sum overflows if sites claim the most that one can hold
+_BYTES = func.sum(cast(col(Seeding.uploaded), Double))
 
 
 @dataclass(frozen=True)
@@ -32,46 +43,60 @@ class Swarm:
     uploaded: int = 0
 
 
-def swarms(session: Session, version: str) -> dict[str, Swarm]:
+def swarms(session: Session, version: str, now: datetime) -> dict[str, Swarm]:
     """Tell of the swarm of each of a version's torrents and their aliases, by infohash."""
-    told: dict[str, list[Seeding]] = defaultdict(list)
-    for row in session.exec(select(Seeding).where(_of(version))).all():
-        told[row.infohash].append(row)
-    return {infohash: _swarm(rows) for infohash, rows in told.items()}
+    torrents = _torrents(version).subquery()
+    held = (  # in whichever version: the same file in several is one torrent
+        select(torrents.c.infohash, col(Replica.site_id))
+        .join(Shard, col(Shard.infohash) == torrents.c.own)
+        .join(Replica, col(Replica.shard_id) == col(Shard.id))
+        .where(col(Replica.state).in_(SEEDED))
+        .distinct()
+        .subquery()
+    )
+    here = and_(held.c.infohash == Seeding.infohash, held.c.site_id == Seeding.site_id)
+    present = and_(col(Site.id) == Seeding.site_id, col(Site.retired).is_(False))
+    fresh = col(Seeding.at) > now - _FRESH
+    live = and_(held.c.site_id.is_not(None), col(Site.id).is_not(None), fresh)
+    figures = (col(Seeding.peers), col(Seeding.complete), col(Seeding.availability))
+    rows = session.connection().execute(
+        select(
+            col(Seeding.infohash),
+            func.sum(case((and_(live, col(Seeding.state) == "seeding"), 1), else_=0)),
+            *(func.max(case((live, one), else_=0)) for one in figures),
+            _BYTES,
+        )
+        .outerjoin(held, here)
+        .outerjoin(Site, present)
+        .where(col(Seeding.infohash).in_(select(torrents.c.infohash)))
+        .group_by(col(Seeding.infohash))
+    )
+    return {
+        # each of the fleet's seeders is a copy, whether or not they see each other
+        infohash: Swarm(seeders, peers, complete, max(seeders, copies), int(sent))
+        for infohash, seeders, peers, complete, copies, sent in rows
+    }
 
 
 def uploaded(session: Session, version: str) -> dict[str, int]:
     """Sum what each site's seeder sent of a version's torrents and their aliases, by site."""
-    rows = session.exec(
-        select(Seeding.site_id, func.sum(col(Seeding.uploaded)))
-        .where(_of(version))
+    torrents = _torrents(version).subquery()
+    rows = session.connection().execute(
+        select(col(Seeding.site_id), _BYTES)
+        .where(col(Seeding.infohash).in_(select(torrents.c.infohash)))
         .group_by(col(Seeding.site_id))
-    ).all()
-    return {site: int(total or 0) for site, total in rows}
-
-
-def _swarm(rows: list[Seeding]) -> Swarm:
-    seeders = sum(row.state == "seeding" for row in rows)
-    return Swarm(
-        seeders=seeders,
-        peers=max(row.peers for row in rows),
-        complete=max(row.complete for row in rows),
-        # each of the fleet's seeders is a copy, whether or not they see each other
-        availability=max(seeders, *(row.availability for row in rows)),
-        uploaded=sum(row.uploaded for row in rows),
     )
+    return {site: int(sent) for site, sent in rows}
 
 
-def _of(version: str) -> ColumnElement[bool]:
-    """Match what is said of a version's torrents and their aliases."""
-    torrents = (
-        select(Shard.infohash)
-        .where(Shard.version_id == version, col(Shard.infohash).is_not(None))
-        .distinct()
-    )
-    aliases = (
-        select(TorrentAlias.infohash)
+def _torrents(version: str) -> CompoundSelect[Any, Any]:
+    """Select a version's torrents and their aliases, each with the shard's own torrent."""
+    shards: Select[Any, Any] = select(
+        col(Shard.infohash).label("infohash"), col(Shard.infohash).label("own")
+    ).where(col(Shard.version_id) == version, col(Shard.infohash).is_not(None))
+    aliases: Select[Any, Any] = (
+        select(col(TorrentAlias.infohash), col(Shard.infohash))
         .join(Shard, col(Shard.id) == col(TorrentAlias.shard_id))
-        .where(Shard.version_id == version)
+        .where(col(Shard.version_id) == version)
     )
-    return or_(col(Seeding.infohash).in_(torrents), col(Seeding.infohash).in_(aliases))
+    return union(shards, aliases)

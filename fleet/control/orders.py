@@ -52,7 +52,8 @@ def build(
             details, places = _verify(session, settings, transfer, attempt)
         case _:
             target = session.get_one(Site, transfer.target_id)
-            details = {"items": samples.choose(session, target)}
+            items = samples.choose(session, target)
+            details, places = {"items": items}, samples.places(items)
     return order.model_copy(update=details), places
 
 

@@ -3,7 +3,7 @@
 One transfer per site is never done: after each outcome it waits for its next time.  What another
 site read right proves a copy as a web seed.  All else only demotes: a fault takes that back, wrong
 bytes make the replica suspect at once, two probes in a row that were served nothing right open an
-incident of the site.
+incident of the site, unless copies are all that failed that were never served right anyway.
 """
 
 import random
@@ -40,6 +40,22 @@ def ensure(session: Session, target: str, now: datetime) -> None:
         transfer.not_before = now + _SOON
 
 
+def begin_anew(session: Session, target: str, now: datetime) -> None:
+    """Take back all that probes of a site proved, since it is read elsewhere, and probe it there.
+
+    The transfer's row is taken first: an outcome that is being applied comes before, or counts
+    for nothing.
+    """
+    transfer = of(session, target)
+    if transfer is not None and transfers.lock(session, transfer.id).state in transfers.LIVE:
+        transfers.withdraw_announced(session, transfer.id)
+        transfer.state, transfer.ended_at = TransferState.CANCELLED, now
+        transfer.reason = f"{target} is read elsewhere now"
+        session.flush()
+    replicas.disprove_all(session, target)
+    ensure(session, target, now)
+
+
 def of(session: Session, target: str) -> Transfer | None:
     """Return the probe of a site that waits or runs; None where none was ever due."""
     return session.exec(
@@ -61,16 +77,15 @@ def due_now(session: Session, target: str) -> None:
 def note(
     session: Session, settings: CentreSettings, transfer: Transfer, outcome: Outcome, now: datetime
 ) -> None:
-    """Keep what a probe saw of each copy, and wait for the next.
+    """Keep what a probe saw of each copy that it was to read, and wait for the next.
 
     That is soon while there are copies to be proved, and this one proved some.
     """
     target = transfer.target_id
-    began = session.get_one(Attempt, outcome.attempt).claimed_at or now
-    before = _last(session, target)
-    seen = outcome.items[: samples.AT_ONCE]
+    attempt = session.get_one(Attempt, outcome.attempt)
+    began, seen = attempt.claimed_at or now, samples.asked(attempt.sources, outcome.items)
+    _judge(session, target, seen, now)  # by what was known before
     proved = [_see(session, target, outcome, item, began, now) for item in seen]
-    _judge(session, target, seen, before, now)
     session.flush()
     soon = any(proved) and replicas.unproved(session, target)
     wait = _SOON if soon else timedelta(seconds=settings.probe_seconds)
@@ -111,20 +126,18 @@ def _see(
     return False
 
 
-def _judge(
-    session: Session,
-    target: str,
-    seen: Sequence[ItemResult],
-    before: Sequence[dict[str, Any]],
-    now: datetime,
-) -> None:
+def _judge(session: Session, target: str, seen: Sequence[ItemResult], now: datetime) -> None:
     """End a site's incident if anything was served right; open one after two probes of faults."""
     if any(item.ok for item in seen):
         _close(session, target, now)
-    elif accusing := [item for item in seen if item.fault in _EVIDENCE]:
-        served = any(one.get("ok") for one in before)
-        if not served and any(one.get("fault") in _EVIDENCE for one in before):
-            _open(session, target, accusing[0].reason, now)
+        return
+    accusing = [item for item in seen if item.fault in _EVIDENCE]
+    if not accusing or not replicas.tell_of_site(session, target, [i.artifact for i in accusing]):
+        return
+    before = _last(session, target)
+    served = any(one.get("ok") for one in before)
+    if not served and any(one.get("fault") in _EVIDENCE for one in before):
+        _open(session, target, accusing[0].reason, now)
 
 
 def rearm(session: Session, transfer: Transfer, now: datetime) -> None:

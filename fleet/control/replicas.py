@@ -14,7 +14,7 @@ from fleet.messages import ItemResult
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import holdings, transfers
-from fleet.store.tables import Replica, Shard, Transfer
+from fleet.store.tables import Artifact, Replica, Shard, Transfer
 
 _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
@@ -130,6 +130,19 @@ def unproved(session: Session, site: str) -> bool:
         ).first()
         is not None
     )
+
+
+def tell_of_site(session: Session, site: str, failed: Sequence[str]) -> bool:
+    """Whether files that failed, by id, tell of their site: a proved copy's, or none is proved."""
+    proved = select(Replica.id).where(
+        Replica.site_id == site,
+        Replica.state == ReplicaState.AVAILABLE,
+        col(Replica.proved_at).is_not(None),
+    )
+    among = proved.join(Artifact, col(Artifact.shard_id) == col(Replica.shard_id)).where(
+        col(Artifact.id).in_(failed)
+    )
+    return not session.exec(proved.limit(1)).first() or bool(session.exec(among.limit(1)).first())
 
 
 def want_verify(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:

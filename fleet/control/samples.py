@@ -2,19 +2,21 @@
 
 Rules this module keeps:
 
-- Copies that are no web seed yet come first, in any order so that a bad one holds up no other;
-  then those whose proof is oldest.
+- Half of what is read is of the copies whose proof is oldest, half of those that are no web seed,
+  in any order: however many are bad, they hold up no other, and what is good is seen to be.  What
+  the one half lacks the other has.
 - Of a copy that is no web seed its largest file is asked for: it meets whatever cuts ranges.
 - A part is a whole piece, or a whole file where no piece lies within it.
 """
 
 import random
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlmodel import Session, col, func, select
 
 from fleet.control import layers
 from fleet.control.sources import url_at
-from fleet.messages import Item, Sample, Source
+from fleet.messages import Item, ItemResult, Sample, Source
 from fleet.planning.states import ReplicaState
 from fleet.store import holdings
 from fleet.store.tables import Artifact, Blob, Replica, Shard, Site, Version
@@ -28,7 +30,7 @@ def choose(session: Session, target: Site) -> tuple[Item, ...]:
     """Choose what a probe of a site reads; the items' paths are below the site's root."""
     if not target.read_url:
         return ()
-    rows = session.exec(
+    copies = (
         select(Replica, Shard)
         .join(Shard, col(Shard.id) == col(Replica.shard_id))
         .where(
@@ -36,11 +38,33 @@ def choose(session: Session, target: Site) -> tuple[Item, ...]:
             Replica.state == ReplicaState.AVAILABLE,
             col(Shard.infohash).is_not(None),
         )
-        .order_by(col(Replica.proved_at).is_not(None), col(Replica.proved_at), func.random())
         .limit(AT_ONCE)
-    ).all()
+    )
+    proved_at = col(Replica.proved_at)
+    new = session.exec(copies.where(proved_at.is_(None)).order_by(func.random())).all()
+    old = session.exec(copies.where(proved_at.is_not(None)).order_by(proved_at)).all()
+    rows = [*old[: max(AT_ONCE // 2, AT_ONCE - len(new))], *new][:AT_ONCE]
     items = (_item(session, target, replica, shard) for replica, shard in rows)
     return tuple(item for item in items if item is not None)
+
+
+def places(items: Sequence[Item]) -> list[dict[str, str]]:
+    """Give what is kept of a probe's order: the artifacts that its outcome may speak of."""
+    return [
+        {"artifact": one.artifact, "host": source.site or "", "state": "asked", "reason": one.path}
+        for one in items
+        for source in one.sources
+    ]
+
+
+def asked(places: Sequence[Mapping[str, str]], told: Iterable[ItemResult]) -> list[ItemResult]:
+    """Return what an outcome says of the artifacts that were asked for, once of each."""
+    known = {place.get("artifact") for place in places}
+    first: dict[str, ItemResult] = {}
+    for item in told:
+        if item.artifact in known:
+            first.setdefault(item.artifact, item)
+    return list(first.values())
 
 
 def _item(session: Session, target: Site, replica: Replica, shard: Shard) -> Item | None:

@@ -3,8 +3,8 @@
 Rules this module keeps:
 
 - A copy in doubt is seeded as well, since BitTorrent proves each piece; a bad one is not.
-- What a seeder says of itself only demotes: a torrent whose files do not match is doubted once,
-  when it is first said, and read where it lies.
+- What a seeder says of itself only demotes: a torrent whose files do not match, or are not there,
+  is doubted once, when it is first said, and read where it lies.
 """
 
 import hashlib
@@ -25,8 +25,9 @@ from fleet.store.database import Store
 from fleet.store.holdings import SEEDED
 from fleet.store.tables import Replica, Seeding, Shard, TorrentAlias, Version
 
-_CORRUPT = "corrupt"
-_WORDS_MOST = 500  # characters kept of a seeder's reason
+_AT_FAULT = frozenset({"corrupt", "missing"})
+_BYTES_MOST = 2**63 - 1  # what every database can hold
+_PEERS_MOST = 1000  # that one seeder is connected to for one torrent
 _NEWEST_LAST = (
     col(Replica.state) == ReplicaState.AVAILABLE,
     col(Version.created_at),
@@ -150,21 +151,24 @@ def _aliases(session: Session, site: str) -> dict[str, tuple[TorrentAlias, Shard
 
 
 def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
-    """Keep what a site's seeder says of its torrents, and doubt what it says is corrupt.
+    """Keep what a site's seeder says of its torrents, and doubt what it says is at fault.
 
     Its counters begin anew with each run, so what they grew by is added to what was known.  One
     that fell has begun anew; what it counted before its fall and told nobody is lost, so that the
-    sum is a floor.  Of a torrent that is not named any more, only the sum stays.
+    sum is a floor.  Of a torrent that is not named any more, only the sum stays.  What is said of
+    one that the site was never to have is left out.
     """
     with store.write() as session:
         now = store.now(session)
         rows = session.exec(select(Seeding).where(Seeding.site_id == site)).all()
         known = {row.infohash: row for row in rows}
+        had = _had(session, site)
+        reports = [one for one in reports if one.infohash in had]
         doubts: dict[str, str] = {}
         for one in reports:
             before = known.get(one.infohash)
-            if one.state == _CORRUPT and (before is None or before.state != _CORRUPT):
-                reason = f"the seeder at {site} says: {(one.error or one.state)[:_WORDS_MOST]}"
+            if one.state in _AT_FAULT and (before is None or before.state != one.state):
+                reason = f"the seeder at {site} says: {one.error or one.state}"
                 doubts |= dict.fromkeys(_seeded_as(session, site, one.infohash), reason)
             summed = _summed(one, before)
             if before is None:
@@ -184,20 +188,45 @@ def report(store: Store, site: str, reports: Sequence[SeedReport]) -> None:
 
 
 def _summed(one: SeedReport, before: Seeding | None) -> dict[str, Any]:
-    """Give what is kept of a report: bytes sent in all, and in this run."""
+    """Give what is kept of a report: bytes sent in all, and in this run.
+
+    What cannot be is cut: nobody sees more complete peers than it has, or more copies than these
+    and its own.
+    """
     total, counted = (before.uploaded, before.counted) if before else (0, 0)
     total += one.uploaded - (counted if counted <= one.uploaded else 0)
-    return one.model_dump() | {"uploaded": total, "counted": one.uploaded}
+    peers = min(one.peers, _PEERS_MOST)
+    return one.model_dump() | {
+        "peers": peers,
+        "complete": min(one.complete, peers),
+        "availability": min(one.availability, peers + 1),
+        "uploaded": min(total, _BYTES_MOST),
+        "counted": one.uploaded,
+    }
+
+
+def _had(session: Session, site: str) -> set[str | None]:
+    """Return the torrents, and their aliases, of the shards that a site has or had."""
+    own = select(Shard.infohash).join(Replica, col(Replica.shard_id) == col(Shard.id))
+    own = own.where(Replica.site_id == site)
+    aliases = (
+        select(TorrentAlias.infohash)
+        .join(Shard, col(Shard.id) == col(TorrentAlias.shard_id))
+        .where(col(Shard.infohash).in_(own))
+    )
+    return {*session.exec(own).all(), *session.exec(aliases).all()}
 
 
 def _seeded_as(session: Session, site: str, infohash: str) -> Sequence[str]:
     """Return the shards that a site has whose torrent, or an alias of it, is ``infohash``."""
+    own = {infohash}
     alias = session.get(TorrentAlias, infohash)
-    own = session.get_one(Shard, alias.shard_id).infohash if alias else infohash
+    if alias is not None:
+        own.add(session.get_one(Shard, alias.shard_id).infohash or "")
     return session.exec(
         select(Shard.id)
         .join(Replica, col(Replica.shard_id) == col(Shard.id))
-        .where(Shard.infohash == own, Replica.site_id == site)
+        .where(col(Shard.infohash).in_(own), Replica.site_id == site)
         .order_by(col(Shard.id))
     ).all()
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
-from fleet.control import probes, replicas, retirement
+from fleet.control import probes, retirement
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import LocalTime, Zone
 from fleet.planning.states import VersionState
@@ -164,8 +164,7 @@ def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetim
             setattr(site, name, values[name])
         changes = [f"{spec.id}: {', '.join(changed)} changed"] if changed else []
         if "read_url" in changed and not spec.retired:
-            replicas.disprove_all(session, spec.id)  # what was proved was read elsewhere
-            probes.ensure(session, spec.id, now)
+            probes.begin_anew(session, spec.id, now)
         if "retired" in changed and spec.retired:
             retirement.retire(session, spec.id, now)
     session.exec(delete(Window).where(col(Window.site_id) == spec.id))

@@ -152,8 +152,8 @@ def datasets(session: Session) -> list[DatasetLine]:
     return lines
 
 
-def dataset(session: Session, name: str) -> DatasetView:
-    """Show one dataset.
+def dataset(session: Session, name: str, now: datetime) -> DatasetView:
+    """Show one dataset, as it is ``now``.
 
     Raises:
         NotFoundError: there is no such dataset.
@@ -169,7 +169,7 @@ def dataset(session: Session, name: str) -> DatasetView:
         draft=draft,
         progress=progress.of(session, version.id),
         copies=tuple(_copies(session, version)),
-        torrents=tuple(_torrents(session, version)),
+        torrents=tuple(_torrents(session, version, now)),
         files=tuple(_files(session, version)),
     )
 
@@ -282,7 +282,7 @@ def _reasons(session: Session, version: Version) -> dict[str, set[str]]:
     return reasons
 
 
-def _torrents(session: Session, version: Version) -> list[TorrentView]:
+def _torrents(session: Session, version: Version, now: datetime) -> list[TorrentView]:
     shards = session.exec(
         select(Shard)
         .where(Shard.version_id == version.id, col(Shard.infohash).is_not(None))
@@ -290,7 +290,7 @@ def _torrents(session: Session, version: Version) -> list[TorrentView]:
     ).all()
     base = holdings.folder(version)
     aliases = aliases_of(session, version.id)
-    swarms = counted.swarms(session, version.id)
+    swarms = counted.swarms(session, version.id, now)
     views = []
     for shard in shards:
         alone = f"{shard.folder}/{shard.name}".removeprefix(f"{base}/")

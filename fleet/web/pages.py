@@ -35,7 +35,7 @@ def home(language: Language, request: Request, store: StoreDep) -> HTMLResponse:
 def dataset(language: Language, dataset: str, request: Request, store: StoreDep) -> HTMLResponse:
     """Show where one dataset is, and how to get it."""
     with store.read() as session:
-        view = views.dataset(session, dataset)
+        view = views.dataset(session, dataset, store.now(session))
     return _page(request, language, "dataset.html", f"datasets/{view.id}", {"dataset": view})
 
 

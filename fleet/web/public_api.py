@@ -29,7 +29,7 @@ def datasets(store: StoreDep) -> list[dict[str, Any]]:
 def dataset(dataset: str, store: StoreDep) -> dict[str, Any]:
     """Tell where one dataset's newest version is."""
     with store.read() as session:
-        return asdict(views.dataset(session, dataset))
+        return asdict(views.dataset(session, dataset, store.now(session)))
 
 
 @router.get("/why/{name}")

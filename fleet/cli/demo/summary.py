@@ -12,7 +12,7 @@ from fleet.control import views
 def show(story: Story, console: Console) -> None:
     """Print the end of the story."""
     with story.store.read() as session:
-        view = views.dataset(session, DATASET)
+        view = views.dataset(session, DATASET, story.store.now(session))
     console.print(_copies(view))
     console.print(_torrents(view))
     ratio = story.origin_bytes / story.bytes
