@@ -44,6 +44,7 @@ def choose(session: Session, target: Site) -> tuple[Item, ...]:
     new = session.exec(copies.where(proved_at.is_(None)).order_by(func.random())).all()
     old = session.exec(copies.where(proved_at.is_not(None)).order_by(proved_at)).all()
     rows = [*old[: max(AT_ONCE // 2, AT_ONCE - len(new))], *new][:AT_ONCE]
+    rows.sort(key=lambda row: row[1].id)  # its outcome locks them in this order, as the scheduler
     items = (_item(session, target, replica, shard) for replica, shard in rows)
     return tuple(item for item in items if item is not None)
 
