@@ -149,8 +149,8 @@ class Supervisor:
 
 async def carry(
     download: Download, supervisor: Supervisor, peers: Sequence[str], link: Link, **more: Any
-) -> bool:
-    """Carry a download on until it is finished, True, or the client has gone, False.
+) -> dict[str, Any] | None:
+    """Carry a download on until it is finished; None if the client has gone before.
 
     Args:
         download: which.
@@ -158,6 +158,9 @@ async def carry(
         peers: whom to dial, "host:port".
         link: the client, who is told, and may set a ``limit`` in bytes per second or ``paused``.
         more: what the client is told besides.
+
+    Returns:
+        What to tell the client last, once it may rely on it.
 
     Raises:
         EffortError: it cannot go on.
@@ -177,13 +180,12 @@ async def carry(
                 raise EffortError(f"it cannot be stored: {look.error}")
             if look.finished and not look.checking:
                 await _flush(download, link)
-                await link.tell(_progress(look, supervisor, state="done", **more))
-                return True
+                return _progress(look, supervisor, state="done", **more)
             await supervisor.choose(now)
             state = "checking" if look.checking else "fetching"
             await link.tell(_progress(look, supervisor, state=state, **more))
             await link.wait(LOOK_SECONDS)
-        return False
+        return None
     finally:
         dialling.cancel()
 
