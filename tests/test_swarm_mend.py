@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fleet.messages import Order
@@ -13,7 +14,9 @@ from fleet.torrent.shard import web_seed
 from tests.fault_server import FaultServer
 from tests.seeder_support import PIECE, Shard, eventually
 from tests.swarm_support import Node, Talk, node, ordered
+from workers.lease import Lease, Stopped
 from workers.seeder.fetch import fetch
+from workers.storage.posix import PosixStorage
 
 LONE = {"a.bin": 60 * PIECE + 7}
 BUNDLE = {"a.bin": 3 * PIECE - 1, "empty": 0, "one": 1, "raw/b.bin": 20 * PIECE + 1, "z": PIECE}
@@ -300,3 +303,64 @@ def test_what_libtorrent_has_found_corrupt_itself_is_mended(
     assert (found.ok, found.reason) == (True, "pieces fetched anew by torrent: 1")
     bad.seeder.sync()
     assert bad.seeder.torrent(shard.infohash)["state"] == "seeding"
+
+
+class Ended(Lease):
+    """A lease that ends while a mend waits."""
+
+    def check(self) -> None:
+        if self.note:
+            raise Stopped("the worker is restarted")
+
+
+def test_no_door_offers_what_a_stopped_verify_found_corrupt_until_one_finds_it_right(
+    good: Node, bad: Node
+) -> None:
+    shard = Shard("census", BUNDLE, web_seeds=())
+    good.hold(shard)
+    bad.hold(shard)
+    flip(shard.place(bad.root, "a.bin"), 7)
+    url = f"http://127.0.0.1:{bad.seeder.ready()['door']}/census/v1"
+    assert httpx.get(f"{url}/a.bin").status_code == 200
+
+    with pytest.raises(Stopped):
+        bad.verify(to_verify(shard), Ended())
+
+    assert httpx.get(f"{url}/a.bin").status_code == 503
+    assert httpx.get(f"{url}/raw/b.bin").content == shard.files["raw/b.bin"]
+
+    work = bad.verify(to_verify(shard, good.address))
+
+    assert [result.reason for result in work.items if not result.ok] == []
+    assert httpx.get(f"{url}/a.bin").content == shard.files["a.bin"]
+
+
+def test_what_replaces_a_file_in_doubt_is_offered(bad: Node) -> None:
+    shard = Shard("census", LONE, web_seeds=())
+    bad.hold(shard)
+    place = shard.place(bad.root, "a.bin")
+    flip(place, 7)
+    url = f"http://127.0.0.1:{bad.seeder.ready()['door']}/census/v1/a.bin"
+    with pytest.raises(Stopped):
+        bad.verify(to_verify(shard), Ended())
+    assert httpx.get(url).status_code == 503
+
+    part = PosixStorage(bad.root).staging("a")
+    part.write_bytes(shard.files["a.bin"])
+    PosixStorage(bad.root).publish(part, place)
+
+    assert httpx.get(url).content == shard.files["a.bin"]
+
+
+def test_where_no_doubt_can_be_noted_it_is_quarantined_at_once(good: Node, bad: Node) -> None:
+    shard = Shard("census", LONE, web_seeds=())
+    good.hold(shard)
+    bad.hold(shard)
+    flip(shard.place(bad.root, "a.bin"), 7)
+    (bad.root / ".quarantine").mkdir()
+    (bad.root / ".quarantine" / "doubted").write_bytes(b"")
+
+    (found,) = bad.verify(to_verify(shard, good.address)).items
+
+    assert (found.ok, found.fault) == (False, "corrupt")
+    assert bad.visible() == []
