@@ -68,15 +68,17 @@ class Supervisor:
 
     async def choose(self, now: float) -> None:
         """Use the web seeds whose turn it is."""
-        chosen = choose(self.seeds, now)
-        for seed in chosen:
-            if seed.url not in self._places:
+        while unknown := [one for one in self._choose(now) if one.url not in self._places]:
+            for seed in unknown:
                 self._places[seed.url] = await self._admit(seed)
-        self._used = [seed for seed in chosen if not seed.out]
+        self._used = self._choose(now)
         urls = [seed.url for seed in self._used]
         self._came = {url: self._came.get(url, 0) for url in urls}
         self._moved = {url: self._moved.get(url, now) for url in urls}
         await asyncio.to_thread(self._download.use, urls)
+
+    def _choose(self, now: float) -> list[WebSeed]:
+        return choose(self.seeds, now, self._places)
 
     async def _admit(self, seed: WebSeed) -> set[Place]:
         """Look up where a web seed is; one that may not be asked is refused."""
@@ -134,12 +136,25 @@ class Supervisor:
             self.evidence = proof
         for seed in about:
             if heard.kind == "liar":
-                seed.lied(proof, now)
-                self._used.remove(seed)
+                self._convict(seed, heard.place, proof, now)
             elif heard.text == "redirecting":
                 self._redirected.add(seed.url)
             elif heard.text not in _OUR_DOING:
                 self._fail(seed, heard.text, now)
+
+    def _convict(self, seed: WebSeed, place: Place, proof: str, now: float) -> None:
+        """Lay wrong bytes on a web seed; what another at its address may have sent proves nothing.
+
+        libtorrent finds out only later who sent which block of a piece.
+        """
+        came = {
+            one.url for one in self.seeds if one.bytes and place in self._places.get(one.url, ())
+        }
+        if came <= {seed.url}:
+            seed.lied(proof, now)
+        else:
+            seed.doubted(f"it or another web seed at its address sent wrong bytes: {proof}", now)
+        self._used.remove(seed)
 
     def _fail(self, seed: WebSeed, why: str, now: float) -> None:
         seed.failed(why, now)
