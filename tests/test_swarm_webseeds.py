@@ -176,3 +176,17 @@ def test_an_innocent_web_seed_at_a_liars_address_gets_no_evidence(
     told = {one.host: one.evidence for one in work.sources}
     assert told[scene.web.netloc] == ""
     assert "does not match the torrent" in told[f"localhost:{port}"]
+
+
+def test_a_web_seed_without_an_address_fails_and_hinders_no_other(scene: Scene) -> None:
+    scene.serve("none")
+    seeds = ("http://nowhere.invalid/a.bin", scene.web.url(scene.path))
+    scene.shard.torrent = torrent_bytes(scene.shard.meta, web_seeds=seeds)
+    scene.target.know(scene.shard)
+
+    work = scene.target.pull(ordered(scene.shard))
+
+    assert [item.reason for item in work.items] == [""]
+    told = {one.host: one.last_error for one in work.sources}
+    assert "nowhere.invalid has no address" in told["nowhere.invalid"]
+    assert told[scene.web.netloc] == ""

@@ -68,10 +68,9 @@ class Supervisor:
 
     async def choose(self, now: float) -> None:
         """Use the web seeds whose turn it is."""
-        while unknown := [one for one in self._choose(now) if one.url not in self._places]:
-            for seed in unknown:
-                self._places[seed.url] = await self._admit(seed)
-        self._used = self._choose(now)
+        unknown = [one for one in self._choose(now) if one.url not in self._places]
+        await asyncio.gather(*(self._admit(seed, now) for seed in unknown))
+        self._used = [one for one in self._choose(now) if one.url in self._places]
         urls = [seed.url for seed in self._used]
         self._came = {url: self._came.get(url, 0) for url in urls}
         self._moved = {url: self._moved.get(url, now) for url in urls}
@@ -80,18 +79,19 @@ class Supervisor:
     def _choose(self, now: float) -> list[WebSeed]:
         return choose(self.seeds, now, self._places)
 
-    async def _admit(self, seed: WebSeed) -> set[Place]:
+    async def _admit(self, seed: WebSeed, now: float) -> None:
         """Look up where a web seed is; one that may not be asked is refused."""
         host, port = seed.place
         places = await addresses(host, port)
         if not places:
-            seed.refuse(f"{host} has no address")
+            seed.failed(f"{host} has no address, or its name server does not answer", now)
+            return
         try:
             for place in places:
                 check_address(host, place[0], self._settings.allow_networks)
         except Refused as error:
             seed.refuse(str(error))
-        return set(places)
+        self._places[seed.url] = set(places)
 
     def _count(self, look: Look, now: float) -> None:
         """Count what came from each web seed.
