@@ -247,7 +247,8 @@ class Session:
         """Upload at most ``pace`` bytes per second from now on; None is no limit.
 
         With 0, no content is sent: peers that were unchoked starve until they are choked, and then
-        only messages go, slowly, so that its own downloads go on.
+        only messages go, slowly, so that its own downloads go on.  While it fetches, they go from
+        the start, and with them what little content there is room for.
         """
         now = time.monotonic()
         if pace != 0:
@@ -255,7 +256,8 @@ class Session:
         # libtorrent means no limit by 0
         rate = 0 if pace is None or pace >= _MOST_RATE else pace
         if pace == 0:
-            rate = 1 if now - self._unchoked_at < 2 * CHOKE_SECONDS else MESSAGES
+            starve = now - self._unchoked_at < 2 * CHOKE_SECONDS and not self._fetched
+            rate = 1 if starve else MESSAGES
         slots = 0 if pace == 0 else UNCHOKED
         self._session.apply_settings({"upload_rate_limit": rate, "unchoke_slots_limit": slots})
 
