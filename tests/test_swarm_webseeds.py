@@ -192,3 +192,36 @@ def test_a_web_seed_of_a_site_is_counted_as_that_site(scene: Scene) -> None:
     assert work.items[0].ok
     assert {(one.host, one.site) for one in work.sources} >= {(scene.web.netloc, "toronto")}
     assert (scene.web.netloc, None) not in {(one.host, one.site) for one in work.sources}
+
+
+def test_an_innocent_web_seed_at_a_liars_address_gets_no_evidence(
+    scene: Scene, tmp_path: Path
+) -> None:
+    scene.serve("none")
+    scene.web.serve("liar.bin", scene.shard.files["a.bin"], "wrong_bytes")
+    port = scene.web.netloc.rpartition(":")[2]
+    seeds = (scene.web.url(scene.path), f"http://localhost:{port}/liar.bin")
+    scene.shard.torrent = torrent_bytes(scene.shard.meta, web_seeds=tuple(reversed(seeds)))
+    with node(tmp_path, "target", allow_networks="127.0.0.0/8,::1/128") as target:
+        target.know(scene.shard)
+        work = target.pull(ordered(scene.shard))
+
+    assert [item.reason for item in work.items] == [""]
+    assert scene.web.asked("liar.bin")
+    told = {one.host: one.evidence for one in work.sources}
+    assert told[scene.web.netloc] == ""
+    assert "does not match the torrent" in told[f"localhost:{port}"]
+
+
+def test_a_web_seed_without_an_address_fails_and_hinders_no_other(scene: Scene) -> None:
+    scene.serve("none")
+    seeds = ("http://nowhere.invalid/a.bin", scene.web.url(scene.path))
+    scene.shard.torrent = torrent_bytes(scene.shard.meta, web_seeds=seeds)
+    scene.target.know(scene.shard)
+
+    work = scene.target.pull(ordered(scene.shard))
+
+    assert [item.reason for item in work.items] == [""]
+    told = {one.host: one.last_error for one in work.sources}
+    assert "nowhere.invalid has no address" in told["nowhere.invalid"]
+    assert told[scene.web.netloc] == ""

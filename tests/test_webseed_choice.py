@@ -3,6 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.messages import Source
+from workers.pull.tally import Tallies
 from workers.seeder.webseeds import (
     AT_ONCE,
     LIES,
@@ -47,10 +49,10 @@ def test_nobody_is_used_who_rests_or_is_out_and_one_of_a_host_at_a_time(
         elif what == "refused":
             seed.refuse("not public")
         if what in {"failed", "lied", "refused"}:
-            assert seed not in choose(seeds, now)
+            assert seed not in choose(seeds, now, {})
         if what in {"failed", "lied"}:
             assert now < seed.ready_at <= now + LONGEST_WAIT
-        chosen = choose(seeds, now)
+        chosen = choose(seeds, now, {})
         assert len(chosen) <= AT_ONCE
         assert len({one.place for one in chosen}) == len(chosen)
         assert not any(one.out or one.ready_at > now for one in chosen)
@@ -91,7 +93,7 @@ def test_bytes_do_not_forgive_a_lie() -> None:
         seed.came(1 << 30)
         seed.lied("piece 7 does not match", 0.0)
     assert seed.out
-    assert choose([seed], 1e9) == []
+    assert choose([seed], 1e9, {}) == []
     assert seed.evidence == "piece 7 does not match"
 
 
@@ -102,3 +104,31 @@ def test_what_is_no_web_address_is_left_out() -> None:
     assert len(web_seeds([f"http://a/{at}" for at in range(100)])) == MOST
     assert web_seeds(["http://A/x", "http://A/x"])[0].place == ("a", 80)
     assert web_seeds(["https://[2001:db8::1]/"])[0].place == ("2001:db8::1", 443)
+
+
+def test_of_several_hosts_at_one_address_one_is_used_at_a_time() -> None:
+    seeds = web_seeds([f"http://{host}.example/x" for host in "abc"])
+    shared, own = ("192.0.2.1", 80), ("192.0.2.2", 80)
+    at = {seeds[0].url: {shared}, seeds[1].url: {shared, own}, seeds[2].url: {("192.0.2.3", 80)}}
+    assert choose(seeds, 0.0, at) == [seeds[0], seeds[2]]
+    seeds[0].failed("503", 0.0)
+    assert choose(seeds, 0.0, at) == [seeds[1], seeds[2]]
+
+
+def test_wrong_bytes_that_may_be_anothers_are_no_evidence_and_end_it_all_the_same() -> None:
+    (seed,) = web_seeds(["http://a.example/x"])
+    for _ in range(LIES):
+        seed.doubted("one of two", 0.0)
+    assert (seed.out, seed.evidence) == (True, "")
+
+
+def test_a_web_seed_is_the_site_whose_sources_begin_with_it_and_not_its_hosts_other_one() -> None:
+    sources = [
+        Source(url=f"https://gate.example/{site}/census/v1/a.bin", site=site) for site in ("x", "y")
+    ]
+    tallies = Tallies()
+    base = "https://gate.example"
+    assert tallies.beside(f"{base}/y/", sources).site == "y"
+    assert tallies.beside(f"{base}/y/census/v1/a.bin", sources).site == "y"
+    assert tallies.beside(f"{base}/z/", sources).site is None
+    assert tallies.beside(f"{base}/", sources).site is None

@@ -8,6 +8,9 @@ Rules this module keeps:
   a missing one is only reported.
 - One whose size is right may be mended in its place before, where the order names its torrent;
   that is believed only after it was read again, and all that was written to with it.
+- It stays in its place for that, because the seeder goes on serving its good pieces from there.
+  From the moment it is known to be corrupt it is in doubt (see ``doubts``), and no door offers it:
+  whoever is stopped or killed leaves the doubt, and only a verify lifts it.
 - A block that the disk cannot read is corruption; a file that we may not open is this host's
   fault.
 """
@@ -26,6 +29,7 @@ from workers.digests import BLOCK, Block, Digests, Found, kinds, mismatch, parts
 from workers.lease import Lease
 from workers.mend import Mended, mendable
 from workers.shard import in_offset_order, uncut
+from workers.storage.doubts import Doubts
 from workers.storage.paths import UnsafePathError
 from workers.storage.posix import PosixStorage
 from workers.work import Work, well
@@ -95,6 +99,7 @@ class _Fixity:
         self._at = 0  # in the stream that they are cut from
         self._order = order
         self._storage = storage
+        self._doubts = Doubts(storage.root)
         self._lease = lease
 
     def again(self, note: str) -> "_Fixity":
@@ -124,6 +129,11 @@ class _Fixity:
         wrong = mismatch(item, found)
         if wrong:
             return self._corrupt(item, path, f"{item.path} is corrupt: {wrong}", found.size)
+        try:
+            self._doubts.lift(path)
+        except OSError as error:
+            reason = f"{item.path} is right, but stays in doubt: {error.strerror or error}"
+            return ItemResult(artifact=item.artifact, ok=False, reason=reason, fault="local")
         return well(item, found, self.blobs)
 
     def _read(self, item: Item, path: Path) -> Found:
@@ -175,13 +185,22 @@ class _Fixity:
     def _corrupt(self, item: Item, path: Path, reason: str, size: int | None = None) -> ItemResult:
         """Take a corrupt file out of the tree, unless it may be mended, and report it."""
         reason = f"{reason}; {self._note}" if self._note else reason
-        if self._mending and size is not None and size == item.size and mendable(item):
-            self.doubted.append(item)
-        else:
+        fits = size is not None and size == item.size and mendable(item)
+        if not (self._mending and fits and self._left_in_doubt(item, path, reason)):
             try:
                 self._storage.quarantine(path, reason)
+                self._doubts.lift(path)
             except OSError as error:
                 reason += f"; it could not be moved to quarantine: {error.strerror or error}"
         return ItemResult(
             artifact=item.artifact, ok=False, size=size, reason=reason, fault="corrupt"
         )
+
+    def _left_in_doubt(self, item: Item, path: Path, reason: str) -> bool:
+        """Leave a corrupt file in its place, to be mended, if nobody is given it meanwhile."""
+        try:
+            self._doubts.put(path, reason)
+        except OSError:
+            return False
+        self.doubted.append(item)
+        return True

@@ -17,7 +17,7 @@ class SwarmCounts:
     def __init__(
         self, tallies: Tallies, lease: Lease, swarm: Swarm, sources: Sequence[Source]
     ) -> None:
-        """Count into ``tallies``; a web seed at the host of one of ``sources`` is that site's."""
+        """Count into ``tallies``; a web seed that one of ``sources`` begins with is that site's."""
         self._tallies = tallies
         self._tally = tallies.named(swarm.name)
         self._lease = lease

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from urllib.parse import unquote
 
 import httpx
 
@@ -127,10 +128,16 @@ class Tallies:
         return self.named(_host(source.url), source.site)
 
     def beside(self, url: str, sources: Iterable[Source]) -> Tally:
-        """Find the tally of the host of ``url``: that of a source of the same host, if any is."""
-        host = _host(url)
-        sites = (one.site for one in sources if one.kind == "http" and _host(one.url) == host)
-        return self.named(host, next(sites, None))
+        """Find the tally of the host of a web seed's ``url``.
+
+        It is a site's where that of every source which begins with it is; several sites may be
+        read at one host.
+        """
+        base = unquote(url)
+        sites = {
+            one.site for one in sources if one.kind == "http" and unquote(one.url).startswith(base)
+        }
+        return self.named(_host(url), sites.pop() if len(sites) == 1 else None)
 
     def named(self, host: str, site: str | None = None) -> Tally:
         """Find the tally of a host, or of what stands for one in reports."""

@@ -68,28 +68,30 @@ class Supervisor:
 
     async def choose(self, now: float) -> None:
         """Use the web seeds whose turn it is."""
-        chosen = choose(self.seeds, now)
-        for seed in chosen:
-            if seed.url not in self._places:
-                self._places[seed.url] = await self._admit(seed)
-        self._used = [seed for seed in chosen if not seed.out]
+        unknown = [one for one in self._choose(now) if one.url not in self._places]
+        await asyncio.gather(*(self._admit(seed, now) for seed in unknown))
+        self._used = [one for one in self._choose(now) if one.url in self._places]
         urls = [seed.url for seed in self._used]
         self._came = {url: self._came.get(url, 0) for url in urls}
         self._moved = {url: self._moved.get(url, now) for url in urls}
         await asyncio.to_thread(self._download.use, urls)
 
-    async def _admit(self, seed: WebSeed) -> set[Place]:
+    def _choose(self, now: float) -> list[WebSeed]:
+        return choose(self.seeds, now, self._places)
+
+    async def _admit(self, seed: WebSeed, now: float) -> None:
         """Look up where a web seed is; one that may not be asked is refused."""
         host, port = seed.place
         places = await addresses(host, port)
         if not places:
-            seed.refuse(f"{host} has no address")
+            seed.failed(f"{host} has no address, or its name server does not answer", now)
+            return
         try:
             for place in places:
                 check_address(host, place[0], self._settings.allow_networks)
         except Refused as error:
             seed.refuse(str(error))
-        return set(places)
+        self._places[seed.url] = set(places)
 
     def _count(self, look: Look, now: float) -> None:
         """Count what came from each web seed.
@@ -134,12 +136,25 @@ class Supervisor:
             self.evidence = proof
         for seed in about:
             if heard.kind == "liar":
-                seed.lied(proof, now)
-                self._used.remove(seed)
+                self._convict(seed, heard.place, proof, now)
             elif heard.text == "redirecting":
                 self._redirected.add(seed.url)
             elif heard.text not in _OUR_DOING:
                 self._fail(seed, heard.text, now)
+
+    def _convict(self, seed: WebSeed, place: Place, proof: str, now: float) -> None:
+        """Lay wrong bytes on a web seed; what another at its address may have sent proves nothing.
+
+        libtorrent finds out only later who sent which block of a piece.
+        """
+        came = {
+            one.url for one in self.seeds if one.bytes and place in self._places.get(one.url, ())
+        }
+        if came <= {seed.url}:
+            seed.lied(proof, now)
+        else:
+            seed.doubted(f"it or another web seed at its address sent wrong bytes: {proof}", now)
+        self._used.remove(seed)
 
     def _fail(self, seed: WebSeed, why: str, now: float) -> None:
         seed.failed(why, now)
@@ -149,8 +164,8 @@ class Supervisor:
 
 async def carry(
     download: Download, supervisor: Supervisor, peers: Sequence[str], link: Link, **more: Any
-) -> bool:
-    """Carry a download on until it is finished, True, or the client has gone, False.
+) -> dict[str, Any] | None:
+    """Carry a download on until it is finished; None if the client has gone before.
 
     Args:
         download: which.
@@ -158,6 +173,9 @@ async def carry(
         peers: whom to dial, "host:port".
         link: the client, who is told, and may set a ``limit`` in bytes per second or ``paused``.
         more: what the client is told besides.
+
+    Returns:
+        What to tell the client last, once it may rely on it.
 
     Raises:
         EffortError: it cannot go on.
@@ -177,13 +195,12 @@ async def carry(
                 raise EffortError(f"it cannot be stored: {look.error}")
             if look.finished and not look.checking:
                 await _flush(download, link)
-                await link.tell(_progress(look, supervisor, state="done", **more))
-                return True
+                return _progress(look, supervisor, state="done", **more)
             await supervisor.choose(now)
             state = "checking" if look.checking else "fetching"
             await link.tell(_progress(look, supervisor, state=state, **more))
             await link.wait(LOOK_SECONDS)
-        return False
+        return None
     finally:
         dialling.cancel()
 

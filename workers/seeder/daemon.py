@@ -86,7 +86,7 @@ async def run(settings: SiteSettings) -> None:
         commands = _Commands(settings.site, seeder, uploads, ports)
         efforts = Efforts()
         fetches = Fetches(settings, session, centre, keeper, efforts)
-        mender = Mender(settings, session, centre, keeper, efforts)
+        mender = Mender(settings, centre, keeper, efforts)
         talks = {"fetch": fetches.fetch, "mend": mender.mend}
         await asyncio.to_thread(seeder.load)
         async with asyncio.TaskGroup() as tasks:

@@ -6,13 +6,18 @@ Rules this module keeps:
 
 - A torrent is dialled for at once when its peers are new, and then, while it has none connected,
   once in ``AGAIN_SECONDS``; at most ``AT_ONCE`` torrents in a round.
-- A name that does not resolve is nobody's trouble but its own.
+- A name that does not resolve is nobody's trouble but its own: names are looked up by few threads
+  that do nothing else, for ``LOOKUP_SECONDS``, and not at once again.
 """
 
 import asyncio
+import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from typing import Final
 
 from fleet.messages import Seed
@@ -23,6 +28,13 @@ from workers.swarm import address, dialled
 ROUND_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 20.0
 AT_ONCE: Final = 50
+LOOKUP_SECONDS: Final = 4.0
+FAILED_SECONDS: Final = 10.0
+"""For how long a name that did not resolve is taken to have no address."""
+
+# a dead resolver keeps a thread for many seconds, and the loop's own are for the door and the disk
+_threads: Final = ThreadPoolExecutor(2, thread_name_prefix="names")
+_failed: Final[dict[str, float]] = {}
 
 
 class Rounds:
@@ -81,10 +93,24 @@ async def resolve(peers: Iterable[str]) -> list[Place]:
 
 
 async def addresses(host: str, port: int) -> list[Place]:
-    """Look up the addresses of a host; none if it has none."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    """Look up the addresses of a host; none if it has none, or they are not found in time."""
+    with contextlib.suppress(ValueError):
+        return [(str(ip_address(host)), port)]
+    now, begun = time.monotonic(), threading.Event()
+    for name in [name for name, until in _failed.items() if until <= now]:
+        del _failed[name]
+    if host in _failed:
         return []
-    return [(str(where[0]), int(where[1])) for *_, where in found]
+
+    def look() -> list[Place]:
+        begun.set()
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(str(where[0]), int(where[1])) for *_, where in found]
+
+    looking = asyncio.get_running_loop().run_in_executor(_threads, look)
+    try:
+        return await asyncio.wait_for(looking, LOOKUP_SECONDS)
+    except (OSError, UnicodeError):
+        if begun.is_set():  # who only waited for a thread has not failed
+            _failed[host] = time.monotonic() + FAILED_SECONDS
+        return []

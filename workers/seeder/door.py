@@ -4,6 +4,7 @@ Rules this module keeps:
 
 - Only what a pull has verified and published by renaming is below the root under plain names;
   folders that begin with a dot (staging, quarantine) are never served, nor is a listing.
+- A file that a verify found corrupt is not served while it may still be mended (see ``doubts``).
 - A path stays below the root: no symbolic link is followed, wherever it points.
 - A file's entity tag is strong and changes when the file is replaced, so that a download which
   is resumed with ``If-Range`` never mixes two files.
@@ -27,6 +28,7 @@ import uvicorn
 
 from workers.seeder.gate import Gate
 from workers.seeder.ranges import choose
+from workers.storage.doubts import Doubts
 from workers.storage.paths import UnsafePathError, contained
 
 CHUNK: Final = 1024 * 1024
@@ -42,7 +44,7 @@ _BUSY: Final = {errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM}
 
 
 class NotServed(Exception):
-    """There is no such file to serve, or (``status`` 503) it cannot be opened just now."""
+    """There is no such file to serve, or (``status`` 503) not just now."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -73,9 +75,10 @@ def open_verified(root: Path, path: str) -> Opened:
     except OSError as error:
         raise NotServed(503 if error.errno in _BUSY else 404) from error
     about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode):
+    plain = stat.S_ISREG(about.st_mode)
+    if not plain or Doubts(root).about(place, about.st_ino):
         os.close(descriptor)
-        raise NotServed(404)
+        raise NotServed(503 if plain else 404)
     etag = f'"{about.st_ino:x}-{about.st_size:x}-{about.st_mtime_ns:x}"'
     media_type, encoding = _TYPES.guess_type(place.name)
     if media_type is None or encoding is not None:

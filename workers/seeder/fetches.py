@@ -132,7 +132,9 @@ class Fetches:
         try:
             urls = parsed.web_seeds if asked.web_seeds else ()
             supervisor = Supervisor(download, self._settings, urls)
-            if await carry(download, supervisor, dialled(asked.peers), link, folder=folder):
+            done = await carry(download, supervisor, dialled(asked.peers), link, folder=folder)
+            if done is not None:
+                await link.tell(done)
                 _log.info("fetched", infohash=asked.infohash)
                 await link.gone.wait()
         finally:

@@ -113,7 +113,7 @@ class Keeper:
             return held.wanted, held.places
 
     def reopen(self, infohash: str, torrent: bytes, lacking: Collection[int]) -> None:
-        """Have a lent torrent download the pieces that it lacks, and serve all others.
+        """Serve all pieces of a lent torrent but those that it lacks.
 
         Raises:
             SessionError: libtorrent does not take it; it is not seeded any more.

@@ -3,8 +3,7 @@
 Rules this module keeps:
 
 - What is seeded is added in upload mode and without its web seeds: nothing is written below a
-  site's root, but what is fetched into its staging folder, and the bytes of the failed pieces of
-  a torrent that is being mended.
+  site's root, but what is fetched into its staging folder.
 - Nothing is hashed at the start.  A piece is verified when it is first asked for; if it does not
   match, libtorrent checks the whole torrent and goes on with the pieces that do.
 - A peer finds a seeder through trackers, magnet links, the catalogue and the other peers.  The DHT
@@ -36,7 +35,7 @@ CHOKE_SECONDS: Final = 15
 MESSAGES: Final = 16 * 1024
 """Bytes per second for messages while nothing may be uploaded."""
 
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "in_enc_policy": int(lt.enc_policy.pe_enabled),
     "out_enc_policy": int(lt.enc_policy.pe_enabled),
     "allowed_enc_level": int(lt.enc_level.pe_both),
@@ -60,7 +59,6 @@ _SETTINGS: Final = {
     # one bad file is no reason to shun a server: ``webseeds`` says whom to leave alone
     "ban_web_seeds": False,
 }
-_UPLOAD_ONLY: Final = lt.torrent_flags.seed_mode | lt.torrent_flags.upload_mode
 _HELD_BACK: Final = lt.torrent_flags.auto_managed | lt.torrent_flags.paused
 _MOST_RATE: Final = 2**31 - 1
 _MOST_PEERS: Final = 255
@@ -130,7 +128,7 @@ class Session:
         self._unchoked_at = -math.inf
         status = lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
         pack: Any = {
-            **_SETTINGS,
+            **SETTINGS,
             **discovery.settings(),
             "listen_interfaces": listen,
             "alert_mask": int(status),
@@ -159,8 +157,8 @@ class Session:
             folder: where its files lie.
             renamed: the numbers of those that do not lie where it says, and where below
                 ``folder`` they do.
-            lacking: the pieces that are known to be bad, and are not in upload mode but fetched;
-                all others are taken for good.
+            lacking: the pieces that are known to be bad, and are not served; all others are taken
+                for good.
 
         Raises:
             SessionError: libtorrent does not take it, or it is being fetched.
@@ -168,13 +166,14 @@ class Session:
         if infohash in self._fetched:
             raise SessionError("it is being fetched")
         try:
-            params = _params(torrent, folder, renamed)
+            params = read_params(torrent, folder, renamed)
+            params.flags |= lt.torrent_flags.upload_mode
             if lacking:
                 count = params.ti.num_pieces()
                 params.have_pieces = [piece not in lacking for piece in range(count)]
                 params.flags |= lt.torrent_flags.no_verify_files
             else:
-                params.flags |= _UPLOAD_ONLY
+                params.flags |= lt.torrent_flags.seed_mode
             self._handles[infohash] = self._session.add_torrent(params)
         except RuntimeError as error:
             raise SessionError(f"libtorrent does not take it: {error}") from error
@@ -199,7 +198,7 @@ class Session:
         if infohash in self._fetched or infohash in self._handles:
             raise SessionError("it is in this session already")
         try:
-            params = _params(torrent, folder, renamed)
+            params = read_params(torrent, folder, renamed)
             params.piece_priorities = [4 if one else 0 for one in wanted]
             self._fetched[infohash] = handle = self._session.add_torrent(params)
         except RuntimeError as error:
@@ -210,18 +209,6 @@ class Session:
         """Stop downloading a torrent; its files stay."""
         self._hearing.forget(infohash)
         self._session.remove_torrent(self._fetched.pop(infohash))
-
-    def mend(self, infohash: str) -> Download:
-        """Follow the download of what a torrent was added as lacking."""
-        return Download(infohash, self._handles[infohash], self._hearing)
-
-    def end_mend(self, infohash: str) -> None:
-        """Let a torrent that was mended, or not, seed what is good of it."""
-        self._hearing.forget(infohash)
-        handle = self._handles[infohash]
-        handle.set_flags(lt.torrent_flags.upload_mode)
-        for url in handle.url_seeds():
-            handle.remove_url_seed(url)
 
     def dial(self, infohash: str, peers: Sequence[tuple[str, int]]) -> None:
         """Connect to peers of a torrent that is being seeded, unless it has some."""
@@ -260,7 +247,8 @@ class Session:
         """Upload at most ``pace`` bytes per second from now on; None is no limit.
 
         With 0, no content is sent: peers that were unchoked starve until they are choked, and then
-        only messages go, slowly, so that its own downloads go on.
+        only messages go, slowly, so that its own downloads go on.  While it fetches, they go from
+        the start, and with them what little content there is room for.
         """
         now = time.monotonic()
         if pace != 0:
@@ -268,7 +256,8 @@ class Session:
         # libtorrent means no limit by 0
         rate = 0 if pace is None or pace >= _MOST_RATE else pace
         if pace == 0:
-            rate = 1 if now - self._unchoked_at < 2 * CHOKE_SECONDS else MESSAGES
+            starve = now - self._unchoked_at < 2 * CHOKE_SECONDS and not self._fetched
+            rate = 1 if starve else MESSAGES
         slots = 0 if pace == 0 else UNCHOKED
         self._session.apply_settings({"upload_rate_limit": rate, "unchoke_slots_limit": slots})
 
@@ -310,7 +299,12 @@ class Session:
         )
 
 
-def _params(torrent: bytes, folder: Path, renamed: Sequence[tuple[int, str]]) -> Any:
+def read_params(torrent: bytes, folder: Path, renamed: Sequence[tuple[int, str]]) -> Any:
+    """Read a torrent as libtorrent is to add it: running, and without its web seeds.
+
+    Raises:
+        RuntimeError: libtorrent cannot read it.
+    """
     params = lt.load_torrent_buffer(torrent)
     params.url_seeds = []
     params.http_seeds = []

@@ -9,11 +9,12 @@ Decisions this module takes:
   that fails ``TRIES`` times in a row without a byte is left alone for the rest of the download.
 - One that sent wrong bytes twice is left alone for good: once may be what went wrong on the way.
 - At most ``AT_ONCE`` are in use, as many as libtorrent connects to, the first listed first; and
-  only one of each host and port, so that what is heard of that can be laid on it.
+  only one of each host and port, and of each address, so that what is heard of that can be laid
+  on it.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -73,8 +74,12 @@ class WebSeed:
 
     def lied(self, evidence: str, now: float) -> None:
         """Let it rest after wrong bytes, or leave it alone; they count for nothing."""
-        self.error = f"it sent wrong bytes: {evidence}"[:MAX_TEXT]
+        self.doubted(f"it sent wrong bytes: {evidence}", now)
         self.evidence = evidence[:MAX_TEXT]
+
+    def doubted(self, error: str, now: float) -> None:
+        """Let it rest, or leave it alone, for wrong bytes that may be another's: no evidence."""
+        self.error = error[:MAX_TEXT]
         self.gained = 0
         self.lies += 1
         self.out = self.out or self.lies >= LIES
@@ -99,13 +104,25 @@ def web_seeds(urls: Sequence[str]) -> list[WebSeed]:
     return list(found.values())
 
 
-def choose(seeds: Sequence[WebSeed], now: float) -> list[WebSeed]:
-    """Choose which of them to use now."""
-    chosen: dict[tuple[str, int], WebSeed] = {}
+def choose(
+    seeds: Sequence[WebSeed], now: float, at: Mapping[str, Collection[tuple[str, int]]]
+) -> list[WebSeed]:
+    """Choose which of them to use now.
+
+    Args:
+        seeds: all of them.
+        now: in seconds.
+        at: addresses and ports by URL, as far as they are known.
+    """
+    chosen: list[WebSeed] = []
+    taken: set[tuple[str, int]] = set()
     for seed in seeds:
-        if not seed.out and seed.ready_at <= now and len(chosen) < AT_ONCE:
-            chosen.setdefault(seed.place, seed)
-    return list(chosen.values())
+        where = {seed.place, *at.get(seed.url, ())}
+        ready = not seed.out and seed.ready_at <= now
+        if ready and len(chosen) < AT_ONCE and taken.isdisjoint(where):
+            chosen.append(seed)
+            taken |= where
+    return chosen
 
 
 def _place(url: str) -> tuple[str, int] | None:
