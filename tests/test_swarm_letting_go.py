@@ -1,19 +1,23 @@
 """What a pull reads of a fetch that ended early is what stays: the seeder has let go of it."""
 
 import json
+import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from fleet.messages import Source
 from fleet.settings import SiteSettings
 from tests.seeder_support import PIECE, TOKEN, Shard
 from tests.swarm_support import ordered
 from workers.lease import Lease
 from workers.pull import pull
+from workers.pull.torrent import ABANDONED_SECONDS, sweep
 from workers.seeder import effort
 from workers.seeder.control import bind, socket_path
 from workers.storage.posix import PosixStorage
@@ -70,6 +74,40 @@ def stalling(
 def pulled(settings: SiteSettings, shard: Shard) -> Work:
     given = ordered(shard)
     return pull(given, PosixStorage(settings.store_root), Lease(given.budget), settings=settings)
+
+
+def test_what_nobody_takes_up_again_is_thrown_away_after_a_week(tmp_path: Path) -> None:
+    old, new = tmp_path / "btih-old", tmp_path / "btih-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "0").write_bytes(b"begun")
+    sweep(tmp_path, time.time() + ABANDONED_SECONDS - 60)
+    assert old.exists()
+    for place in (old / "0", old):
+        os.utime(place, (0, 0))
+    sweep(tmp_path, time.time())
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_what_a_fetch_left_makes_room_for_what_http_shall_bring(
+    settings: SiteSettings, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = settings.store_root / ".staging" / f"btih-{shard.infohash}"
+    given = ordered(shard)
+    source = Source(url="http://127.0.0.1:9/nobody-is-there")
+    items = [item.model_copy(update={"sources": (source, *item.sources)}) for item in given.items]
+    given = given.model_copy(update={"items": tuple(items)})
+    left.mkdir(parents=True)
+    (left / "0").write_bytes(b"begun")
+
+    def free(_: PosixStorage) -> int:
+        return 0 if left.exists() else 1 << 40
+
+    monkeypatch.setattr(PosixStorage, "free", free)
+    storage, lease = PosixStorage(settings.store_root), Lease(given.budget)
+    work = pull(given, storage, lease, settings=settings)
+    assert not left.exists()
+    assert not any("disk has" in item.reason for item in work.items)
 
 
 def test_what_is_whole_lands_though_the_fetch_stalled(settings: SiteSettings, shard: Shard) -> None:

@@ -10,13 +10,17 @@ Decisions this module takes:
 - Whatever goes wrong is a reason beside those of the HTTP sources, and ends nothing but itself: of
   a fetch that was not finished, the files that are whole land.  They are read once the seeder has
   let go of them, since it may write what is not proved yet until then.
+- What a fetch left behind waits for the next attempt, but takes no room from what HTTP shall bring,
+  and is thrown away once nobody has taken it up again for ``ABANDONED_SECONDS``.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 
 from fleet.messages import Item, ItemResult
 from workers.digests import Block, Digests, Found, kinds, mismatch, parts_of, pieces_of, read
@@ -36,7 +40,9 @@ from workers.storage.paths import UnsafePathError
 from workers.storage.posix import FILE_MODE
 from workers.swarm import Swarm, comes_first, has_torrent, spans_of, swarm_of
 
+ABANDONED_SECONDS = 7 * 24 * 3600
 Settle = Callable[[Item, ItemResult], None]
+_FOLDER = "btih-"
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,11 @@ class ByTorrent:
             Stopped: the lease ended; what was fetched is kept for the next attempt.
         """
         settled = self._bring([item for item in items if comes_first(item)])
-        return [item for item in items if id(item) not in settled]
+        left = [item for item in items if id(item) not in settled]
+        needed = sum(item.size or 0 for item in left)
+        if self._swarm and needed > self._run.storage.free():
+            shutil.rmtree(self._folder(self._swarm), ignore_errors=True)
+        return left
 
     def last(self, results: Mapping[int, ItemResult]) -> None:
         """Bring what HTTP did not, and tell of each item that failed why the swarm did not help.
@@ -88,6 +98,7 @@ class ByTorrent:
                 self._settle(item, result.model_copy(update={"reason": told}))
         if self._swarm and all(result.ok for result in results.values()):
             shutil.rmtree(self._folder(self._swarm), ignore_errors=True)
+        sweep(self._run.storage.staging_folder(), time())
 
     def _bring(self, items: Sequence[Item]) -> set[int]:
         """Bring items to their places; give the ids of those that are settled."""
@@ -216,7 +227,16 @@ class ByTorrent:
 
     def _folder(self, swarm: Swarm) -> Path:
         """Say where the seeder fetches to."""
-        return self._run.storage.staging_folder() / f"btih-{swarm.infohash}"
+        return self._run.storage.staging_folder() / f"{_FOLDER}{swarm.infohash}"
+
+
+def sweep(staging: Path, now: float) -> None:
+    """Throw away what fetches have left behind and nobody took up again."""
+    for folder in staging.glob(f"{_FOLDER}*"):
+        with contextlib.suppress(OSError):  # somebody else has just thrown it away
+            touched = max(one.stat().st_mtime for one in (folder, *folder.iterdir()))
+            if now - touched > ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _looks_whole(item: Item, folder: Path) -> bool:
