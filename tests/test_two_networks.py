@@ -50,7 +50,7 @@ def test_a_shard_moves_between_two_networks_by_torrent_alone(
         digests = arrive_at_toronto(fleet, places, tmp_path)
         copied = copy_to(fleet, "id=toronto | id=amsterdam")
     assert on_disk(tmp_path, "amsterdam") == digests
-    assert copied == {"amsterdam": BYTES}
+    assert_brought_whole(copied, "amsterdam")
 
 
 def test_two_sites_that_nobody_can_call_meet_at_a_third(
@@ -62,7 +62,7 @@ def test_two_sites_that_nobody_can_call_meet_at_a_third(
         digests = arrive_at_toronto(fleet, places, tmp_path)
         copied = copy_to(fleet, "kind=node")
     assert on_disk(tmp_path, "amsterdam") == on_disk(tmp_path, "netcup") == digests
-    assert copied == {"amsterdam": BYTES, "netcup": BYTES}
+    assert_brought_whole(copied, "amsterdam", "netcup")
 
 
 @contextmanager
@@ -143,6 +143,12 @@ def copy_to(fleet: RunningFleet, selector: str) -> dict[str, int]:
                 count = int(seen.detail["bytes"])
                 brought[seen.observer] = brought.get(seen.observer, 0) + count
     return brought
+
+
+def assert_brought_whole(brought: dict[str, int], *sites: str) -> None:
+    """Each of these sites, and no other, got every byte by torrent; few blocks come twice."""
+    assert set(brought) == set(sites)
+    assert all(BYTES <= count < 1.1 * BYTES for count in brought.values()), brought
 
 
 def settle(fleet: RunningFleet, version: str) -> None:
