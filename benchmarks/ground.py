@@ -79,6 +79,19 @@ def make_file(path: Path, size: int) -> str:
     return digest.hexdigest()
 
 
+def warm(folder: Path, size: int) -> None:
+    """Let ``size`` bytes of memory be the machine's own, for whoever writes into ``folder`` next.
+
+    The host of a virtual machine takes free pages back within seconds, and to get one again costs
+    more than to fill it: the first write of 2 GiB into memory took 3.3 s, the next 0.95 s.
+    """
+    path, block = folder / ".warm", bytes(BLOCK)
+    with path.open("wb", buffering=0) as file:
+        for _ in range(0, size, BLOCK):
+            file.write(block)
+    path.unlink()
+
+
 def sha256_of(path: Path) -> str:
     """Hash a file."""
     with path.open("rb") as file:

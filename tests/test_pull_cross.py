@@ -20,7 +20,6 @@ from tests.trouble_support import (
     BODY,
     GONE,
     LIE,
-    MIB,
     NAME,
     OTHER,
     PATIENCE,
@@ -34,6 +33,7 @@ from tests.trouble_support import (
 )
 from workers.lease import Lease
 from workers.pull import Watch, pull
+from workers.pull.extents import GRANULE
 
 pytestmark = pytest.mark.usefixtures("impatience", "scripted")
 
@@ -54,7 +54,7 @@ def test_who_ignores_ranges_in_a_cross_examination_is_put_out(
 def test_a_liar_that_breaks_off_in_every_round_is_not_asked_for_ever(
     site: Site, servers: list[FaultServer]
 ) -> None:
-    cuts = [cut for first in range(200_000, 5 * MIB, 70_000) for cut in (first, None)]
+    cuts = [cut for first in range(200_000, 5 * GRANULE, 70_000) for cut in (first, None)]
     urls = [servers[0].serve(NAME, LIE, "truncated", cuts=cuts), servers[1].serve(NAME, BODY)]
 
     work = site.pull(order(item(NAME, *urls, body=BODY)), Patience(servers))
@@ -68,15 +68,15 @@ def test_a_liar_of_an_earlier_attempt_costs_only_what_he_sent(
     site: Site, servers: list[FaultServer]
 ) -> None:
     lie = bytearray(BODY)
-    lie[2 * MIB] ^= 1
-    leave(site, bytes(lie[: 7 * MIB]), b"\1" * 7, GONE)
+    lie[2 * GRANULE] ^= 1
+    leave(site, bytes(lie[: 7 * GRANULE]), b"\1" * 7, GONE)
     urls = [server.serve(NAME, BODY) for server in servers[:2]]
 
     work = site.pull(order(item(NAME, *urls, body=BODY)))
 
     assert_right(site, work)
     assert blamed(work) == {}
-    assert work.bytes_fetched <= len(BODY) + MIB, "the missing end, and all of it once more"
+    assert work.bytes_fetched <= len(BODY) + GRANULE, "the missing end, and all of it once more"
 
 
 def test_all_sources_refusing_in_a_cross_examination_fail_their_item_alone(
@@ -181,13 +181,13 @@ def test_a_disk_error_in_a_cross_examination_ends_that_item_alone(
 def test_an_author_is_not_asked_about_its_own_bytes_however_slow_the_other_is(
     site: Site, servers: list[FaultServer]
 ) -> None:
-    body = noise(24 * MIB)
+    body = noise(24 * GRANULE)
     honest = servers[0]
 
     def slowly(exchange: Exchange) -> None:
         exchange.proper_head()
         data = exchange.data()
-        step = MIB // 2 if len(honest.requests) <= 2 else MIB // 20
+        step = GRANULE // 2 if len(honest.requests) <= 2 else GRANULE // 20
         for at in range(0, len(data), step):
             exchange.send(data[at : at + step])
             time.sleep(0.02)  # that is its pace

@@ -212,7 +212,7 @@ def test_a_part_that_another_process_writes_is_left_alone(server: FaultServer, s
     assert site.pull_one(item(NAME, url)).ok
 
 
-BODY = noise(4 * MIB + 5000)
+BODY = noise(3 * GRANULE + 5000)
 
 
 @pytest.mark.parametrize("left", ["nothing", "torn", "boasting", "stale", "foreign", "resized"])
@@ -221,7 +221,7 @@ def test_a_part_that_nothing_vouches_for_is_begun_again(
 ) -> None:
     url = server.serve(NAME, BODY)
     etag = server.files[NAME].etag
-    marks = b"\1\0\1\1\1"
+    marks = b"\1\0\1\1"
     part = site.storage.staging(NAME)
     if left == "foreign":
         leave(site, b"x" * len(BODY), marks, "http://elsewhere/", etag='"e"')
@@ -230,7 +230,7 @@ def test_a_part_that_nothing_vouches_for_is_begun_again(
     elif left == "boasting":
         leave(site, b"x" * 1000, marks, url, etag=etag, size=len(BODY))
     elif left == "resized":
-        leave(site, b"x" * (5 * MIB), marks, url, etag=etag)
+        leave(site, b"x" * (4 * GRANULE), marks, url, etag=etag)
     else:
         leave(site, b"x" * len(BODY), marks, url, etag=etag)
         path = part.with_suffix(".json")
@@ -247,7 +247,7 @@ def test_a_part_that_nothing_vouches_for_is_begun_again(
 def test_the_holes_of_a_part_are_filled_and_nothing_else_is_fetched(
     server: FaultServer, site: Site
 ) -> None:
-    body = noise(7 * MIB)
+    body = noise(7 * GRANULE)
     first, second = server.serve("first", body), server.serve("second", body)
     left = bytearray(body)
     for at in (1, 4, 5):
@@ -257,13 +257,13 @@ def test_the_holes_of_a_part_are_filled_and_nothing_else_is_fetched(
     work = site.pull(order(item(NAME, second, first, body=body)))
 
     assert work.items[0].ok, work.items[0].reason
-    assert work.bytes_fetched == 3 * MIB
+    assert work.bytes_fetched == 3 * GRANULE
     assert site.file(NAME).read_bytes() == body
 
 
 def test_a_whole_part_is_published_without_asking_again(server: FaultServer, site: Site) -> None:
     url = server.serve(NAME, BODY)
-    leave(site, BODY, b"\1" * 5, url, etag='"e"')
+    leave(site, BODY, b"\1" * 4, url, etag='"e"')
 
     work = site.pull(order(item(NAME, url)))
 
@@ -275,9 +275,9 @@ def test_a_whole_part_is_published_without_asking_again(server: FaultServer, sit
 @pytest.mark.parametrize(
     ("marks", "asked"),
     [
-        (b"\1\0\0\0\0", ["bytes=1048576-", None]),
-        (b"\1\1\1\1\0", ["bytes=4194304-", None]),
-        (b"\1\1\1\1\1", [None]),
+        (b"\1\0\0\0", [f"bytes={GRANULE}-", None]),
+        (b"\1\1\1\0", [f"bytes={3 * GRANULE}-", None]),
+        (b"\1\1\1\1", [None]),
     ],
 )
 def test_a_rotten_part_does_not_condemn_the_source(
@@ -294,14 +294,14 @@ def test_a_rotten_part_does_not_condemn_the_source(
 
 
 def test_a_source_is_measured_by_its_own_progress(server: FaultServer, site: Site) -> None:
-    first = server.serve("first", BODY, "truncated", cuts=(1_000_000,))
+    first = server.serve("first", BODY, "truncated", cuts=(GRANULE - 1000,))
     second = server.serve("second", BODY)
-    leave(site, BODY, b"\1\1\1\1\0", second, etag='"e"')
+    leave(site, BODY, b"\1\1\1\0", second, etag='"e"')
 
     found = site.pull_one(item(NAME, first, second))
 
     assert found.source == first
-    assert [asked.start for asked in server.requests] == [at * 1_000_000 for at in range(5)]
+    assert [asked.start for asked in server.requests] == [at * (GRANULE - 1000) for at in range(4)]
     assert site.file(NAME).read_bytes() == BODY
 
 
@@ -450,7 +450,7 @@ def test_a_journal_full_of_other_urls_does_not_stop_the_item(tmp_path: Path) -> 
         leave(
             site,
             BODY,
-            b"\1\0\1\1\1",
+            b"\1\0\1\1",
             *[f"{url}?token={n}" for n in range(126)],
             etag=server.files[NAME].etag,
         )
@@ -462,6 +462,6 @@ def test_a_mirror_whose_etag_differs_by_node_loses_nothing_of_a_proven_file(tmp_
     with FaultServer() as server:
         site = Site(tmp_path)
         url = server.serve(NAME, BODY)
-        leave(site, BODY, b"\1\0\1\1\1", url, etag='"other-node"')
+        leave(site, BODY, b"\1\0\1\1", url, etag='"other-node"')
         work = site.pull(order(item(NAME, url, body=BODY)))
-        assert work.bytes_fetched == 1 << 20
+        assert work.bytes_fetched == GRANULE

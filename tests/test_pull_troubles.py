@@ -18,7 +18,6 @@ from tests.trouble_support import (
     BODY,
     GONE,
     LIE,
-    MIB,
     NAME,
     OTHER,
     PATIENCE,
@@ -30,6 +29,7 @@ from tests.trouble_support import (
     leave,
 )
 from workers.lease import Lease
+from workers.pull.extents import GRANULE
 
 pytestmark = pytest.mark.usefixtures("impatience", "scripted")
 
@@ -50,9 +50,9 @@ class Pausable(Lease):
 def test_an_answer_that_ignores_its_range_spoils_no_file_that_is_whole(
     site: Site, servers: list[FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave(site, bytes(MIB) + BODY[MIB:], b"\0" + b"\1" * 7, GONE)
-    url = servers[0].serve(NAME, BODY[:MIB] + LIE[MIB:], "no_ranges")
-    before = BODY[: 4 * MIB]
+    leave(site, bytes(GRANULE) + BODY[GRANULE:], b"\0" + b"\1" * 7, GONE)
+    url = servers[0].serve(NAME, BODY[:GRANULE] + LIE[GRANULE:], "no_ranges")
+    before = BODY[: 4 * GRANULE]
     busy = [item(path, servers[1].serve(path, before), body=before) for path in ("a", "b")]
     fsync, pwrite = os.fsync, os.pwrite
     writing, synced = threading.Event(), threading.Event()
@@ -66,7 +66,7 @@ def test_an_answer_that_ignores_its_range_spoils_no_file_that_is_whole(
             synced.set()
 
     def slow_pwrite(descriptor: int, data: Any, at: int) -> int:
-        if at >= MIB and os.fstat(descriptor).st_size == len(BODY):
+        if at >= GRANULE and os.fstat(descriptor).st_size == len(BODY):
             writing.set()  # the file may be hashed now, and is not yet published
             synced.wait(1.0)
             synced.set()
@@ -85,15 +85,15 @@ def test_an_answer_that_ignores_its_range_spoils_no_file_that_is_whole(
 def test_an_answer_that_ignores_its_range_costs_nothing_that_is_held(
     site: Site, servers: list[FaultServer]
 ) -> None:
-    held = bytes(MIB) + BODY[MIB : 5 * MIB] + bytes(MIB) + BODY[6 * MIB :]
+    held = bytes(GRANULE) + BODY[GRANULE : 5 * GRANULE] + bytes(GRANULE) + BODY[6 * GRANULE :]
     leave(site, held, b"\0\1\1\1\1\0\1\1", GONE)
-    urls = [servers[0].serve(NAME, BODY[:MIB] + LIE[MIB:], "no_ranges")]
+    urls = [servers[0].serve(NAME, BODY[:GRANULE] + LIE[GRANULE:], "no_ranges")]
     urls.append(servers[1].serve(NAME, BODY))
 
     work = site.pull(order(item(NAME, *urls, body=BODY), budget=Budget(streams=1)))
 
     assert_right(site, work)
-    assert servers[1].sent[NAME] <= 2 * MIB
+    assert servers[1].sent[NAME] <= 2 * GRANULE
 
 
 # Liars
@@ -103,8 +103,8 @@ def test_an_answer_that_ignores_its_range_costs_nothing_that_is_held(
 def test_a_liar_that_hangs_up_within_each_piece_is_convicted(
     site: Site, servers: list[FaultServer], streams: int
 ) -> None:
-    length = 4 * MIB
-    urls = [servers[0].serve(NAME, LIE, "truncated", cuts=(MIB + MIB // 2,))]
+    length = 4 * GRANULE
+    urls = [servers[0].serve(NAME, LIE, "truncated", cuts=(GRANULE + GRANULE // 2,))]
     urls.append(servers[1].serve(NAME, BODY))
     wanted = order(
         item(NAME, *urls, body=BODY),
@@ -125,7 +125,7 @@ def test_a_liar_that_hangs_up_within_each_piece_is_convicted(
 
 
 def test_a_page_of_an_earlier_attempt_is_replaced(site: Site, servers: list[FaultServer]) -> None:
-    leave(site, (b"<!doctype html>" + LIE)[: 4 * MIB], b"\1" * 4, GONE)
+    leave(site, (b"<!doctype html>" + LIE)[: 4 * GRANULE], b"\1" * 4, GONE)
     url = servers[0].serve(NAME, BODY)
 
     work = site.pull(order(item(NAME, url, body=BODY)))
@@ -184,7 +184,7 @@ def test_a_hostile_header_ends_nothing_but_its_source(
 def test_one_glitch_that_breaks_all_connections_of_a_host_is_one_try(
     site: Site, servers: list[FaultServer]
 ) -> None:
-    body, lease = BODY + noise(8 * MIB, seed=3), Lease(Budget(streams=4))
+    body, lease = BODY + noise(8 * GRANULE, seed=3), Lease(Budget(streams=4))
     broken = []
 
     def glitch(exchange: Exchange) -> None:
@@ -192,8 +192,8 @@ def test_one_glitch_that_breaks_all_connections_of_a_host_is_one_try(
             none(exchange)
             return
         exchange.proper_head()
-        exchange.send(exchange.data()[:MIB])
-        until(lambda: lease.bytes_done >= 4 * MIB)
+        exchange.send(exchange.data()[:GRANULE])
+        until(lambda: lease.bytes_done >= 4 * GRANULE)
         broken.append(exchange.time)
         raise Closed
 
@@ -210,7 +210,7 @@ def test_a_host_that_asks_to_be_left_alone_is_left_alone(
     site: Site, servers: list[FaultServer]
 ) -> None:
     headers = {"Retry_After": 60}
-    bodies = [noise(2 * MIB, seed) for seed in range(40)]
+    bodies = [noise(2 * GRANULE, seed) for seed in range(40)]
     items = [
         item(path, servers[0].serve(path, body, "status", code=429, headers=headers), body=body)
         for path, body in ((f"{at}.zip", body) for at, body in enumerate(bodies))
@@ -226,7 +226,7 @@ def test_a_host_that_asks_to_be_left_alone_is_left_alone(
 def test_silent_sources_do_not_hold_up_the_end(
     site: Site, servers: list[FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body, [server, *silent] = noise(24 * MIB), servers
+    body, [server, *silent] = noise(24 * GRANULE), servers
     fsync = os.fsync
     proved = 0.0
 
@@ -239,9 +239,9 @@ def test_silent_sources_do_not_hold_up_the_end(
     def patient(exchange: Exchange) -> None:
         exchange.proper_head()
         data = exchange.data()
-        exchange.send(data[:MIB])
+        exchange.send(data[:GRANULE])
         until(lambda: all(other.held.is_set() for other in silent), PATIENCE)
-        exchange.send(data[MIB:])
+        exchange.send(data[GRANULE:])
 
     urls = [server.serve(NAME, body, "scripted", answer=patient)]
     urls += [other.serve(NAME, body, "silent") for other in silent]
@@ -266,12 +266,12 @@ def test_our_own_cut_of_an_answer_without_a_length_is_not_its_end(
     def as_in_the_nineties(exchange: Exchange) -> None:
         exchange.whole()
         exchange.proper_head(Content_Length=None, Connection="close")
-        exchange.send(BODY[:MIB])
+        exchange.send(BODY[:GRANULE])
         exchange.server.held.set()
         if not exchange.time and hangs_up(exchange, cut.is_set, seconds=1.0):
             cut.set()
             raise Closed
-        exchange.send(BODY[MIB:])
+        exchange.send(BODY[GRANULE:])
         raise Closed
 
     names = [NAME, OTHER]
@@ -297,7 +297,7 @@ def test_our_own_cut_of_an_answer_without_a_length_is_not_its_end(
 def test_a_pause_longer_than_a_server_waits_for_us_is_no_fault_of_it(
     site: Site, servers: list[FaultServer]
 ) -> None:
-    body, lease = noise(32 * MIB), Pausable(Budget(streams=1))
+    body, lease = noise(32 * GRANULE), Pausable(Budget(streams=1))
     gave_up = threading.Event()
 
     def impatient(exchange: Exchange) -> None:
@@ -306,11 +306,11 @@ def test_a_pause_longer_than_a_server_waits_for_us_is_no_fault_of_it(
             return
         exchange.proper_head()
         data = exchange.data()
-        exchange.send(data[:MIB])
+        exchange.send(data[:GRANULE])
         lease.pausing = True
         exchange.connection.settimeout(1.5)
         try:  # more than the sockets on the way can hold
-            exchange.send(data[MIB:])
+            exchange.send(data[GRANULE:])
         except TimeoutError:
             gave_up.set()
             exchange.reset()
@@ -355,8 +355,8 @@ def test_a_disk_error_in_the_last_sync_ends_that_item_alone(
 def test_a_liar_that_goes_on_with_a_piece_of_an_earlier_attempt_is_convicted_in_the_end(
     site: Site, servers: list[FaultServer]
 ) -> None:
-    length = 4 * MIB
-    liar = servers[0].serve(NAME, LIE, "truncated", cuts=(MIB + MIB // 2,))
+    length = 4 * GRANULE
+    liar = servers[0].serve(NAME, LIE, "truncated", cuts=(GRANULE + GRANULE // 2,))
     leave(site, LIE, b"\1" + bytes(7), liar)
     wanted = order(
         item(NAME, liar, servers[1].serve(NAME, BODY), body=BODY),
@@ -381,10 +381,10 @@ def test_the_end_of_a_part_is_not_taken_for_the_end_of_a_file_of_unknown_size(
     def part(exchange: Exchange) -> None:
         if exchange.asked.range is None:
             exchange.proper_head(Content_Length=None, Transfer_Encoding="chunked")
-            exchange.chunk(BODY[: 5 * MIB // 2])
+            exchange.chunk(BODY[: 5 * GRANULE // 2])
             raise Closed
         start = exchange.span[0]
-        data = BODY[start : start + MIB]
+        data = BODY[start : start + GRANULE]
         tells = f"bytes {start}-{start + len(data) - 1}/*"
         exchange.proper_head(Content_Length=len(data), Content_Range=tells)
         exchange.send(data)
@@ -417,7 +417,7 @@ def test_one_busy_moment_of_a_host_counts_once_however_many_items_meet_it(
         exchange.head(503, Retry_After=1, Content_Length=0)
         return None
 
-    bodies = {f"part-{number}": noise(2 * MIB, seed=number) for number in range(6)}
+    bodies = {f"part-{number}": noise(2 * GRANULE, seed=number) for number in range(6)}
     items = [
         item(name, servers[0].serve(name, body, "scripted", answer=busy), body=body)
         for name, body in bodies.items()

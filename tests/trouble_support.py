@@ -7,13 +7,13 @@ from tests.fault_exchange import Exchange
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, noise
 from workers.lease import Lease, Stopped
+from workers.pull.extents import GRANULE
 from workers.pull.journal import Author, Head, boot_id
 from workers.work import Work
 
 NAME = "census.zip"
 OTHER = "other.zip"
-MIB = 1024 * 1024
-BODY = noise(8 * MIB)
+BODY = noise(8 * GRANULE)
 LIE = bytes(byte ^ 1 for byte in BODY)
 SMALL = noise(5000, seed=2)
 GONE = "http://gone.invalid/census.zip"  # a source of an earlier attempt
@@ -46,7 +46,7 @@ def leave(site: Site, body: bytes, marks: bytes, *urls: str) -> None:
 def leave_disputed(site: Site, *urls: str, marks: bytes = b"\1\1\1\1\2\2\2\2") -> None:
     """Leave a whole file of which author 2 lies: a pull begins with a cross-examination."""
     said = [LIE if mark == 2 else BODY for mark in marks]
-    body = b"".join(one[at * MIB : (at + 1) * MIB] for at, one in enumerate(said))
+    body = b"".join(one[at * GRANULE : (at + 1) * GRANULE] for at, one in enumerate(said))
     leave(site, body, marks, *urls)
 
 

@@ -19,8 +19,8 @@ from fleet.torrent.merkle import LEAF, NODE, has_layer, leaves, level_of, parent
 from fleet.torrent.pieces import PieceHasher, md5, piece_length
 
 Block = bytes | bytearray | memoryview
-BLOCK = 1024 * 1024
-_BLOCK_LEVEL = 6  # of a subtree over a block's 64 leaves
+BLOCK = 2 * 1024 * 1024
+_BLOCK_LEVEL = (BLOCK // LEAF).bit_length() - 1  # of the subtree over a block's leaves
 
 
 class Hasher(Protocol):

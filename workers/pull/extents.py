@@ -12,7 +12,7 @@ Nothing here locks: callers hold the lock of their download.
 
 from dataclasses import dataclass
 
-GRANULE = 1024 * 1024
+GRANULE = 2 * 1024 * 1024
 MOST_AUTHORS = 126
 ENDLESS = 1 << 62
 

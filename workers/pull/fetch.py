@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workers.pull.download import Download
 
 FLUSH_SECONDS = 0.25
-MUCH = 8 * GRANULE
+MUCH = 4 * GRANULE
 IDLE_SECONDS = 1.0
 BUFFERED_SECONDS = 5.0  # within which what a source sent before it broke off is read
 FLOOR = 1024  # bytes per second below which an answer is not worth waiting for

@@ -24,8 +24,8 @@ from typing import Self
 from fleet.messages import Digest
 from workers.digests import BLOCK, Bep52, Block, Digests, Found, Hasher, read
 
-INLINE = 8 * BLOCK  # below it threads cost more than they bring
-RING = 8  # blocks: enough to keep every lane busy, few enough to stay in the processor's cache
+INLINE = 4 * BLOCK  # below it threads cost more than they bring
+RING = 4  # blocks: enough to keep every lane busy, few enough to stay in the processor's cache
 OFFER_SECONDS = 0.05
 FEW_CORES = 2
 MANY_CORES = 4  # from here on two threads share the leaves, which one takes longest over
