@@ -53,6 +53,7 @@ def _site(name: str) -> st.SearchStrategy[SiteFacts]:
         provider=_few,
         trusted=st.booleans(),
         retired=st.sampled_from([False, False, False, True]),
+        silent=st.sampled_from([False, False, True]),
         fronts=st.lists(st.sampled_from(SITES), unique=True, max_size=1).map(
             lambda others: tuple(other for other in others if other != name)
         ),

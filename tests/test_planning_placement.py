@@ -5,17 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.planning import selector
+from benchmarks import every_choice
 from fleet.planning.facts import Decision, ReplicaFacts, RuleFacts, SiteFacts
-from fleet.planning.placement import obstacle, place
+from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState
 from tests.planning_support import SPREADS, replicas, rules, site, sites, unhurried
 
 _sizes = st.integers(0, 300)
-_HOLDING = (ReplicaState.AVAILABLE, ReplicaState.COPYING, ReplicaState.PENDING)
+_GOOD = ReplicaState.AVAILABLE
 
 
 def _chosen(decision: Decision, known: list[SiteFacts]) -> list[SiteFacts]:
@@ -23,86 +23,50 @@ def _chosen(decision: Decision, known: list[SiteFacts]) -> list[SiteFacts]:
     return [by_id[choice.site] for choice in decision.choices]
 
 
-def _apart(one: SiteFacts, other: SiteFacts, rule: RuleFacts) -> bool:
-    """Whether the rule takes two sites for two places."""
-    if other.id in one.fronts or one.id in other.fronts:
-        return False
-    return not any(getattr(one, name) == getattr(other, name) for name in rule.spread_by)
+def _good(*names: str) -> list[ReplicaFacts]:
+    return [ReplicaFacts(name, _GOOD) for name in names]
 
 
-def _held(copies: list[ReplicaFacts]) -> set[str]:
-    return {copy.site for copy in copies if copy.state in _HOLDING}
+def _names(decision: Decision) -> set[str]:
+    return {choice.site for choice in decision.choices}
 
 
-@unhurried
+@settings(unhurried, max_examples=200)
 @given(rules, _sizes, sites(), replicas)
-def test_every_site_chosen_matches_the_rule_and_can_take_the_shard(
+def test_no_choice_is_better_than_the_one_that_is_made(
     rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
     chosen = _chosen(place(rule, size, known, copies), known)
-    matches = selector.parse(rule.selector)
-    assert len({one.id for one in chosen}) == len(chosen)
-    for one in chosen:
-        assert matches(one)
-        assert not one.retired
-        assert one.driver == "posix"
-        assert one.id in _held(copies) or one.free is None or one.free >= size
+    worth = every_choice.worth(rule, chosen, copies)
+    assert worth == every_choice.best(rule, size, known, copies)
 
 
 @unhurried
 @given(rules, _sizes, sites(), replicas)
-def test_no_two_sites_chosen_are_one_place(
+def test_every_site_chosen_matches_the_rule_and_can_hold_the_shard_and_no_two_are_one_place(
     rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
     chosen = _chosen(place(rule, size, known, copies), known)
-    assert all(_apart(one, other, rule) for one, other in itertools.combinations(chosen, 2))
+    able = every_choice.able(rule, size, known, copies)
+    assert all(one in able for one in chosen)
+    assert all(
+        every_choice.apart(one, other, rule, known)
+        for one, other in itertools.combinations(chosen, 2)
+    )
+    assert rule.copies is None or len(chosen) <= max(rule.copies, rule.min_copies)
 
 
 @unhurried
 @given(rules, _sizes, sites(), replicas)
-def test_never_more_than_copies_and_short_says_so_exactly_when_there_are_too_few(
+def test_short_says_so_exactly_when_the_rule_is_not_served(
     rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
     decision = place(rule, size, known, copies)
-    assert rule.copies is None or len(decision.choices) <= rule.copies
-    wanted = max(rule.min_copies, rule.copies or 0)
-    assert bool(decision.short) == (len(decision.choices) < wanted)
-    if decision.short:
-        head = f"{len(decision.choices)} of {wanted} copies can be placed: "
-        assert decision.short.startswith(head)
-        assert decision.short != head
-
-
-@unhurried
-@given(rules, _sizes, sites(), replicas)
-def test_no_site_is_left_out_that_could_have_served(
-    rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
-) -> None:
-    chosen = _chosen(place(rule, size, known, copies), known)
-    if rule.copies is not None and len(chosen) == rule.copies:
-        return
-    matches = selector.parse(rule.selector)
-    for one in known:
-        if one in chosen or not matches(one) or obstacle(one, size):
-            continue
-        assert not all(_apart(one, other, rule) for other in chosen)
-
-
-@unhurried
-@given(rules, _sizes, sites(), replicas)
-def test_copies_that_stand_where_they_may_stand_stay(
-    rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
-) -> None:
-    matches = selector.parse(rule.selector)
-    standing = [
-        one for one in known if one.id in _held(copies) and matches(one) and not obstacle(one, 0)
-    ]
-    chosen = {choice.site for choice in place(rule, size, known, copies).choices}
-    fit = all(_apart(one, other, rule) for one, other in itertools.combinations(standing, 2))
-    if fit and (rule.copies is None or len(standing) <= rule.copies):
-        assert {one.id for one in standing} <= chosen
-    elif standing:
-        assert {one.id for one in standing} & chosen
+    value = every_choice.best(rule, size, known, copies)
+    if rule.copies is not None:
+        assert bool(decision.short) == (not every_choice.serves(rule, value))
+    elif not decision.short:
+        assert every_choice.serves(rule, value)
 
 
 @unhurried
@@ -112,23 +76,11 @@ def test_a_decision_that_was_carried_out_is_made_again(
 ) -> None:
     """What was decided once does not move by itself, whatever the order of the sites."""
     first = place(rule, size, known, copies)
-    there = [ReplicaFacts(choice.site, ReplicaState.AVAILABLE) for choice in first.choices]
+    there = [ReplicaFacts(choice.site, _GOOD) for choice in first.choices]
     again = place(rule, size, known[::-1], there)
-    assert {one.site for one in again.choices} == {one.site for one in first.choices}
-    assert bool(again.short) == bool(first.short)
-
-
-@unhurried
-@given(rules, _sizes, sites(), replicas)
-def test_every_choice_has_a_reason_that_names_the_site_and_the_rule(
-    rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
-) -> None:
-    for choice in place(rule, size, known, copies).choices:
-        held = choice.site in _held(copies)
-        assert choice.reason.startswith(f"{choice.site} matches ")
-        assert rule.selector in choice.reason
-        assert ("already holds it" in choice.reason) == held
-        assert all(name in choice.reason for name in rule.spread_by)
+    assert _names(again) == _names(first)
+    assert again.surplus == ()
+    assert not again.short or first.short
 
 
 @unhurried
@@ -136,21 +88,137 @@ def test_every_choice_has_a_reason_that_names_the_site_and_the_rule(
 def test_spread_by_one_attribute_serves_as_many_copies_as_it_has_values(
     name: str, wanted: int, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
-    plain = [replace(one, fronts=()) for one in known]
-    rule = RuleFacts(copies=wanted, spread_by=(name,))
-    decision = place(rule, 0, plain, copies)
-    values = {getattr(one, name) for one in plain if not obstacle(one, 0)}
-    assert len(decision.choices) == min(wanted, len(values))
+    plain = [site(one.id, **{name: getattr(one, name)}) for one in known]
+    there = [one for one in copies if one.state != ReplicaState.LEAVING]
+    decision = place(RuleFacts(copies=wanted, spread_by=(name,)), 0, plain, there)
+    values = {getattr(one, name).lower() for one in plain} - {""}
+    assert len(decision.choices) == min(wanted, max(len(values), min(1, len(plain))))
 
 
-def test_a_gateway_and_the_site_it_fronts_are_one_place() -> None:
-    known = [site("sf"), site("vancouver", fronts=("sf",)), site("toronto")]
-    decision = place(RuleFacts(copies=3), 1, known, [])
-    assert len(decision.choices) == 2
-    assert "toronto" in {choice.site for choice in decision.choices}
+@unhurried
+@given(rules, _sizes, sites(), replicas)
+def test_every_choice_and_every_surplus_copy_has_a_reason_that_names_its_site(
+    rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
+) -> None:
+    decision = place(rule, size, known, copies)
+    for choice in decision.choices:
+        held = ReplicaFacts(choice.site, _GOOD) in copies
+        assert choice.reason.startswith(f"{choice.site} matches ")
+        assert rule.selector in choice.reason
+        assert ("already holds it" in choice.reason) == held
+        assert all(name in choice.reason for name in rule.spread_by)
+    for extra in decision.surplus:
+        assert extra.site in extra.reason
+
+
+@unhurried
+@given(rules, _sizes, sites(), replicas)
+def test_a_copy_is_surplus_only_beside_as_many_good_chosen_ones_as_the_rule_must_have(
+    rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
+) -> None:
+    decision = place(rule, size, known, copies)
+    good = [one for one in _chosen(decision, known) if not one.silent]
+    good = [one for one in good if ReplicaFacts(one.id, _GOOD) in copies]
+    extra = {one.site for one in decision.surplus}
+    assert not extra or len(good) >= rule.min_copies
+    assert not extra & _names(decision)
+    if len(good) >= rule.min_copies:
+        passing = (ReplicaState.RETIRED, ReplicaState.LEAVING)
+        there = {one.site for one in copies if one.state not in passing}
+        standing = {one.id for one in known if not one.retired}
+        assert extra == (there & standing) - _names(decision)
+
+
+@unhurried
+@given(rules, _sizes, sites(), replicas, st.data())
+def test_neither_a_silent_site_nor_a_better_one_moves_a_copy_while_min_others_stand(
+    rule: RuleFacts,
+    size: int,
+    known: list[SiteFacts],
+    copies: list[ReplicaFacts],
+    data: st.DataObject,
+) -> None:
+    decision = place(rule, size, known, copies)
+    there = _good(*_names(decision))
+    answering = [one for one in _chosen(decision, known) if not one.silent]
+    if len(answering) <= rule.min_copies or decision.short:
+        return
+    lost = data.draw(st.sampled_from(answering))
+    changed = [replace(one, silent=True) if one is lost else one for one in known]
+    assert _names(place(rule, size, changed, there)) == _names(decision)
+    if rule.copies is not None:
+        better = site("better", free=10**9, country="CA", trusted=True)
+        assert _names(place(rule, size, [*changed, better], there)) == _names(decision)
+
+
+def test_below_min_another_site_takes_the_place_of_one_that_does_not_answer() -> None:
+    known = [site("a"), site("b", silent=True), site("c"), site("d")]
+    two = place(RuleFacts(copies=2, min_copies=2), 1, known, _good("a", "b"))
+    assert _names(two) == {"a", "c"}
+    assert two.surplus == ()
+    served = place(RuleFacts(copies=2, min_copies=2), 1, known, _good("a", "b", "c"))
+    assert [one.site for one in served.surplus] == ["b"]
+
+
+@pytest.mark.parametrize("state", [ReplicaState.BAD, ReplicaState.MISSING, ReplicaState.SUSPECT])
+def test_a_copy_in_trouble_keeps_its_place_and_is_mended_there(state: ReplicaState) -> None:
+    known = [site("empty", free=100), site("was", free=90)]
+    decision = place(RuleFacts(copies=1), 10, known, [ReplicaFacts("was", state)])
+    assert _names(decision) == {"was"}
+
+
+def test_a_copy_that_was_given_up_keeps_no_place() -> None:
+    known = [site("empty", free=100), site("was", free=90)]
+    decision = place(RuleFacts(copies=1), 10, known, [ReplicaFacts("was", ReplicaState.RETIRED)])
+    assert _names(decision) == {"empty"}
+
+
+def test_several_attributes_at_once_are_satisfied_where_the_first_sites_would_not_do() -> None:
+    """One site stands in the way of two that differ: taking what fits first would place one."""
+    known = [
+        site("best", free=99, country="ca", operator="x"),
+        site("one", country="ca", operator="y"),
+        site("two", country="nl", operator="x"),
+    ]
+    decision = place(RuleFacts(copies=2, spread_by=("country", "operator")), 1, known, [])
+    assert _names(decision) == {"one", "two"}
+    assert decision.short == ""
+
+
+def test_case_makes_no_other_place() -> None:
+    known = [site("a", country="CA"), site("b", country="ca ")]
+    decision = place(RuleFacts(copies=2, spread_by=("country",)), 1, known, [])
     assert decision.short == (
-        "2 of 3 copies can be placed: 1 more would share the sites they front with a chosen one"
+        "1 of 2 copies can be placed: the 2 sites that could hold it stand in 1 country, and one "
+        "more country is needed"
     )
+
+
+def test_what_nobody_wrote_down_is_independent_of_nothing() -> None:
+    known = [site("a", country="CA"), site("b"), site("c")]
+    decision = place(RuleFacts(copies=2, spread_by=("country",)), 1, known, [])
+    assert len(decision.choices) == 1
+    assert "the country of b, c is not known, so it counts as no other" in decision.short
+
+
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        [site("sf"), site("gate", fronts=("sf",))],
+        [site("one", fronts=("r2",)), site("two", fronts=("r2",))],
+        [site("far", fronts=("gate",)), site("sf")],
+    ],
+)
+def test_a_gateway_is_one_place_with_what_it_fronts_and_with_others_that_do(
+    gateway: list[SiteFacts],
+) -> None:
+    between = site("gate", fronts=("sf",), driver="s3", kind="http")
+    known = [*gateway, site("toronto"), *([between] if len(gateway[0].fronts) else [])]
+    known = list({one.id: one for one in known}.values())
+    decision = place(RuleFacts(copies=3, selector="kind=node"), 1, known, [])
+    assert len(decision.choices) == 2
+    assert "toronto" in _names(decision)
+    assert "so they are one place" in decision.short
 
 
 def test_the_emptier_and_less_busy_site_is_chosen_first() -> None:
@@ -167,30 +235,109 @@ def test_the_emptier_and_less_busy_site_is_chosen_first() -> None:
     ],
 )
 def test_what_blocks_a_site_is_said(details: dict[str, Any], reason: str) -> None:
-    decision = place(RuleFacts(), 2000, [site("a", **details)], [])
-    assert decision.choices == ()
-    assert decision.short == f"0 of 1 copies can be placed: {reason}"
+    for rule in (RuleFacts(), RuleFacts(copies=1)):
+        decision = place(rule, 2000, [site("a", **details)], [])
+        assert decision.choices == ()
+        assert decision.short == f"0 of 1 copies can be placed: {reason}"
 
 
-def test_a_rule_that_nobody_matches_says_which_selector_it_was() -> None:
-    decision = place(RuleFacts(selector="country=IS"), 1, [site("a", country="CA")], [])
-    assert decision.short == "0 of 1 copies can be placed: no site matches 'country=IS'"
+@pytest.mark.parametrize(
+    ("rule", "short"),
+    [
+        (
+            RuleFacts(selector="country=IS"),
+            "0 of 1 copies can be placed: no site matches 'country=IS'",
+        ),
+        (
+            RuleFacts(copies=6),
+            "4 of 6 copies can be placed: 4 sites match the rule, and 2 more are needed",
+        ),
+        (
+            RuleFacts(copies=3, spread_by=("country",)),
+            (
+                "2 of 3 copies can be placed: the 4 sites that could hold it stand in 2 countries, "
+                "and one more country is needed"
+            ),
+        ),
+        (
+            RuleFacts(copies=4, spread_by=("country", "operator")),
+            (
+                "2 of 4 copies can be placed: the 4 sites that could hold it stand in 2 countries, "
+                "and 2 more countries are needed; the 4 sites that could hold it stand in 3 "
+                "operators, and one more operator is needed"
+            ),
+        ),
+        (
+            RuleFacts(copies=3, spread_by=("operator", "region")),
+            (
+                "2 of 3 copies can be placed: no 3 of the 4 sites that could hold it all differ in "
+                "operator and region, and one more is needed"
+            ),
+        ),
+    ],
+)
+def test_what_a_rule_is_short_of_is_said_exactly(rule: RuleFacts, short: str) -> None:
+    known = [
+        site("a", country="ca", operator="x", region="1"),
+        site("b", country="ca", operator="x", region="2"),
+        site("c", country="nl", operator="y", region="3"),
+        site("d", country="nl", operator="z", region="3"),
+    ]
+    assert place(rule, 1, known, []).short == short
 
 
-def test_sites_that_share_a_value_are_counted_in_the_reason() -> None:
-    known = [site(name, jurisdiction="CA") for name in "abc"]
-    decision = place(RuleFacts(copies=2, spread_by=("jurisdiction",)), 1, known, [])
-    assert decision.short.endswith("2 more would share jurisdiction with a chosen one")
-
-
-@pytest.mark.parametrize("state", [ReplicaState.BAD, ReplicaState.MISSING, ReplicaState.RETIRED])
-def test_a_copy_that_is_not_there_keeps_no_place(state: ReplicaState) -> None:
-    known = [site("empty", free=100), site("was", free=90)]
-    decision = place(RuleFacts(copies=1), 10, known, [ReplicaFacts("was", state)])
-    assert decision.choices[0].site == "empty"
+def test_a_rule_whose_copies_are_where_nobody_answers_says_so() -> None:
+    known = [site("a"), site("b", silent=True)]
+    decision = place(RuleFacts(copies=2, min_copies=2), 1, known, _good("a", "b"))
+    assert decision.short == (
+        "2 copies have their places, but 1 of at least 2 at sites that answer: b does not"
+    )
 
 
 def test_a_copy_needs_no_more_room_where_it_is_already() -> None:
-    held = [ReplicaFacts("full", ReplicaState.AVAILABLE)]
     known = [site("full", free=0), site("empty", free=100)]
-    assert place(RuleFacts(copies=1), 10, known, held).choices[0].site == "full"
+    assert _names(place(RuleFacts(copies=1), 10, known, _good("full"))) == {"full"}
+
+
+def test_a_copy_that_is_to_be_dropped_goes_before_one_that_is_not() -> None:
+    """What was once found surplus stays it, whatever room there is meanwhile."""
+    known = [site("a", free=100), site("b", free=1), site("c", free=50)]
+    marked = [ReplicaFacts("a", _GOOD, tombstone=True), *_good("b", "c")]
+    assert [one.site for one in place(RuleFacts(copies=2), 1, known, marked).surplus] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (RuleFacts(copies=1, selector="id=a"), "b does not match 'id=a'"),
+        (
+            RuleFacts(copies=2, spread_by=("region",)),
+            "b shares its region with a, and a was chosen",
+        ),
+        (RuleFacts(copies=1), "the 1 chosen sites are enough without b"),
+    ],
+)
+def test_a_surplus_copy_says_why_it_serves_no_more(rule: RuleFacts, reason: str) -> None:
+    known = [site("a", region="eu"), site("b", region="eu"), site("c", region="na", driver="s3")]
+    assert [one.reason for one in place(rule, 1, known, _good("a", "b")).surplus] == [reason]
+
+
+def test_a_search_of_too_many_choices_is_broken_off_and_claims_nothing() -> None:
+    """No ten of these sites differ in all three (a cyclic square of even order), if hardly."""
+    known = [
+        site(f"s{at:02}", country=f"c{at // 10}", operator=f"o{at % 10}", region=f"r{region}")
+        for at in range(100)
+        for region in [(at // 10 + at % 10) % 10]
+    ]
+    rule = RuleFacts(copies=10, spread_by=("country", "operator", "region"))
+    decision = place(rule, 1, known, [])
+    chosen = _chosen(decision, known)
+    assert 8 <= len(chosen) < 10
+    assert decision.short == (
+        f"{len(chosen)} of 10 copies can be placed: there were too many choices to try them all, "
+        "and a better one may exist"
+    )
+    assert all(
+        every_choice.apart(one, other, rule, known)
+        for one, other in itertools.combinations(chosen, 2)
+    )

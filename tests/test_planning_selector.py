@@ -14,8 +14,16 @@ from tests.planning_support import site, unhurried
 
 _LOOSE, _TIGHT, _ATOM = range(3)  # how strongly an expression holds together: |, &, the rest
 _blanks = st.sampled_from(["", " ", "\t ", "  "])
-_leaves = st.sampled_from([("country", "CA"), ("region", "eu-nl"), ("trusted", "true")])
-_GRAMMAR = st.text(alphabet="idkn=!&|() ", max_size=60)
+_leaves = st.sampled_from(
+    [
+        ("country", ("CA",)),
+        ("country", ("NL", "de")),
+        ("region", ("eu-nl",)),
+        ("trusted", ("true",)),
+        ("trusted", ("false", "true")),
+    ]
+)
+_GRAMMAR = st.text(alphabet="idkn=!&|(), ", max_size=60)
 
 Meaning = Callable[[SiteFacts], bool]
 Expression = tuple[str, int, Meaning]
@@ -41,13 +49,15 @@ def expressions(draw: st.DrawFn, depth: int = 2) -> Expression:
     return _and(parts) if kind == "&" else _or(parts)
 
 
-def _comparison(leaf: tuple[str, str], sign: str, blank: str) -> Expression:
-    name, value = leaf
-    return (
-        f"{blank}{name}{blank}{sign}{blank}{value}{blank}",
-        _ATOM,
-        lambda one: (str(getattr(one, name)).lower() == value.lower()) == (sign == "="),
-    )
+def _comparison(leaf: tuple[str, tuple[str, ...]], sign: str, blank: str) -> Expression:
+    name, values = leaf
+    listed = f"{blank},{blank}".join(values)
+
+    def meaning(one: SiteFacts) -> bool:
+        among = str(getattr(one, name)).lower() in [value.lower() for value in values]
+        return among == (sign == "=")
+
+    return f"{blank}{name}{blank}{sign}{blank}{listed}{blank}", _ATOM, meaning
 
 
 def _within(expression: Expression, least: int) -> str:
@@ -158,6 +168,9 @@ def test_a_foreign_character_is_pointed_at_wherever_it_stands(
         ("kind=", 6, "expected a value for 'kind'"),
         ("kind==node", 6, "expected a value for 'kind'"),
         ("kind=&id=a", 6, "expected a value for 'kind'"),
+        ("kind=,node", 6, "expected a value for 'kind'"),
+        ("kind=node,", 11, "expected one more value for 'kind'"),
+        ("kind=node,|id=a", 11, "expected one more value for 'kind'"),
         ("kind=node &", 12, "expected one of id, kind"),
         ("kind=node id=a", 11, "expected '&', '|' or the end"),
         ("(kind=node", 11, "expected ')'"),

@@ -40,10 +40,11 @@ class RuleFacts:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFacts:
-    """What is believed of a shard at one site."""
+    """What is believed of a shard at one site; ``tombstone``: it is to be dropped after a while."""
 
     site: str
     state: ReplicaState
+    tombstone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All sites chosen for a shard; ``short`` says what the rule lacks, empty when it holds."""
+    """All sites chosen for a shard; ``short`` says what the rule lacks, empty when it holds.
+
+    ``surplus`` names copies that serve the rule no longer, and why.
+    """
 
     choices: tuple[Choice, ...] = ()
     short: str = ""
+    surplus: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

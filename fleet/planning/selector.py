@@ -1,12 +1,16 @@
 """Selectors: a small expression over a site's attributes, such as ``kind=node & region!=eu``.
 
 Grammar, loosest first: ``or := and ('|' and)*``, ``and := not ('&' not)*``,
-``not := '!' not | '(' or ')' | name ('=' | '!=') value``.  An empty selector matches every site.
+``not := '!' not | '(' or ')' | name ('=' | '!=') value (',' value)*``.  ``country=CA,NL`` is one of
+the two, ``country!=CA,NL`` neither.  Case makes no difference to values.  An empty selector matches
+every site.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 from typing import NoReturn
 
 from fleet.planning.facts import SiteFacts
@@ -25,7 +29,10 @@ ATTRIBUTES = (
 )
 _LONGEST = 500
 _DEEPEST = 20  # signs and parentheses within each other
-_TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z0-9._:-]+)|(?P<sign>!=|[=&|!()]))")
+_TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z0-9._:-]+)|(?P<sign>!=|[=&|!(),]))")
+
+
+Matcher = Callable[[SiteFacts], bool]
 
 
 class SelectorError(ValueError):
@@ -39,7 +46,8 @@ class _Token:
     word: bool
 
 
-def parse(text: str) -> Callable[[SiteFacts], bool]:
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Matcher:
     """Turn a selector into a test of sites.
 
     Raises:
@@ -61,7 +69,7 @@ class _Parser:
         self.next = 0
         self.depth = 0
 
-    def whole(self) -> Callable[[SiteFacts], bool]:
+    def whole(self) -> Matcher:
         matcher = self._either()
         if self._peek():
             self._fail("expected '&', '|' or the end")
@@ -91,21 +99,25 @@ class _Parser:
         at = self.tokens[self.next].at if self.next < len(self.tokens) else len(self.text)
         raise SelectorError(_pointing(self.text, at, problem))
 
-    def _either(self) -> Callable[[SiteFacts], bool]:
+    def _either(self) -> Matcher:
         matchers = [self._both()]
         while self._peek() == "|":
             self._take()
             matchers.append(self._both())
+        if len(matchers) == 1:
+            return matchers[0]
         return lambda site: any(matcher(site) for matcher in matchers)
 
-    def _both(self) -> Callable[[SiteFacts], bool]:
+    def _both(self) -> Matcher:
         matchers = [self._not()]
         while self._peek() == "&":
             self._take()
             matchers.append(self._not())
+        if len(matchers) == 1:
+            return matchers[0]
         return lambda site: all(matcher(site) for matcher in matchers)
 
-    def _not(self) -> Callable[[SiteFacts], bool]:
+    def _not(self) -> Matcher:
         self.depth += 1
         if self.depth > _DEEPEST:
             self._fail(f"nested more than {_DEEPEST} deep")
@@ -114,7 +126,7 @@ class _Parser:
         finally:
             self.depth -= 1
 
-    def _atom(self) -> Callable[[SiteFacts], bool]:
+    def _atom(self) -> Matcher:
         if self._peek() == "!":
             self._take()
             inner = self._not()
@@ -128,7 +140,7 @@ class _Parser:
             return inner
         return self._comparison()
 
-    def _comparison(self) -> Callable[[SiteFacts], bool]:
+    def _comparison(self) -> Matcher:
         name = self._word(f"expected one of {', '.join(ATTRIBUTES)}")
         if name not in ATTRIBUTES:
             self.next -= 1
@@ -136,8 +148,12 @@ class _Parser:
         if self._peek() not in {"=", "!="}:
             self._fail(f"expected '=' or '!=' after {name!r}")
         equal = self._take().text == "="
-        value = self._word(f"expected a value for {name!r}")
-        return lambda site: (str(getattr(site, name)).casefold() == value.casefold()) == equal
+        values = {self._word(f"expected a value for {name!r}").casefold()}
+        while self._peek() == ",":
+            self._take()
+            values.add(self._word(f"expected one more value for {name!r}").casefold())
+        attribute = attrgetter(name)
+        return lambda site: (str(attribute(site)).casefold() in values) == equal
 
     def _word(self, problem: str) -> str:
         if self.next >= len(self.tokens) or not self.tokens[self.next].word:

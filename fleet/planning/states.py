@@ -21,7 +21,7 @@ class ArtifactState(StrEnum):
 
 
 class ReplicaState(StrEnum):
-    """What is believed of one shard at one site."""
+    """What is believed of one shard at one site; ``leaving``: its files are being deleted."""
 
     PENDING = "pending"
     COPYING = "copying"
@@ -29,6 +29,7 @@ class ReplicaState(StrEnum):
     SUSPECT = "suspect"
     BAD = "bad"
     MISSING = "missing"
+    LEAVING = "leaving"
     RETIRED = "retired"
 
 
