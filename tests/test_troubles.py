@@ -202,7 +202,7 @@ def test_one_file_that_fits_nowhere_does_not_hold_back_those_after_it(
     centre.tick()
     assert len(centre.transfers(kind="ingest")) == 5
     with centre.store.read() as session:
-        assert "1,000 bytes free" in session.get_one(Version, version).reason
+        assert "bytes free and needs 5,000" in session.get_one(Version, version).reason
 
 
 def test_no_site_is_given_more_than_it_has_room_for(centre: Centre) -> None:

@@ -6,7 +6,7 @@ reordered, explained and never lost.
 
 from datetime import datetime, timedelta
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from fleet.control import facts, sources
 from fleet.planning.states import TASKS, TransferKind
@@ -18,29 +18,56 @@ from fleet.store.tables import Site, Transfer
 URGENT = 100  # a rule of this priority or more does not wait for quiet hours
 _WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
 _AT_ONCE = 50
+_WOKEN_AT_ONCE = 1000
 _LOOK_AGAIN = timedelta(minutes=5)
 _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
 
 
 def step(store: Store) -> bool:
     """Announce what every site has room for; False when nothing was due."""
+    woken = _wake(store)
     with store.read() as session:
-        executors = transfers.executors_due(session, store.now(session))
+        able = _able(session)
     announced = 0
-    for executor in executors:  # each in a unit of its own, so that heartbeats come in between
+    for executor in able:  # each in a unit of its own, so that heartbeats come in between
         with store.write() as session:
             announced += _fill(session, session.get_one(Site, executor), store.now(session))
-    return announced > 0
+    return announced > 0 or woken
+
+
+def _wake(store: Store) -> bool:
+    """Let a bounded number of transfers be ready whose time has come; False if there are none."""
+    with store.read() as session:
+        if not transfers.time_has_come(session, store.now(session)):
+            return False
+    with store.write() as session:
+        return transfers.wake(session, store.now(session), _WOKEN_AT_ONCE) > 0
+
+
+def _able(session: Session) -> list[str]:
+    """Return the sites that have something to do now and room for it."""
+    ready = transfers.ready(session)
+    taken = transfers.taken(session, ready)
+    slots = session.exec(select(Site.id, Site.slots).where(col(Site.id).in_(list(ready)))).all()
+    return [
+        site
+        for site, most in slots
+        if any(
+            ready[site] & set(lane) and sum(taken[site, kind] for kind in lane) < most
+            for lane in _LANES
+        )
+    ]
 
 
 def _fill(session: Session, site: Site, now: datetime) -> int:
     announced = 0
+    taken = transfers.taken(session, [site.id])
     wait = wait_for(facts.windows(session, site.id), now)
     for lane in _LANES:
-        room = site.slots - transfers.taken(session, site.id, lane)
+        room = site.slots - sum(taken[site.id, kind] for kind in lane)
         if room <= 0:
             continue
-        for transfer in transfers.due(session, site.id, lane, min(room, _AT_ONCE), now):
+        for transfer in transfers.due(session, site.id, lane, min(room, _AT_ONCE)):
             if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
                 transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead

@@ -95,6 +95,7 @@ def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bo
         given |= dict.fromkeys(batch.artifacts, transfer.id)
     if not batches and all(one.reason for one in waiting):
         version.reason, version.dirty, version.look_at = short, False, now + _LOOK_AGAIN
+    session.flush()  # what an ingest was promised is noted at its site, so it must be there
     # what is left bears the reason, so that those that nobody tried go before it the next time
     holdings.assign(session, ((one.id, given.get(one.id), short) for one in waiting))
     return True

@@ -1,22 +1,27 @@
 """Rows as the plain values that planning decides from."""
 
+from typing import Any
+
+from sqlalchemy import Row
 from sqlmodel import Session, col, select
 
 from fleet.planning.facts import ReplicaFacts, RuleFacts, SiteFacts, WindowFacts
 from fleet.planning.states import ReplicaState
-from fleet.store import holdings
+from fleet.store import loads
 from fleet.store.tables import Replica, Rule, Site, Window
+
+_UNLADEN = loads.Load()
 
 
 def sites(session: Session) -> list[SiteFacts]:
     """Return every site that is not retired, with its free space and its queue."""
-    held, queued = holdings.bytes_held(session), holdings.bytes_queued(session)
+    found = loads.loads(session)
     rows = session.exec(select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)).all()
-    return [site(row, held.get(row.id, 0), queued.get(row.id, 0)) for row in rows]
+    return [site(row, found.get(row.id, _UNLADEN)) for row in rows]
 
 
-def site(row: Site, held: int = 0, queued: int = 0) -> SiteFacts:
-    """Return one site; ``held`` and ``queued`` are bytes."""
+def site(row: Site, load: loads.Load = _UNLADEN) -> SiteFacts:
+    """Return one site with what it holds and has to do."""
     return SiteFacts(
         id=row.id,
         kind=row.kind,
@@ -31,8 +36,8 @@ def site(row: Site, held: int = 0, queued: int = 0) -> SiteFacts:
         retired=row.retired,
         silent=row.silent,
         fronts=tuple(row.fronts),
-        free=None if row.capacity is None else row.capacity - held,
-        queued=queued,
+        free=None if row.capacity is None else row.capacity - load.held,
+        queued=load.queued,
         speed_mbps=row.speed_mbps,
     )
 
@@ -49,7 +54,7 @@ def rule_of(session: Session, dataset: str) -> Rule | None:
     ).first()
 
 
-def replica(row: Replica) -> ReplicaFacts:
+def replica(row: Replica | Row[Any]) -> ReplicaFacts:
     """Return what is believed of one copy."""
     return ReplicaFacts(row.site_id, ReplicaState(row.state))
 

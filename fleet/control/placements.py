@@ -1,101 +1,157 @@
-"""Keeping rules: from a shard about which something changed to placements and transfers."""
+"""Keeping rules: from shards about which something changed to placements and transfers.
+
+Rules this module keeps:
+
+- A batch is read, decided and written as a whole, in one unit of work of a moment.
+- One bad shard never stops the others: what cannot be decided bears that as its reason, and a
+  batch that cannot be written is written shard by shard.
+- What a shard takes at a site is no longer free for the next one.
+"""
 
 from dataclasses import replace
 from datetime import datetime
 
 import structlog
-from sqlmodel import Session, select
+from sqlmodel import Session
 
-from fleet.control import facts, replicas
-from fleet.planning.facts import Decision, SiteFacts
+from fleet.control import facts
+from fleet.planning.facts import Choice, Decision, SiteFacts
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState, TransferKind
-from fleet.store import holdings, transfers
+from fleet.store import placing
 from fleet.store.database import Store
-from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
+from fleet.store.placing import Changes, Standing
+from fleet.store.tables import Rule
 
 _log = structlog.get_logger()
-_AT_ONCE = 100
-_WANTING = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
+_AT_ONCE = 500
+_TAKES_NO_ROOM = frozenset({ReplicaState.BAD, ReplicaState.MISSING, ReplicaState.RETIRED})
 
 
 def step(store: Store) -> bool:
     """Serve the rules of a batch of dirty shards; False when there are none."""
     with store.write() as session:
-        dirty = holdings.dirty_shards(session, _AT_ONCE)
-        if not dirty:
+        shards = placing.take(session, _AT_ONCE)
+        if not shards:
             return False
         now = store.now(session)
-        sites = {site.id: site for site in facts.sites(session)}
-        for shard in dirty:
-            shard.dirty = False
-            version = session.get_one(Version, shard.version_id)
-            rule = facts.rule_of(session, version.dataset_id)
-            if rule is None or (rule.expires is not None and rule.expires <= now):
-                continue
-            try:
-                with session.begin_nested():
-                    _serve(session, shard, rule, sites, now)
-            except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
-                _log.exception("shard not placed", shard=shard.id)
-                reason = f"could not be decided, see the scheduler's log: {error}"
-                _record(session, shard, rule, Decision((), reason), now)
+        try:
+            with session.begin_nested():
+                _serve(session, shards, now)
+        except Exception:  # noqa: BLE001 - it is found below whose fault it is
+            _log.exception("shards are placed one by one", first=shards[0].id, number=len(shards))
+            for shard in shards:
+                _serve_alone(session, shard, now)
         return True
 
 
-def _serve(
-    session: Session, shard: Shard, rule: Rule, sites: dict[str, SiteFacts], now: datetime
-) -> None:
-    """Place one shard; what it takes at each site is no longer free for the next."""
-    held = [facts.replica(row) for row in holdings.replicas(session, shard.id)]
-    counted = {one.site for one in held if one.state in holdings.HOLDING}
-    decision = place(facts.rule(rule), shard.size, tuple(sites.values()), held)
-    _record(session, shard, rule, decision, now)
-    for choice in decision.choices:
-        replica = replicas.expect(session, shard.id, choice.site, choice.reason)
-        site = sites[choice.site]
-        if choice.site not in counted and site.free is not None:
-            sites[choice.site] = replace(site, free=site.free - shard.size)
-        if replica.state not in _WANTING or _under_way(session, shard.id, choice.site):
+def _serve_alone(session: Session, shard: Standing, now: datetime) -> None:
+    try:
+        with session.begin_nested():
+            _serve(session, [shard], now)
+    except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
+        _log.exception("shard not placed", shard=shard.id)
+        changes = Changes()
+        placing.read(session, [shard])
+        if shard.rule is not None:
+            _record(changes, shard, shard.rule, _undecided(error), now)
+        placing.write(session, changes)
+
+
+def _serve(session: Session, shards: list[Standing], now: datetime) -> None:
+    placing.read(session, shards)
+    sites = {site.id: site for site in facts.sites(session)}
+    changes = Changes()
+    for shard in shards:
+        rule = shard.rule
+        if rule is None or (rule.expires is not None and rule.expires <= now):
             continue
-        session.add(
-            Transfer(
-                kind=TransferKind.COPY,
-                version_id=shard.version_id,
-                shard_id=shard.id,
-                target_id=choice.site,
-                executor_id=choice.site,
-                size=shard.size,
-                priority=rule.priority,
-                deadline=rule.deadline,
-                reason=choice.reason,
-                created_at=now,
-            )
-        )
+        decision = _decide(shard, rule, sites)
+        _record(changes, shard, rule, decision, now)
+        for choice in decision.choices:
+            _expect(changes, shard, rule, choice, sites, now)
+    placing.write(session, changes)
 
 
-def _under_way(session: Session, shard: str, site: str) -> bool:
-    """Whether a copy is on its way, or was suspended until a person says so."""
-    kinds = (TransferKind.COPY,)
-    return transfers.live(session, shard, site, kinds, transfers.UNENDED) is not None
+def _decide(shard: Standing, rule: Rule, sites: dict[str, SiteFacts]) -> Decision:
+    held = [facts.replica(row) for row in shard.replicas]
+    try:
+        return place(facts.rule(rule), shard.size, tuple(sites.values()), held)
+    except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
+        _log.exception("shard not placed", shard=shard.id)
+        return _undecided(error)
 
 
-def _record(session: Session, shard: Shard, rule: Rule, decision: Decision, now: datetime) -> None:
+def _undecided(error: Exception) -> Decision:
+    return Decision((), f"could not be decided, see the scheduler's log: {error}")
+
+
+def _record(
+    changes: Changes, shard: Standing, rule: Rule, decision: Decision, now: datetime
+) -> None:
     """Keep the decision with its reasons; one that stands keeps its date."""
     wanted: dict[str | None, str] = {choice.site: choice.reason for choice in decision.choices}
     if decision.short:
         wanted[None] = decision.short
-    rows = session.exec(select(Placement).where(Placement.shard_id == shard.id)).all()
-    for row in rows:
+    for row in shard.placements:
         if row.rule_id != rule.id or row.site_id not in wanted:
-            session.delete(row)
-        else:
-            reason = wanted.pop(row.site_id)
-            if row.site_id is None:
-                row.reason = reason
-    for site, reason in wanted.items():
-        session.add(
-            Placement(
-                rule_id=rule.id, shard_id=shard.id, site_id=site, reason=reason, decided_at=now
-            )
+            changes.dropped.append({"one": row.id})
+            continue
+        reason = wanted.pop(row.site_id)
+        if row.site_id is None and row.reason != reason:
+            changes.reworded.append({"one": row.id, "why": reason})
+    changes.placements += (
+        {
+            "rule_id": rule.id,
+            "shard_id": shard.id,
+            "site_id": site,
+            "reason": reason,
+            "decided_at": now,
+        }
+        for site, reason in wanted.items()
+    )
+
+
+def _expect(
+    changes: Changes,
+    shard: Standing,
+    rule: Rule,
+    choice: Choice,
+    sites: dict[str, SiteFacts],
+    now: datetime,
+) -> None:
+    """Have a shard at a site, and copied there unless it is there or on its way."""
+    held = next((row for row in shard.replicas if row.site_id == choice.site), None)
+    if held is None:
+        changes.replicas.append(
+            {"shard_id": shard.id, "site_id": choice.site, "reason": choice.reason}
+        )
+    elif held.state == ReplicaState.RETIRED:
+        changes.revived.append({"one": held.id, "why": choice.reason})
+    elif held.state in placing.ABSENT:
+        changes.expected.append({"one": held.id, "why": choice.reason})
+    else:
+        return
+    copies = choice.site not in shard.under_way
+    site = sites[choice.site]
+    takes = shard.size if held is None or held.state in _TAKES_NO_ROOM else 0
+    sites[site.id] = replace(
+        site,
+        free=None if site.free is None else site.free - takes,
+        queued=site.queued + (shard.size if copies else 0),
+    )
+    if copies:
+        changes.transfers.append(
+            {
+                "kind": TransferKind.COPY,
+                "version_id": shard.version,
+                "shard_id": shard.id,
+                "target_id": choice.site,
+                "executor_id": choice.site,
+                "size": shard.size,
+                "priority": rule.priority,
+                "deadline": rule.deadline,
+                "reason": choice.reason,
+                "created_at": now,
+            }
         )

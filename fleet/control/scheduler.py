@@ -23,6 +23,7 @@ from fleet.control import (
     placements,
 )
 from fleet.settings import CentreSettings
+from fleet.store import loads
 from fleet.store.database import Store
 
 _log = structlog.get_logger()
@@ -37,6 +38,7 @@ def tick(store: Store, settings: CentreSettings) -> None:
     """
     leases.expire(store, settings)
     leases.announce_again(store, settings)
+    _fold(store)
     steps: tuple[Callable[[], bool], ...] = (
         lambda: drafts.step(store, settings),
         lambda: placements.step(store),
@@ -46,6 +48,15 @@ def tick(store: Store, settings: CentreSettings) -> None:
     end = time.monotonic() + TICK_MOST
     while any([step() for step in steps]) and time.monotonic() < end:  # noqa: C419 - all of them
         continue
+
+
+def _fold(store: Store) -> None:
+    """Add up what was noted of the sites' loads, if it is worth a unit of work."""
+    with store.read() as session:
+        if not loads.worth_folding(session):
+            return
+    with store.write() as session:
+        loads.fold(session)
 
 
 def run(store: Store, settings: CentreSettings, app: Celery, stop: threading.Event) -> None:

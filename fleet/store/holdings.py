@@ -1,14 +1,13 @@
 """Named queries over versions, artifacts, shards and replicas."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, func, or_, update
+from sqlalchemy import bindparam, func, true, update
 from sqlmodel import Session, SQLModel, col, select
 
-from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
+from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store.tables import (
     Artifact,
     Dataset,
@@ -19,12 +18,11 @@ from fleet.store.tables import (
     Transfer,
     Version,
 )
-from fleet.store.transfers import LIVE, UNENDED
+from fleet.store.transfers import UNENDED
 
 Row = TypeVar("Row", bound=SQLModel)
 TROUBLED = (ReplicaState.SUSPECT, ReplicaState.BAD, ReplicaState.MISSING)
 SEEDED = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)  # BitTorrent proves each piece
-HOLDING = (ReplicaState.PENDING, ReplicaState.COPYING, ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
 
 
 def find_dataset(session: Session, name: str) -> Dataset | None:
@@ -270,44 +268,12 @@ def fixity_due(session: Session, now: datetime, limit: int) -> Sequence[Replica]
     ).all()
 
 
-def bytes_held(session: Session) -> dict[str, int]:
-    """Sum the bytes that each site holds or is to hold, ingested ones of no shard yet too."""
-    held = Counter[str]()
-    for site, size in session.exec(
-        select(Replica.site_id, func.sum(col(Shard.size)))
-        .join(Shard, col(Shard.id) == col(Replica.shard_id))
-        .where(col(Replica.state).in_(HOLDING))
-        .group_by(col(Replica.site_id))
-    ).all():
-        held[site] += int(size or 0)
-    for site, total in session.exec(
-        select(Transfer.target_id, func.sum(col(Artifact.size)))
-        .join(Artifact, col(Artifact.ingest_id) == col(Transfer.id))
-        .where(Artifact.state == ArtifactState.KNOWN, col(Artifact.shard_id).is_(None))
-        .group_by(col(Transfer.target_id))
-    ).all():
-        held[site] += int(total or 0)
-    return held
-
-
-def bytes_queued(session: Session) -> dict[str, int]:
-    """Sum the bytes that each site is still to fetch."""
-    rows = session.exec(
-        select(Transfer.executor_id, func.sum(col(Transfer.size)))
-        .where(col(Transfer.state).in_(LIVE))
-        .group_by(col(Transfer.executor_id))
-    ).all()
-    return {site: int(total or 0) for site, total in rows}
-
-
 def next_version(session: Session, now: datetime) -> str | None:
     """Return a version about which something changed, or whose time to be looked at has come."""
-    return session.exec(
-        select(Version.id)
-        .where(or_(col(Version.dirty).is_(True), col(Version.look_at) <= now))
-        .order_by(col(Version.id))
-        .limit(1)
-    ).first()
+    changed = select(Version.id).where(col(Version.dirty) == true()).order_by(col(Version.id))
+    due = select(Version.id).where(col(Version.look_at) <= now).order_by(col(Version.look_at))
+    found = (session.exec(one.limit(1)).first() for one in (changed, due))
+    return min(filter(None, found), default=None)
 
 
 def unsealed_by_nobody(session: Session, version: str) -> Sequence[Shard]:
@@ -323,21 +289,6 @@ def unsealed_by_nobody(session: Session, version: str) -> Sequence[Shard]:
             col(Shard.infohash).is_(None),
             col(Shard.id).not_in(hashing),
         )
-    ).all()
-
-
-def dirty_shards(session: Session, limit: int) -> Sequence[Shard]:
-    """Return shards of finished versions about which something changed."""
-    return session.exec(
-        select(Shard)
-        .join(Version, col(Version.id) == col(Shard.version_id))
-        .where(
-            col(Shard.dirty).is_(True),
-            col(Version.state).in_((VersionState.PUBLISHED, VersionState.SUPERSEDED)),
-        )
-        .order_by(col(Shard.id))
-        .limit(limit)
-        .with_for_update(of=Shard)
     ).all()
 
 

@@ -11,7 +11,7 @@ Rules this module keeps:
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, UniqueConstraint, text
 from sqlalchemy.types import JSON
 from sqlmodel import Field, SQLModel
 
@@ -107,7 +107,10 @@ class Shard(SQLModel, table=True):
     and ``folder`` where that torrent lies below a site's root.
     """
 
-    __table_args__ = (UniqueConstraint("version_id", "position"),)
+    __table_args__ = (
+        UniqueConstraint("version_id", "position"),
+        Index("ix_shard_dirty", "dirty", "id"),
+    )
     id: str = _id("sh")
     version_id: str = Field(foreign_key="version.id", index=True)
     position: int
@@ -118,7 +121,7 @@ class Shard(SQLModel, table=True):
     infohash: str | None = Field(default=None, index=True)
     name: str = ""
     folder: str = ""
-    dirty: bool = Field(default=True, index=True)
+    dirty: bool = True
 
 
 class TorrentAlias(SQLModel, table=True):
@@ -166,6 +169,24 @@ class Site(SQLModel, table=True):
     silent: bool = False
     token_hash: str | None = None
     upload: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+
+
+class SiteLoad(SQLModel, table=True):
+    """By how many bytes something changed what a site holds, or what it has yet to do.
+
+    A site's sum is what counts.  The database's own triggers note each change of a replica, an
+    artifact or a transfer, whoever makes it; rows, since units of work that all counted on one
+    would wait for each other.
+    """
+
+    id: int | None = Field(
+        default=None,
+        sa_type=BigInteger().with_variant(Integer(), "sqlite"),
+        primary_key=True,
+    )
+    site_id: str
+    held: int = count(default=0)
+    queued: int = count(default=0)
 
 
 class Window(SQLModel, table=True):
@@ -240,7 +261,12 @@ class Transfer(SQLModel, table=True):
     """
 
     __table_args__ = (
-        Index("ix_transfer_queue", "state", "executor_id", "priority", "not_before"),
+        Index(
+            "ix_transfer_queue",
+            *("state", "executor_id", "kind", "not_before"),
+            *(text("priority DESC"), text("(deadline IS NULL)"), "deadline", "id"),
+        ),
+        Index("ix_transfer_wake", "state", "not_before"),
         Index("ix_transfer_shard", "shard_id", "target_id", "kind", "state"),
     )
     id: str = _id("tr")

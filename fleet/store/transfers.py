@@ -5,66 +5,108 @@ processes that try the same change at once, one succeeds (on PostgreSQL a condit
 sub-select is not enough).  A transfer's row is always taken before its attempt's.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, or_, update
+from sqlalchemy import delete, exists, func, or_, update
 from sqlmodel import Session, col, select
 
 from fleet.planning.states import AttemptState, TransferKind, TransferState
-from fleet.store.tables import Attempt, Transfer, Wakeup
+from fleet.store.tables import Attempt, Site, Transfer, Wakeup
 
 LIVE = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.RUNNING)
 TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
 UNENDED = (*LIVE, TransferState.SUSPENDED)
 BULK_KINDS = (TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY)
+_RANK = (
+    col(Transfer.priority).desc(),
+    col(Transfer.deadline).is_(None),
+    col(Transfer.deadline),
+    col(Transfer.id),
+)
 
 
-def due(
-    session: Session, executor: str, kinds: Sequence[str], limit: int, now: datetime
-) -> Sequence[Transfer]:
-    """Return the waiting transfers that ``executor`` should do next."""
-    return session.exec(
-        select(Transfer)
-        .where(
-            Transfer.state == TransferState.WAITING,
-            Transfer.executor_id == executor,
-            col(Transfer.kind).in_(kinds),
-            or_(col(Transfer.not_before).is_(None), col(Transfer.not_before) <= now),
-        )
-        .order_by(
-            col(Transfer.priority).desc(),
-            col(Transfer.deadline).is_(None),
-            col(Transfer.deadline),
-            col(Transfer.id),
-        )
+def wake(session: Session, now: datetime, limit: int) -> int:
+    """Let transfers be ready whose time has come; return how many.
+
+    Ready ones have no time, so that among ever so many that wait the next is found by its rank.
+    """
+    come = (
+        select(Transfer.id)
+        .where(Transfer.state == TransferState.WAITING, col(Transfer.not_before) <= now)
+        .order_by(col(Transfer.not_before))
         .limit(limit)
-    ).all()
+        .with_for_update(skip_locked=True)  # who holds one decides about it anyway
+    )
+    woken = session.exec(
+        update(Transfer)
+        .where(
+            col(Transfer.id).in_(come.scalar_subquery()),
+            col(Transfer.state) == TransferState.WAITING,
+            col(Transfer.not_before) <= now,
+        )
+        .values(not_before=None)
+        .execution_options(synchronize_session=False)
+    )
+    return woken.rowcount
 
 
-def executors_due(session: Session, now: datetime) -> Sequence[str]:
-    """Return the sites that have something to do now."""
-    return session.exec(
-        select(Transfer.executor_id)
+def time_has_come(session: Session, now: datetime) -> bool:
+    """Whether a transfer waits whose time has come."""
+    return (
+        session.exec(
+            select(Transfer.id)
+            .where(Transfer.state == TransferState.WAITING, col(Transfer.not_before) <= now)
+            .limit(1)
+        ).first()
+        is not None
+    )
+
+
+def due(session: Session, executor: str, kinds: Sequence[str], limit: int) -> Sequence[Transfer]:
+    """Return the transfers that ``executor`` should do next, of those that are ready."""
+    best = [
+        select(Transfer.id)
         .where(
             Transfer.state == TransferState.WAITING,
-            or_(col(Transfer.not_before).is_(None), col(Transfer.not_before) <= now),
+            Transfer.executor_id == executor,
+            Transfer.kind == kind,
+            col(Transfer.not_before).is_(None),
         )
-        .distinct()
+        .order_by(*_RANK)
+        .limit(limit)
+        for kind in kinds  # each by itself: so it is read in order, and no further
+    ]
+    ids = [one for asked in best for one in session.exec(asked).all()]
+    return session.exec(
+        select(Transfer).where(col(Transfer.id).in_(ids)).order_by(*_RANK).limit(limit)
     ).all()
 
 
-def taken(session: Session, executor: str, kinds: Sequence[str]) -> int:
-    """Count what ``executor`` was told of or is doing."""
-    return session.exec(
-        select(func.count())
-        .select_from(Transfer)
-        .where(
-            col(Transfer.state).in_(TAKEN),
-            Transfer.executor_id == executor,
-            col(Transfer.kind).in_(kinds),
+def ready(session: Session) -> dict[str, set[str]]:
+    """Map the sites that have something to do now to the kinds of it."""
+    found: dict[str, set[str]] = {}
+    for kind in TransferKind:
+        waiting = exists().where(
+            col(Transfer.state) == TransferState.WAITING,
+            col(Transfer.executor_id) == col(Site.id),
+            col(Transfer.kind) == kind,
+            col(Transfer.not_before).is_(None),
         )
-    ).one()
+        for site in session.exec(select(Site.id).where(waiting)).all():
+            found.setdefault(site, set()).add(kind)
+    return found
+
+
+def taken(session: Session, executors: Iterable[str]) -> Counter[tuple[str, str]]:
+    """Count what executors were told of or are doing, by executor and kind."""
+    rows = session.exec(
+        select(Transfer.executor_id, Transfer.kind, func.count())
+        .where(col(Transfer.state).in_(TAKEN), col(Transfer.executor_id).in_(list(executors)))
+        .group_by(col(Transfer.executor_id), col(Transfer.kind))
+    ).all()
+    return Counter({(executor, kind): number for executor, kind, number in rows})
 
 
 def live(
