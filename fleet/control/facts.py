@@ -2,21 +2,26 @@
 
 from sqlmodel import Session, col, select
 
+from fleet.control import incidents, standing
 from fleet.planning.facts import ReplicaFacts, RuleFacts, SiteFacts, WindowFacts
 from fleet.planning.states import ReplicaState
 from fleet.store import holdings
-from fleet.store.tables import Replica, Rule, Site, Window
+from fleet.store.tables import Incident, Replica, Rule, Site, Window
 
 
 def sites(session: Session) -> list[SiteFacts]:
     """Return every site that is not retired, with its free space and its queue."""
     held, queued = holdings.bytes_held(session), holdings.bytes_queued(session)
     rows = session.exec(select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)).all()
-    return [site(row, held.get(row.id, 0), queued.get(row.id, 0)) for row in rows]
+    judged = {name: one.reason for name, one in incidents.judged(session).items()}
+    return [
+        site(row, held.get(row.id, 0), queued.get(row.id, 0), judged.get(row.id, ""))
+        for row in rows
+    ]
 
 
-def site(row: Site, held: int = 0, queued: int = 0) -> SiteFacts:
-    """Return one site; ``held`` and ``queued`` are bytes."""
+def site(row: Site, held: int = 0, queued: int = 0, incident: str = "") -> SiteFacts:
+    """Return one site; ``held`` and ``queued`` are bytes, ``incident`` one of it as a whole."""
     return SiteFacts(
         id=row.id,
         kind=row.kind,
@@ -34,6 +39,7 @@ def site(row: Site, held: int = 0, queued: int = 0) -> SiteFacts:
         free=None if row.capacity is None else row.capacity - held,
         queued=queued,
         speed_mbps=row.speed_mbps,
+        incident=incident,
     )
 
 
@@ -49,9 +55,19 @@ def rule_of(session: Session, dataset: str) -> Rule | None:
     ).first()
 
 
-def replica(row: Replica) -> ReplicaFacts:
-    """Return what is believed of one copy."""
-    return ReplicaFacts(row.site_id, ReplicaState(row.state))
+def replica(row: Replica, incident: Incident | None = None) -> ReplicaFacts:
+    """Return what is believed of one copy, with an incident of its site as a whole.
+
+    Of a condemned site nothing is awaited any more, and what was not read since its incident began
+    is in doubt, though each copy's own state says so only once its turn has come.
+    """
+    state = ReplicaState(row.state)
+    if incident is not None and incident.stage in (incidents.CONDEMNED, incidents.READING):
+        if state in (ReplicaState.PENDING, ReplicaState.COPYING):
+            state = ReplicaState.MISSING
+        elif state == ReplicaState.AVAILABLE and not standing.counts(row, incident.began_at):
+            state = ReplicaState.SUSPECT
+    return ReplicaFacts(row.site_id, state)
 
 
 def windows(session: Session, site_id: str) -> list[WindowFacts]:

@@ -1,18 +1,20 @@
 """Keeping rules: from a shard about which something changed to placements and transfers."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 import structlog
 from sqlmodel import Session, select
 
-from fleet.control import facts, replicas
+from fleet.control import facts, incidents, repairs, replicas, standing
+from fleet.planning import repair
 from fleet.planning.facts import Decision, SiteFacts
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
-from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
+from fleet.store.tables import Incident, Placement, Rule, Shard, Transfer, Version
 
 _log = structlog.get_logger()
 _AT_ONCE = 100
@@ -27,6 +29,7 @@ def step(store: Store) -> bool:
             return False
         now = store.now(session)
         sites = {site.id: site for site in facts.sites(session)}
+        judged = incidents.judged(session)
         for shard in dirty:
             shard.dirty = False
             version = session.get_one(Version, shard.version_id)
@@ -35,7 +38,7 @@ def step(store: Store) -> bool:
                 continue
             try:
                 with session.begin_nested():
-                    _serve(session, shard, rule, sites, now)
+                    _serve(session, shard, rule, sites, judged, now)
             except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
                 _log.exception("shard not placed", shard=shard.id)
                 reason = f"could not be decided, see the scheduler's log: {error}"
@@ -44,10 +47,18 @@ def step(store: Store) -> bool:
 
 
 def _serve(
-    session: Session, shard: Shard, rule: Rule, sites: dict[str, SiteFacts], now: datetime
+    session: Session,
+    shard: Shard,
+    rule: Rule,
+    sites: dict[str, SiteFacts],
+    judged: Mapping[str, Incident],
+    now: datetime,
 ) -> None:
     """Place one shard; what it takes at each site is no longer free for the next."""
-    held = [facts.replica(row) for row in holdings.replicas(session, shard.id)]
+    stand = standing.of(session, (shard.id,), judged)[shard.id]
+    held = [facts.replica(row, judged.get(row.site_id)) for row in stand.rows]
+    urgent = repair.urgency(rule.priority, rule.min_copies, stand.good, [one.state for one in held])
+    repairs.hasten(session, shard.id, urgent)
     counted = {one.site for one in held if one.state in holdings.HOLDING}
     decision = place(facts.rule(rule), shard.size, tuple(sites.values()), held)
     _record(session, shard, rule, decision, now)
@@ -58,6 +69,8 @@ def _serve(
             sites[choice.site] = replace(site, free=site.free - shard.size)
         if replica.state not in _WANTING or _under_way(session, shard.id, choice.site):
             continue
+        if choice.site in judged:
+            continue  # what is bad or missing there is copied once it is known what ails the site
         session.add(
             Transfer(
                 kind=TransferKind.COPY,
@@ -66,9 +79,9 @@ def _serve(
                 target_id=choice.site,
                 executor_id=choice.site,
                 size=shard.size,
-                priority=rule.priority,
+                priority=urgent.priority,
                 deadline=rule.deadline,
-                reason=choice.reason,
+                reason="; ".join(filter(None, (urgent.reason, choice.reason))),
                 created_at=now,
             )
         )
