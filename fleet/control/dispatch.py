@@ -8,19 +8,20 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, sources
+from fleet.control import facts, incidents, repairs, sources
+from fleet.planning.repair import URGENT
 from fleet.planning.states import TASKS, TransferKind
 from fleet.planning.windows import wait_for
 from fleet.store import transfers
 from fleet.store.database import Store
 from fleet.store.tables import Site, Transfer
 
-URGENT = 100  # a rule of this priority or more does not wait for quiet hours
 _WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
 _AT_ONCE = 50
 _WOKEN_AT_ONCE = 1000
 _LOOK_AGAIN = timedelta(minutes=5)
 _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
+_JUDGED_LANES = ((TransferKind.VERIFY,),)  # a site at fault as a whole only reads what it holds
 
 
 def step(store: Store) -> bool:
@@ -63,7 +64,8 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
     announced = 0
     taken = transfers.taken(session, [site.id])
     wait = wait_for(facts.windows(session, site.id), now)
-    for lane in _LANES:
+    judged = incidents.of(session, site.id) is not None
+    for lane in _JUDGED_LANES if judged else _LANES:
         room = site.slots - sum(taken[site.id, kind] for kind in lane)
         if room <= 0:
             continue
@@ -71,6 +73,8 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
             if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
                 transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead
+            elif transfer.kind == TransferKind.COPY and repairs.spare(session, transfer, now):
+                announced += 1
             elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
                 transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
                 announced += 1

@@ -5,10 +5,11 @@ from typing import Any
 from sqlalchemy import Row
 from sqlmodel import Session, col, select
 
+from fleet.control import incidents, standing
 from fleet.planning.facts import ReplicaFacts, RuleFacts, SiteFacts, WindowFacts
 from fleet.planning.states import ReplicaState
 from fleet.store import loads
-from fleet.store.tables import Replica, Rule, Site, Window
+from fleet.store.tables import Incident, Replica, Rule, Site, Window
 
 _UNLADEN = loads.Load()
 
@@ -17,11 +18,12 @@ def sites(session: Session) -> list[SiteFacts]:
     """Return every site that is not retired, with its free space and its queue."""
     found = loads.loads(session)
     rows = session.exec(select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)).all()
-    return [site(row, found.get(row.id, _UNLADEN)) for row in rows]
+    judged = {name: one.reason for name, one in incidents.judged(session).items()}
+    return [site(row, found.get(row.id, _UNLADEN), judged.get(row.id, "")) for row in rows]
 
 
-def site(row: Site, load: loads.Load = _UNLADEN) -> SiteFacts:
-    """Return one site with what it holds and has to do."""
+def site(row: Site, load: loads.Load = _UNLADEN, incident: str = "") -> SiteFacts:
+    """Return one site with what it holds and has to do, and an incident of it as a whole."""
     return SiteFacts(
         id=row.id,
         kind=row.kind,
@@ -39,6 +41,7 @@ def site(row: Site, load: loads.Load = _UNLADEN) -> SiteFacts:
         free=None if row.capacity is None else row.capacity - load.held,
         queued=load.queued,
         speed_mbps=row.speed_mbps,
+        incident=incident,
     )
 
 
@@ -54,9 +57,19 @@ def rule_of(session: Session, dataset: str) -> Rule | None:
     ).first()
 
 
-def replica(row: Replica | Row[Any]) -> ReplicaFacts:
-    """Return what is believed of one copy."""
-    return ReplicaFacts(row.site_id, ReplicaState(row.state))
+def replica(row: Replica | Row[Any], incident: Incident | None = None) -> ReplicaFacts:
+    """Return what is believed of one copy, with an incident of its site as a whole.
+
+    Of a condemned site nothing is awaited any more, and what was not read since its incident began
+    is in doubt, though each copy's own state says so only once its turn has come.
+    """
+    state = ReplicaState(row.state)
+    if incident is not None and incident.stage in (incidents.CONDEMNED, incidents.READING):
+        if state in (ReplicaState.PENDING, ReplicaState.COPYING):
+            state = ReplicaState.MISSING
+        elif state == ReplicaState.AVAILABLE and not standing.counts(row, incident.began_at):
+            state = ReplicaState.SUSPECT
+    return ReplicaFacts(row.site_id, state)
 
 
 def windows(session: Session, site_id: str) -> list[WindowFacts]:

@@ -1,30 +1,103 @@
-"""Fixity: copies that were not read for too long are read again, and stop counting until then."""
+"""Fixity: copies are read again in their turn, and stop counting when nobody read them in time.
 
-from datetime import timedelta
+Each site is looked at in units of work of its own, by indexed queries of as many rows as it may
+read at once; which come first is decided by ``fleet.planning.fixity``.
+"""
 
-from fleet.control import replicas
-from fleet.planning.states import ReplicaState
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from fleet.control import facts, incidents, replicas, standing
+from fleet.planning.fixity import RISKS, DueCopy, Reader, choose, room
+from fleet.planning.windows import wait_for
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import fixity, holdings
 from fleet.store.database import Store
+from fleet.store.tables import Fixity, Replica, Site
 
 _AT_ONCE = 100
-_GRACE = timedelta(days=7)
+_OVERSIGHT = 4  # so many copies are compared for each that may be read now
 _LOOK_AGAIN = timedelta(days=1)
 
 
 def step(store: Store, settings: CentreSettings) -> bool:
-    """Have a batch of copies verified whose time has come; False when there are none."""
-    with store.write() as session:
+    """Have what is due verified at every site, as far as each may read now; False if nothing is."""
+    age = timedelta(days=settings.fixity_days)
+    with store.read() as session:
         now = store.now(session)
-        oldest = now - timedelta(days=settings.fixity_days) - _GRACE
-        due = holdings.fixity_due(session, now, _AT_ONCE)
-        for row in due:
-            row.look_at = now + _LOOK_AGAIN
-            since = f"{row.verified_at:%Y-%m-%d}" if row.verified_at else "ever"
-            reason = f"not read since {since}"
-            if row.state == ReplicaState.AVAILABLE and (row.verified_at or oldest) <= oldest:
-                replicas.doubt(session, row.shard_id, row.site_id, reason, now)
-            else:
-                replicas.want_verify(session, row.shard_id, row.site_id, reason, now)
-        return bool(due)
+        sites = fixity.sites_due(session, now, now - age)
+    busy = False
+    for site in sites:
+        with store.write() as session:
+            busy |= _outdate(session, site, age, store.now(session))
+        with store.write() as session:
+            busy |= _read(session, site, age, store.now(session))
+    return busy
+
+
+def _reader(session: Session, site: str, now: datetime, *, condemned: bool) -> Reader:
+    """Return what a site may read now."""
+    told = _today(session, site, now)
+    return Reader(
+        site=site,
+        slots=session.get_one(Site, site).slots,
+        running=fixity.running(session, site),
+        held=told.held,
+        read=told.read,
+        wait=wait_for(facts.windows(session, site), now),
+        condemned=condemned,
+    )
+
+
+def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
+    """Have what a site may read now of what is due verified.
+
+    While a site as a whole is in doubt, nothing is read there but the samples.
+    """
+    incident = incidents.of(session, site)
+    if incident is not None and incident.stage == incidents.SAMPLING:
+        return False
+    limits = _reader(session, site, now, condemned=incident is not None)
+    if not room(limits):
+        return False
+    shards = holdings.lock_shards(
+        session, fixity.due(session, site, now, _OVERSIGHT * room(limits))
+    )
+    stand = standing.of(session, [shard.id for shard in shards])
+    copies: dict[str, DueCopy] = {}
+    rows: dict[str, Replica] = {}
+    for shard in shards:
+        good = stand[shard.id].good
+        row = next(row for row in stand[shard.id].rows if row.site_id == site)
+        row.risk = min(good, RISKS - 1)  # what became of whole sites was not noted of each copy
+        rows[row.id] = row
+        copies[row.id] = DueCopy(row.id, row.state, good, shard.size, row.verified_at)
+    for reading in choose(copies.values(), limits, age, now).readings:
+        row = rows[reading.copy]
+        row.look_at = now + _LOOK_AGAIN
+        why, first = reading.reason, reading.priority
+        if replicas.want_verify(session, row.shard_id, site, why, now, first) is not None:
+            session.get_one(Fixity, site).read += copies[row.id].size
+    return any(row.look_at and row.look_at > now for row in rows.values())
+
+
+def _outdate(session: Session, site: str, age: timedelta, now: datetime) -> bool:
+    """Stop counting what was not read for longer than the fixity age, a batch of it."""
+    rows = fixity.too_old(session, site, now - age, _AT_ONCE)
+    for row in sorted(rows, key=lambda row: row.shard_id):
+        since = f"{row.verified_at:%Y-%m-%d}" if row.verified_at else "ever"
+        replicas.outdate(session, row.shard_id, site, f"not read since {since}", now)
+    return bool(rows)
+
+
+def _today(session: Session, site: str, now: datetime) -> Fixity:
+    """Return what a site was told to read today; what it holds is counted once a day."""
+    day = f"{now:%Y-%m-%d}"
+    row = session.get(Fixity, site)
+    if row is None:
+        row = Fixity(site_id=site, day="")
+        session.add(row)
+    if row.day != day:
+        row.day, row.held, row.read = day, fixity.held(session, site), 0
+    return row

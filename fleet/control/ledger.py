@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from fleet.control import alias_checks, layers, probes, replicas, scores
+from fleet.control import alias_checks, incidents, layers, probes, replicas, scores
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.sealing import seal
 from fleet.messages import ItemResult, Outcome, Verdict
@@ -91,7 +91,8 @@ def _note_evidence(session: Session, transfer: Transfer, outcome: Outcome, now: 
                 detail={"host": source.host, "attempt": outcome.attempt, "evidence": evidence},
             )
         )
-        if source.site is not None and transfer.shard_id is not None:
+        judged = incidents.of(session, outcome.site)  # what it got wrong may be its own doing
+        if source.site is not None and transfer.shard_id is not None and judged is None:
             reason = f"{outcome.site} got wrong bytes of it: {evidence}"
             replicas.doubt(session, transfer.shard_id, source.site, reason, now)
 

@@ -8,20 +8,24 @@ Rules this module keeps:
 - What a shard takes at a site is no longer free for the next one.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import structlog
+from sqlalchemy import Row
 from sqlmodel import Session
 
-from fleet.control import facts
-from fleet.planning.facts import Choice, Decision, SiteFacts
+from fleet.control import facts, incidents, repairs, standing
+from fleet.planning import repair
+from fleet.planning.facts import Choice, Decision, ReplicaFacts, SiteFacts
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.store import placing
 from fleet.store.database import Store
 from fleet.store.placing import Changes, Standing
-from fleet.store.tables import Rule
+from fleet.store.tables import Incident, Rule
 
 _log = structlog.get_logger()
 _AT_ONCE = 500
@@ -61,20 +65,52 @@ def _serve_alone(session: Session, shard: Standing, now: datetime) -> None:
 def _serve(session: Session, shards: list[Standing], now: datetime) -> None:
     placing.read(session, shards)
     sites = {site.id: site for site in facts.sites(session)}
+    judged = incidents.judged(session)
     changes = Changes()
     for shard in shards:
         rule = shard.rule
         if rule is None or (rule.expires is not None and rule.expires <= now):
             continue
-        decision = _decide(shard, rule, sites)
+        held = [facts.replica(row, judged.get(row.site_id)) for row in shard.replicas]
+        urgent = _urgency(shard, rule, sites, judged, held)
+        if shard.under_way:
+            repairs.hasten(session, shard.id, urgent)
+        decision = _decide(shard, rule, sites, held)
         _record(changes, shard, rule, decision, now)
         for choice in decision.choices:
-            _expect(changes, shard, rule, choice, sites, now)
+            _expect(changes, shard, choice, sites)
+            if _is_copied(shard, choice.site, judged):
+                _copy(changes, shard, rule, urgent, choice, now)
+                site = sites[choice.site]
+                sites[site.id] = replace(site, queued=site.queued + shard.size)
     placing.write(session, changes)
 
 
-def _decide(shard: Standing, rule: Rule, sites: dict[str, SiteFacts]) -> Decision:
-    held = [facts.replica(row) for row in shard.replicas]
+def _urgency(
+    shard: Standing,
+    rule: Rule,
+    sites: Mapping[str, SiteFacts],
+    judged: Mapping[str, Incident],
+    held: Sequence[ReplicaFacts],
+) -> repair.Urgency:
+    """Say how urgent it is to copy a shard, by the good copies that are left."""
+    fronts = {
+        row.site_id: sites[row.site_id].fronts
+        for row in shard.replicas
+        if row.site_id in sites and _counts(row, judged)
+    }
+    good = repair.independent(fronts, fronts)
+    return repair.urgency(rule.priority, rule.min_copies, good, [one.state for one in held])
+
+
+def _counts(row: Row[Any], judged: Mapping[str, Incident]) -> bool:
+    incident = judged.get(row.site_id)
+    return standing.counts(row, incident.began_at if incident else None)
+
+
+def _decide(
+    shard: Standing, rule: Rule, sites: Mapping[str, SiteFacts], held: Sequence[ReplicaFacts]
+) -> Decision:
     try:
         return place(facts.rule(rule), shard.size, tuple(sites.values()), held)
     except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
@@ -112,16 +148,9 @@ def _record(
     )
 
 
-def _expect(
-    changes: Changes,
-    shard: Standing,
-    rule: Rule,
-    choice: Choice,
-    sites: dict[str, SiteFacts],
-    now: datetime,
-) -> None:
-    """Have a shard at a site, and copied there unless it is there or on its way."""
-    held = next((row for row in shard.replicas if row.site_id == choice.site), None)
+def _expect(changes: Changes, shard: Standing, choice: Choice, sites: dict[str, SiteFacts]) -> None:
+    """Have a shard at a site; the room that it takes there is no longer free for the next one."""
+    held = shard.at(choice.site)
     if held is None:
         changes.replicas.append(
             {"shard_id": shard.id, "site_id": choice.site, "reason": choice.reason}
@@ -130,28 +159,40 @@ def _expect(
         changes.revived.append({"one": held.id, "why": choice.reason})
     elif held.state in placing.ABSENT:
         changes.expected.append({"one": held.id, "why": choice.reason})
-    else:
-        return
-    copies = choice.site not in shard.under_way
     site = sites[choice.site]
-    takes = shard.size if held is None or held.state in _TAKES_NO_ROOM else 0
-    sites[site.id] = replace(
-        site,
-        free=None if site.free is None else site.free - takes,
-        queued=site.queued + (shard.size if copies else 0),
+    if site.free is not None and (held is None or held.state in _TAKES_NO_ROOM):
+        sites[site.id] = replace(site, free=site.free - shard.size)
+
+
+def _is_copied(shard: Standing, site: str, judged: Mapping[str, Incident]) -> bool:
+    """Whether a copy is to be made now: none is there or on its way.
+
+    What is bad or missing at a site that is judged is copied once it is known what ails that.
+    """
+    held = shard.at(site)
+    there = held is not None and held.state not in (*placing.ABSENT, ReplicaState.RETIRED)
+    return not there and site not in shard.under_way and site not in judged
+
+
+def _copy(
+    changes: Changes,
+    shard: Standing,
+    rule: Rule,
+    urgent: repair.Urgency,
+    choice: Choice,
+    now: datetime,
+) -> None:
+    changes.transfers.append(
+        {
+            "kind": TransferKind.COPY,
+            "version_id": shard.version,
+            "shard_id": shard.id,
+            "target_id": choice.site,
+            "executor_id": choice.site,
+            "size": shard.size,
+            "priority": urgent.priority,
+            "deadline": rule.deadline,
+            "reason": "; ".join(filter(None, (urgent.reason, choice.reason))),
+            "created_at": now,
+        }
     )
-    if copies:
-        changes.transfers.append(
-            {
-                "kind": TransferKind.COPY,
-                "version_id": shard.version,
-                "shard_id": shard.id,
-                "target_id": choice.site,
-                "executor_id": choice.site,
-                "size": shard.size,
-                "priority": rule.priority,
-                "deadline": rule.deadline,
-                "reason": choice.reason,
-                "created_at": now,
-            }
-        )

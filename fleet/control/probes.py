@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from fleet.control import replicas, samples
+from fleet.control import incidents, replicas, samples
 from fleet.messages import ItemResult, Outcome
 from fleet.planning.states import TransferKind, TransferState
 from fleet.settings import CentreSettings
@@ -146,12 +146,14 @@ def rearm(session: Session, transfer: Transfer, now: datetime) -> None:
 
 
 def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
+    judged = incidents.judged(session)  # a site that cannot read its own copies accuses nobody
     observers = session.exec(
         select(Site.id).where(
             Site.kind == "node",
             col(Site.retired).is_(False),
             col(Site.silent).is_(False),
             Site.id != transfer.target_id,
+            col(Site.id).not_in(judged),
         )
     ).all()
     transfer.executor_id = random.choice(observers or [transfer.target_id])  # noqa: S311 - a rota
@@ -173,7 +175,9 @@ def _last(session: Session, target: str) -> list[dict[str, Any]]:
 
 def _open_one(session: Session, target: str) -> Incident | None:
     return session.exec(
-        select(Incident).where(Incident.site_id == target, col(Incident.ended_at).is_(None))
+        select(Incident).where(
+            Incident.site_id == target, Incident.kind == _KIND, col(Incident.ended_at).is_(None)
+        )
     ).first()
 
 

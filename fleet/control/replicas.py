@@ -10,14 +10,18 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
+from fleet.control import incidents, standing
 from fleet.messages import ItemResult
+from fleet.planning import health
+from fleet.planning.fixity import due, priority
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
-from fleet.store import holdings, transfers
+from fleet.store import fixity, holdings, transfers
 from fleet.store.tables import Artifact, Replica, Shard, Transfer
 
 _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
+_THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
 _LOOK_AGAIN = timedelta(days=1)
 
 
@@ -52,12 +56,17 @@ def arrive(
     session: Session, settings: CentreSettings, shard: str, site: str, now: datetime
 ) -> None:
     """Note that every byte of a shard was verified at a site just now."""
+    holdings.lock(session, Shard, shard)
     row = expect(session, shard, site, "its bytes arrived here first")
+    session.flush()
     fresh = row.state != ReplicaState.AVAILABLE
     if fresh:
         row.proved_at, row.proved_by = None, None
-    row.state, row.faulty, row.verified_at = ReplicaState.AVAILABLE, [], now
-    row.look_at = now + timedelta(days=settings.fixity_days)
+    if row.state not in _THERE:
+        row.arrived_at = now
+    row.state, row.faulty, row.verified_at, row.troubled_at = ReplicaState.AVAILABLE, [], now, None
+    row.look_at = due(row.id, now, timedelta(days=settings.fixity_days))
+    standing.recount(session, shard)
     if fresh:
         transfers.nudge(session, site, now)
 
@@ -70,7 +79,10 @@ def lose(
     why: str,
     now: datetime,
 ) -> None:
-    """Note that bytes of a replica are bad or missing; stop seeding it, and have it copied."""
+    """Note that bytes of a replica are bad or missing; stop seeding it, and have it copied.
+
+    At a site that is at fault as a whole it is copied once that is decided.
+    """
     locked = holdings.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
     if row is None:
@@ -78,18 +90,65 @@ def lose(
     corrupt = any(item.fault == "corrupt" for item in faulty)
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
     row.faulty, row.reason, row.look_at = [item.artifact for item in faulty], why, None
-    locked.dirty = True
+    row.troubled_at = now
+    standing.recount(session, shard)
+    if not (incidents.sampling(session, site) or incidents.begins(session, site, now)):
+        locked.dirty = True
     transfers.nudge(session, site, now)
 
 
 def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
-    """Stop counting a replica and offering it to readers, and have it verified."""
+    """Stop counting a replica and offering it to readers, and have it verified.
+
+    At a site that reads as much as it may, or that is at fault as a whole, it waits for its turn.
+    """
+    locked = holdings.lock(session, Shard, shard)
+    if incidents.sampling(session, site):
+        _accuse(session, shard, site, now)
+        return
+    row = _suspect(session, shard, site, reason, now)
+    if row is None:
+        return
+    row.troubled_at = now
+    good = standing.recount(session, shard).good
+    if incidents.begins(session, site, now):
+        return
+    locked.dirty = True
+    if fixity.running(session, site) < health.MANY:
+        want_verify(session, shard, site, reason, now, priority(row.state, good))
+        row.look_at = now + _LOOK_AGAIN
+
+
+def outdate(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+    """Stop counting a replica that nobody has read for too long, and have it read in its turn."""
+    locked = holdings.lock(session, Shard, shard)
+    if _suspect(session, shard, site, reason, now) is not None:
+        standing.recount(session, shard)
+        locked.dirty = True
+
+
+def forgo(session: Session, shard: str, site: str, reason: str) -> None:
+    """Expect a shard at a site no more, where nothing of it has come yet."""
+    locked = holdings.lock(session, Shard, shard)
+    row = holdings.replica(session, shard, site)
+    if row is not None and row.state == ReplicaState.PENDING:
+        row.state, row.reason = ReplicaState.RETIRED, reason
+        locked.dirty = True
+
+
+def _accuse(session: Session, shard: str, site: str, now: datetime) -> None:
+    """Have a copy read early once its site is cleared; until then its incident says it all."""
+    row = holdings.replica(session, shard, site)
+    if row is not None and row.state == ReplicaState.AVAILABLE:
+        row.look_at = now
+
+
+def _suspect(session: Session, shard: str, site: str, reason: str, now: datetime) -> Replica | None:
     row = holdings.replica(session, shard, site)
     if row is None or row.state != ReplicaState.AVAILABLE:
-        return
-    holdings.lock(session, Shard, shard).dirty = True
-    row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
-    want_verify(session, shard, site, reason, now)
+        return None
+    row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now
+    return row
 
 
 def prove(session: Session, shard: str, site: str, by: str, began: datetime, now: datetime) -> bool:
@@ -145,29 +204,33 @@ def tell_of_site(session: Session, site: str, failed: Sequence[str]) -> bool:
     return not session.exec(proved.limit(1)).first() or bool(session.exec(among.limit(1)).first())
 
 
-def want_verify(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+def want_verify(
+    session: Session, shard: str, site: str, reason: str, now: datetime, priority: int = 0
+) -> Transfer | None:
     """Have a shard's bytes read where they lie, unless that is under way."""
     kinds = (TransferKind.VERIFY, TransferKind.COPY)  # a copy reads what is there, too
     if transfers.live(session, shard, site, kinds) is not None:
-        return
+        return None
     row = session.get_one(Shard, shard)
-    session.add(
-        Transfer(
-            kind=TransferKind.VERIFY,
-            version_id=row.version_id,
-            shard_id=shard,
-            target_id=site,
-            executor_id=site,
-            size=row.size,
-            reason=reason,
-            created_at=now,
-        )
+    transfer = Transfer(
+        kind=TransferKind.VERIFY,
+        version_id=row.version_id,
+        shard_id=shard,
+        target_id=site,
+        executor_id=site,
+        size=row.size,
+        priority=priority,
+        reason=reason,
+        created_at=now,
     )
+    session.add(transfer)
+    return transfer
 
 
 def retire(session: Session, site: str, now: datetime) -> None:
     """Stop counting and offering all that a retired site holds; other sites take its place."""
     for row in sorted(holdings.at_site(session, site), key=lambda row: row.shard_id):
         holdings.lock(session, Shard, row.shard_id).dirty = True
-        row.state, row.look_at = ReplicaState.RETIRED, None
+        row.state, row.look_at, row.troubled_at = ReplicaState.RETIRED, None, None
         row.reason = f"{site} was retired {now:%Y-%m-%d}"
+        standing.recount(session, row.shard_id)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from fleet.control import probes, replicas
+from fleet.control import incidents, probes, replicas
 from fleet.planning.states import TransferKind, TransferState
 from fleet.store import holdings, transfers
 from fleet.store.tables import Version
@@ -25,3 +25,6 @@ def retire(session: Session, site: str, now: datetime) -> None:
         if transfer.version_id:
             holdings.lock(session, Version, transfer.version_id).dirty = True
     replicas.retire(session, site, now)
+    incident = incidents.of(session, site)
+    if incident is not None:
+        incident.ended_at, incident.look_at = now, None

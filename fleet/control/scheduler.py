@@ -17,6 +17,7 @@ from fleet.control import (
     dispatch,
     drafts,
     fixity,
+    judging,
     leases,
     offices,
     outbox,
@@ -41,6 +42,7 @@ def tick(store: Store, settings: CentreSettings) -> None:
     _fold(store)
     steps: tuple[Callable[[], bool], ...] = (
         lambda: drafts.step(store, settings),
+        lambda: judging.step(store),
         lambda: placements.step(store),
         lambda: fixity.step(store, settings),
         lambda: dispatch.step(store),

@@ -6,12 +6,13 @@ from urllib.parse import quote, urlsplit
 
 from sqlmodel import Session, col, select
 
-from fleet.control import swarms, webseeds
+from fleet.control import incidents, swarms, webseeds
 from fleet.control.sealing import metainfo
 from fleet.importers import CENTRE
 from fleet.messages import Source
 from fleet.planning.facts import SourceFacts, SwarmFacts
 from fleet.planning.sources import nobody, rank, unreachable
+from fleet.planning.states import ReplicaState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.tables import Artifact, Shard, Site, SourceScore, Transfer
@@ -57,10 +58,18 @@ def swarm(
 
 
 def copies(session: Session, shard: Shard, site: str) -> Mapping[str, str]:
-    """Map the other sites where a verified copy is read over HTTP to where their roots are read."""
-    found = {one.id: one.read_url for one in holdings.readable(session, shard.id)}
-    found.pop(site, None)
-    return found
+    """Map the other sites where a verified copy is read over HTTP to where their roots are read.
+
+    A site at fault as a whole is one of them only where no other is; then a copy in doubt is as
+    well: whoever fetches it proves every byte, and it may be the last one.
+    """
+    judged = incidents.judged(session)
+    readable = holdings.readable(session, shard.id)
+    found = {one.id: one.read_url for one in readable if one.id not in {site, *judged}}
+    if found:
+        return found
+    last = (*readable, *holdings.readable(session, shard.id, ReplicaState.SUSPECT))
+    return {one.id: one.read_url for one in last if one.id != site}
 
 
 def arrivals(session: Session, shard: Shard, site: str) -> Mapping[str, tuple[str, str]]:
@@ -108,6 +117,7 @@ class Ranking:
         """Rank for ``site``, with a torrent beside the sources of each item."""
         rows = session.exec(select(SourceScore).where(SourceScore.observer_id == site)).all()
         self._scores = {row.host: row for row in rows}
+        self._incidents = incidents.reasons(session)
         self._torrent = torrent
         self._reasons: dict[str, str] = {}
 
@@ -139,10 +149,12 @@ class Ranking:
     def _facts(self, source: Source) -> SourceFacts:
         if self._torrent is not None and source.kind == "torrent":
             return SourceFacts(source.url, source.site, swarm=self._torrent.facts)
+        fault = self._incidents.get(source.site or "", "")
         score = self._scores.get(_host_of(source.url))
         if score is None:
-            return SourceFacts(source.url, source.site)
-        return SourceFacts(source.url, source.site, score.bytes_per_second, score.error_share)
+            return SourceFacts(source.url, source.site, incident=fault)
+        speed, errors = score.bytes_per_second, score.error_share
+        return SourceFacts(source.url, source.site, speed, errors, incident=fault)
 
 
 def _host_of(url: str) -> str:

@@ -8,7 +8,10 @@ from fleet.planning.states import ReplicaState
 
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
-    """What planning knows of a site; ``free`` is in bytes, None where nobody counts them."""
+    """What planning knows of a site; ``free`` is in bytes, None where nobody counts them.
+
+    ``incident`` says what is wrong with the site as a whole; empty where nothing is.
+    """
 
     id: str
     kind: str
@@ -26,6 +29,7 @@ class SiteFacts:
     free: int | None = None
     queued: int = 0
     speed_mbps: int | None = None
+    incident: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class SourceFacts:
     """One place bytes can be had from, and how it has served before.
 
     ``bytes_per_second`` is None where it never served yet; of a torrent, ``swarm`` tells more.
+    ``incident`` is what is wrong with its site; empty where nothing is known to be.
     """
 
     url: str
@@ -84,6 +89,7 @@ class SourceFacts:
     bytes_per_second: float | None = None
     error_share: float = 0.0
     swarm: SwarmFacts | None = None
+    incident: str = ""
 
 
 @dataclass(frozen=True, slots=True)

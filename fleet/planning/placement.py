@@ -94,6 +94,8 @@ def obstacle(site: SiteFacts, size: int) -> str:
     """Say why ``site`` cannot take a shard of ``size`` bytes now; empty when it can."""
     if site.retired:
         return f"{site.id} is retired"
+    if site.incident and size:  # what it holds already stays
+        return f"{site.id} is at fault: {site.incident}"
     if site.driver not in WRITABLE_DRIVERS:
         return f"{site.id} is written by driver {site.driver!r}, which this release does not have"
     if site.free is not None and size > site.free:

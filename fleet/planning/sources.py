@@ -1,6 +1,7 @@
 """From where a site shall fetch something: fleet copies over HTTP, then the torrent, then origins.
 
-Of a kind, the fastest comes first.  A torrent through which nobody can be reached is left out.
+Of a kind, the fastest comes first.  A copy at a site with an incident comes last of all.  A torrent
+through which nobody can be reached is left out.
 """
 
 from collections.abc import Iterable
@@ -45,6 +46,7 @@ def nobody(site: str, without_origin: int, swarm: SwarmFacts) -> str:
 
 def _worth(source: SourceFacts) -> tuple[int, float, str]:
     kind = 0 if source.site is not None else 2 if source.swarm is None else 1
+    kind = 3 if source.incident else kind
     speed = _UNMEASURED if source.bytes_per_second is None else source.bytes_per_second
     return (kind, -speed * (1 - source.error_share), source.url)
 
@@ -53,6 +55,8 @@ def _why(source: SourceFacts) -> str:
     if source.swarm is not None:
         return _who(source.swarm)
     place = f"a verified copy at {source.site}" if source.site else "an origin outside the fleet"
+    if source.incident:
+        return f"{place}, as a last resort: {source.incident}"
     if source.bytes_per_second is None:
         return f"{place}, not measured yet"
     return (

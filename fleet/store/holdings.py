@@ -40,6 +40,17 @@ def lock(session: Session, table: type[Row], key: str | None) -> Row:
     return session.get_one(table, key, with_for_update=True, populate_existing=True)
 
 
+def lock_shards(session: Session, shards: Iterable[str]) -> Sequence[Shard]:
+    """Take some shards for this unit of work, the one with the least id first, as all do."""
+    return session.exec(
+        select(Shard)
+        .where(col(Shard.id).in_(list(shards)))
+        .order_by(col(Shard.id))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+
+
 def folder(version: Version) -> str:
     """Return where a version lies below every site's root."""
     return f"{version.dataset_id}/{version.label}"
@@ -243,28 +254,19 @@ def at_site(session: Session, site: str) -> Sequence[Replica]:
     ).all()
 
 
-def readable(session: Session, shard: str) -> Sequence[Site]:
-    """Return the sites that hold a verified copy of a shard and can be read from."""
+def readable(
+    session: Session, shard: str, state: ReplicaState = ReplicaState.AVAILABLE
+) -> Sequence[Site]:
+    """Return the sites that hold a copy of a shard, a verified one, and can be read from."""
     return session.exec(
         select(Site)
         .join(Replica, col(Replica.site_id) == col(Site.id))
         .where(
             Replica.shard_id == shard,
-            Replica.state == ReplicaState.AVAILABLE,
+            Replica.state == state,
             Site.read_url != "",
             col(Site.retired).is_(False),
         )
-    ).all()
-
-
-def fixity_due(session: Session, now: datetime, limit: int) -> Sequence[Replica]:
-    """Return the copies whose time to be read again has come."""
-    return session.exec(
-        select(Replica)
-        .where(col(Replica.look_at) <= now)
-        .order_by(col(Replica.look_at))
-        .limit(limit)
-        .with_for_update()
     ).all()
 
 

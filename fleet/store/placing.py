@@ -47,8 +47,8 @@ _SHARD, _REPLICA, _PLACEMENT, _TRANSFER = (
 class Standing:
     """What the store knows of one shard: its rule, and what serves it.
 
-    ``replicas`` have ``id, site_id, state``, ``placements`` have ``id, rule_id, site_id, reason``;
-    ``under_way`` names the sites that a copy goes to, or one that was suspended.
+    ``replicas`` have ``id, site_id, state, verified_at``, ``placements`` have ``id, rule_id,
+    site_id, reason``; ``under_way`` names the sites that a copy goes to, or one that was suspended.
     """
 
     id: str
@@ -58,6 +58,10 @@ class Standing:
     replicas: list[Row[Any]] = field(default_factory=list)
     placements: list[Row[Any]] = field(default_factory=list)
     under_way: set[str] = field(default_factory=set)
+
+    def at(self, site: str) -> Row[Any] | None:
+        """Return the replica at a site, if there is one."""
+        return next((row for row in self.replicas if row.site_id == site), None)
 
 
 @dataclass(slots=True)
@@ -98,7 +102,9 @@ def read(session: Session, shards: Sequence[Standing]) -> None:
     rules = _rules(session, {shard.version for shard in shards})
     ids = [shard.id for shard in shards]
     replica, placement, transfer = _REPLICA.c, _PLACEMENT.c, _TRANSFER.c
-    replicas = _by_shard(session, ids, replica.id, replica.site_id, replica.state)
+    replicas = _by_shard(
+        session, ids, replica.id, replica.site_id, replica.state, replica.verified_at
+    )
     placements = _by_shard(
         session, ids, placement.id, placement.rule_id, placement.site_id, placement.reason
     )

@@ -238,16 +238,26 @@ class Replica(SQLModel, table=True):
     """A shard at a site, and what is believed of it.
 
     ``proved_at`` is when another site, ``proved_by``, last read a whole piece of it by a range;
-    none since it became available: it is no web seed.
+    none since it became available: it is no web seed.  ``arrived_at`` is when its bytes came,
+    ``troubled_at`` when they were last found wrong or put in doubt.  ``risk`` is how many
+    independent good copies the shard had when that last changed, up to a few; 0 is the worst.
     """
 
-    __table_args__ = (UniqueConstraint("shard_id", "site_id"),)
+    __table_args__ = (
+        UniqueConstraint("shard_id", "site_id"),
+        Index("ix_replica_due", "site_id", "risk", "look_at"),
+        Index("ix_replica_read", "site_id", "state", "verified_at"),
+        Index("ix_replica_trouble", "site_id", "troubled_at"),
+    )
     id: str = _id("re")
     shard_id: str = Field(foreign_key="shard.id")
     site_id: str = Field(foreign_key="site.id", index=True)
     state: str = Field(default=ReplicaState.PENDING)
     faulty: list[str] = Field(default_factory=list, sa_type=JSON)
     reason: str = ""
+    arrived_at: datetime | None = moment()
+    troubled_at: datetime | None = moment()
+    risk: int = 0
     verified_at: datetime | None = moment()
     proved_at: datetime | None = moment()
     proved_by: str | None = None
@@ -349,15 +359,31 @@ class SourceScore(SQLModel, table=True):
     updated_at: datetime = moment(default=...)
 
 
+class Fixity(SQLModel, table=True):
+    """How much a site was told to read again on one day, and how much it held when that began."""
+
+    site_id: str = Field(foreign_key="site.id", primary_key=True)
+    day: str
+    held: int = count(default=0)
+    read: int = count(default=0)
+
+
 class Incident(SQLModel, table=True):
-    """A confirmed fault of a site; open until ``ended_at``."""
+    """A confirmed fault of a site; open until ``ended_at``.
+
+    One of the site as a whole goes through ``stage``s; ``samples`` are the transfers that read
+    what was drawn by lot.
+    """
 
     id: str = _id("in")
     site_id: str = Field(foreign_key="site.id", index=True)
     kind: str
     reason: str
     began_at: datetime = moment(default=...)
-    ended_at: datetime | None = moment()
+    ended_at: datetime | None = moment(index=True)
+    stage: str = ""
+    samples: list[str] = Field(default_factory=list, sa_type=JSON)
+    look_at: datetime | None = moment()
 
 
 class Report(SQLModel, table=True):

@@ -135,6 +135,21 @@ def of_site(session: Session, site: str) -> Sequence[Transfer]:
     ).all()
 
 
+def waiting_for(
+    session: Session, site: str, kinds: Sequence[str], limit: int
+) -> Sequence[Transfer]:
+    """Return transfers that wait for a site to carry them out."""
+    return session.exec(
+        select(Transfer)
+        .where(
+            Transfer.state == TransferState.WAITING,
+            Transfer.executor_id == site,
+            col(Transfer.kind).in_(kinds),
+        )
+        .limit(limit)
+    ).all()
+
+
 def announce(session: Session, transfer: Transfer, task: str, now: datetime) -> Attempt | None:
     """Make an attempt and its wake-up for a waiting transfer; None if it waits no longer."""
     attempt = Attempt(transfer_id=transfer.id, site_id=transfer.executor_id, announced_at=now)
@@ -273,3 +288,14 @@ def nudge(session: Session, site: str, now: datetime) -> None:
     ).first()
     if waiting is None:
         session.add(Wakeup(site_id=site, task="seed", created_at=now))
+
+
+def cancel(session: Session, transfer: Transfer, reason: str, now: datetime) -> bool:
+    """End a waiting transfer that is not wanted any more; False if it waits no longer."""
+    won = session.exec(
+        update(Transfer)
+        .where(col(Transfer.id) == transfer.id, col(Transfer.state) == TransferState.WAITING)
+        .values(state=TransferState.CANCELLED, reason=reason, ended_at=now, not_before=None)
+        .returning(col(Transfer.id))
+    ).first()
+    return won is not None

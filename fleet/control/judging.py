@@ -1,0 +1,152 @@
+"""Judging sites: what becomes of one that is at fault as a whole.
+
+Rules this module keeps:
+
+- A few of its copies, drawn by lot, are read.  All right: the incident ends, and what was in doubt
+  or lost there is seen to file by file.  One wrong: all that the site holds is due, and counts no
+  more until it was read; the incident ends when all of it was.
+- However many copies a site holds, an incident that ends with its samples costs as many transfers
+  as there were samples.
+"""
+
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from fleet.control import incidents, replicas, standing
+from fleet.control.incidents import CONDEMNED, ENDING, READING, SAMPLING
+from fleet.planning import health
+from fleet.planning.repair import LEVELS, URGENT
+from fleet.planning.states import ReplicaState, TransferKind
+from fleet.store import fixity, holdings, transfers
+from fleet.store.database import Store
+from fleet.store.tables import Incident, Replica, Transfer, Version
+
+_AT_ONCE = 200
+_FIRST = URGENT * (LEVELS + 1)  # the priority of samples: they decide about everything else
+_LOST = (ReplicaState.BAD, ReplicaState.MISSING)
+_FETCHES = (TransferKind.COPY, TransferKind.INGEST)
+
+
+def step(store: Store) -> bool:
+    """Take every incident of a whole site a step on; False when none had anything to do."""
+    with store.read() as session:
+        now = store.now(session)
+        drawn = {
+            one.id: _draw(session, one)
+            for one in incidents.judged(session).values()
+            if one.stage == SAMPLING and not one.samples
+        }
+        known = [one.id for one in incidents.judged(session).values()]
+    busy = False
+    for incident in known:
+        with store.write() as session:
+            row = session.get_one(Incident, incident)
+            busy |= _advance(session, row, drawn.get(incident, []), now)
+    return busy
+
+
+def sampled(session: Session, incident: Incident) -> health.Sampled:
+    """Tell what became of the samples of a site that is judged."""
+    right = wrong = waiting = 0
+    for transfer in session.exec(
+        select(Transfer).where(col(Transfer.id).in_(incident.samples))
+    ).all():
+        row = holdings.replica(session, transfer.shard_id or "", transfer.target_id)
+        if row is not None and standing.counts(row, incident.began_at):
+            right += 1
+        elif transfer.state in transfers.LIVE:
+            waiting += 1
+        else:
+            wrong += 1
+    return health.Sampled(right, wrong, waiting)
+
+
+def _draw(session: Session, incident: Incident) -> list[str]:
+    copies = fixity.unread(session, incident.site_id, incident.began_at)
+    return health.sample(incident.id, copies)
+
+
+def _advance(session: Session, incident: Incident, drawn: list[str], now: datetime) -> bool:
+    if incident.ended_at is not None:
+        return False
+    if incident.stage == SAMPLING:
+        if drawn and not incident.samples:
+            _order_samples(session, incident, drawn, now)
+            return True
+        return _decide(session, incident, now)
+    if incident.stage == CONDEMNED:
+        return _make_due(session, incident, now)
+    if incident.stage == READING:
+        if fixity.any_unread(session, incident.site_id, incident.began_at):
+            return False
+        incident.stage = ENDING
+    return _end(session, incident, now)
+
+
+def _order_samples(session: Session, incident: Incident, drawn: list[str], now: datetime) -> None:
+    site, samples = incident.site_id, []
+    for row in session.exec(select(Replica).where(col(Replica.id).in_(drawn))).all():
+        reason = f"drawn by lot, to tell whether {site} is at fault as a whole"
+        made = replicas.want_verify(session, row.shard_id, site, reason, now, _FIRST)
+        kinds = (TransferKind.VERIFY,)
+        transfer = made or transfers.live(session, row.shard_id, site, kinds)
+        if transfer is not None:
+            samples.append(transfer.id)
+    incident.samples = samples
+
+
+def _decide(session: Session, incident: Incident, now: datetime) -> bool:
+    finding = health.decide(sampled(session, incident), incident.began_at, now)
+    if finding.outcome == "wait":
+        return False
+    incident.reason = f"{incident.reason}; {finding.reason}"
+    if finding.outcome == "clear":
+        incident.stage = ENDING
+        return _end(session, incident, now)
+    incident.stage = CONDEMNED
+    return True
+
+
+def _make_due(session: Session, incident: Incident, now: datetime) -> bool:
+    """Have a batch of a condemned site's copies read, and their shards looked at."""
+    site = incident.site_id
+    gave = _give_up_transfers(session, site, now)
+    shards = fixity.ahead(session, site, now, incident.began_at, _AT_ONCE)
+    for shard in holdings.lock_shards(session, shards):
+        shard.dirty = True
+        for row in standing.recount(session, shard.id).rows:
+            if row.site_id == site:
+                row.look_at = now
+    if len(shards) < _AT_ONCE and not gave:
+        incident.stage = READING
+    return True
+
+
+def _give_up_transfers(session: Session, site: str, now: datetime) -> bool:
+    """Leave a batch of what a condemned site was to fetch to others; whether there was any."""
+    reason = f"{site} is at fault as a whole"
+    waiting = transfers.waiting_for(session, site, _FETCHES, _AT_ONCE)
+    for transfer in sorted(waiting, key=lambda one: one.shard_id or ""):
+        if not transfers.cancel(session, transfer, reason, now):
+            continue
+        if transfer.kind == TransferKind.INGEST:
+            for artifact in holdings.ingested_by(session, transfer.id):
+                artifact.ingest_id = None
+            holdings.lock(session, Version, transfer.version_id).dirty = True
+        elif transfer.shard_id is not None:
+            replicas.forgo(session, transfer.shard_id, site, reason)
+    return bool(waiting)
+
+
+def _end(session: Session, incident: Incident, now: datetime) -> bool:
+    """See to a batch of what was lost or accused at a site; end its incident after the last."""
+    rows = fixity.troubled(session, incident.site_id, _AT_ONCE)
+    lost = {row.shard_id for row in rows if row.state in _LOST}
+    for shard in holdings.lock_shards(session, lost):
+        shard.dirty = True
+    for row in rows:
+        row.troubled_at = None  # else the next doubt would judge the site by what it was cleared of
+    if len(rows) < _AT_ONCE:
+        incident.ended_at, incident.look_at = now, None
+    return True

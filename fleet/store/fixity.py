@@ -1,0 +1,195 @@
+"""Named queries over what is to be read again, and over what went wrong at a site.
+
+Each reads from an index as many rows as it returns, however many replicas there are; ``held`` and
+``unread`` read all of one site's, and are asked once a day and once an incident.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, or_
+from sqlmodel import Session, col, select
+
+from fleet.planning.fixity import RISKS
+from fleet.planning.states import ReplicaState, TransferKind
+from fleet.store.tables import Replica, Shard, Site, Transfer
+from fleet.store.transfers import LIVE
+
+_THERE = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
+
+
+def sites_due(session: Session, now: datetime, oldest: datetime) -> Sequence[str]:
+    """Return the sites where a copy's time has come, or one that counts is too old to."""
+    here = select(Replica.id).where(col(Replica.site_id) == col(Site.id))
+    waits = here.where(col(Replica.risk).in_(range(RISKS)), col(Replica.look_at) <= now)
+    counts = here.where(
+        col(Replica.state) == ReplicaState.AVAILABLE, col(Replica.verified_at) < oldest
+    )
+    return session.exec(
+        select(Site.id)
+        .where(col(Site.retired).is_(False), or_(waits.exists(), counts.exists()))
+        .order_by(col(Site.id))
+    ).all()
+
+
+def due(session: Session, site: str, now: datetime, limit: int) -> list[str]:
+    """Return the shards whose copies' time at a site has come, those at most risk first."""
+    found: list[str] = []
+    for risk in range(RISKS):  # asked for in one sorted query, all that is due would be read
+        found += session.exec(
+            select(Replica.shard_id)
+            .where(
+                Replica.site_id == site,
+                Replica.risk == risk,
+                col(Replica.look_at) <= now,
+                col(Replica.state).in_(_THERE),
+            )
+            .order_by(col(Replica.look_at))
+            .limit(limit - len(found))
+        ).all()
+        if len(found) == limit:
+            break
+    return found
+
+
+def ahead(session: Session, site: str, now: datetime, before: datetime, limit: int) -> list[str]:
+    """Return the shards whose copies at a site are not due yet, nor read since ``before``."""
+    found: list[str] = []
+    for risk in range(RISKS):
+        found += session.exec(
+            select(Replica.shard_id)
+            .where(
+                Replica.site_id == site,
+                Replica.risk == risk,
+                col(Replica.look_at) > now,
+                Replica.state == ReplicaState.AVAILABLE,
+                col(Replica.verified_at) < before,
+            )
+            .order_by(col(Replica.look_at))
+            .limit(limit - len(found))
+        ).all()
+        if len(found) == limit:
+            break
+    return found
+
+
+def next_due(session: Session, site: str) -> datetime | None:
+    """Return when the next copy at a site is to be read; None where none is."""
+    moments = [
+        session.exec(
+            select(func.min(Replica.look_at)).where(
+                Replica.site_id == site,
+                Replica.risk == risk,
+                col(Replica.state).in_(_THERE),
+            )
+        ).one()
+        for risk in range(RISKS)
+    ]
+    return min((at for at in moments if at is not None), default=None)
+
+
+def too_old(session: Session, site: str, oldest: datetime, limit: int) -> Sequence[Replica]:
+    """Return copies at a site that count, and were last read before ``oldest``."""
+    return session.exec(
+        select(Replica)
+        .where(
+            Replica.site_id == site,
+            Replica.state == ReplicaState.AVAILABLE,
+            col(Replica.verified_at) < oldest,
+        )
+        .order_by(col(Replica.verified_at))
+        .limit(limit)
+    ).all()
+
+
+def any_unread(session: Session, site: str, since: datetime) -> bool:
+    """Whether a site has copies there, good or in doubt, that were not read since a moment."""
+    return any(
+        session.exec(
+            select(Replica.id)
+            .where(
+                Replica.site_id == site,
+                Replica.state == state,
+                col(Replica.verified_at) < since,
+            )
+            .limit(1)
+        ).first()
+        for state in _THERE
+    )
+
+
+def unread(session: Session, site: str, since: datetime) -> Iterator[str]:
+    """Go through all copies at a site, by id, that are believed good and were not read since."""
+    yield from session.exec(
+        select(Replica.id)
+        .where(
+            Replica.site_id == site,
+            Replica.state == ReplicaState.AVAILABLE,
+            col(Replica.verified_at) < since,
+        )
+        .execution_options(yield_per=5000)
+    )
+
+
+def held(session: Session, site: str) -> int:
+    """Sum the bytes of all that a site holds, good or in doubt."""
+    return int(
+        session.exec(
+            select(func.sum(col(Shard.size)))
+            .join(Replica, col(Replica.shard_id) == col(Shard.id))
+            .where(Replica.site_id == site, col(Replica.state).in_(_THERE))
+        ).one()
+        or 0
+    )
+
+
+def running(session: Session, site: str) -> int:
+    """Count the readings that a site was told of and has not ended."""
+    return session.exec(
+        select(func.count())
+        .select_from(Transfer)
+        .where(
+            col(Transfer.state).in_(LIVE),
+            Transfer.executor_id == site,
+            Transfer.kind == TransferKind.VERIFY,
+        )
+    ).one()
+
+
+def troubled(session: Session, site: str, limit: int) -> Sequence[Replica]:
+    """Return copies at a site that were found wrong or put in doubt, and not seen to since."""
+    return session.exec(
+        select(Replica)
+        .where(Replica.site_id == site, col(Replica.troubled_at).is_not(None))
+        .limit(limit)
+    ).all()
+
+
+def troubles(session: Session, site: str, limit: int) -> Sequence[datetime]:
+    """Return when copies at a site were last found wrong or put in doubt, newest first."""
+    rows = session.exec(
+        select(Replica.troubled_at)
+        .where(Replica.site_id == site, col(Replica.troubled_at).is_not(None))
+        .order_by(col(Replica.troubled_at).desc())
+        .limit(limit)
+    ).all()
+    return [at for at in rows if at is not None]
+
+
+def read_right(session: Session, site: str, since: datetime, limit: int) -> int:
+    """Count, up to ``limit``, the copies at a site that were read right again since a moment.
+
+    One whose bytes came since then does not tell: a disk that lost the old ones takes new ones.
+    """
+    among = (
+        select(Replica.id)
+        .where(
+            Replica.site_id == site,
+            Replica.state == ReplicaState.AVAILABLE,
+            col(Replica.verified_at) >= since,
+            col(Replica.arrived_at) < since,
+        )
+        .limit(limit)
+        .subquery()
+    )
+    return session.exec(select(func.count()).select_from(among)).one()
