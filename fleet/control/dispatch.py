@@ -8,15 +8,12 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from fleet.control import facts, sources
+from fleet.control import sources, windows
 from fleet.planning.states import TASKS, TransferKind
-from fleet.planning.windows import wait_for
 from fleet.store import transfers
 from fleet.store.database import Store
 from fleet.store.tables import Site, Transfer
 
-URGENT = 100  # a rule of this priority or more does not wait for quiet hours
-_WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
 _AT_ONCE = 50
 _LOOK_AGAIN = timedelta(minutes=5)
 _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
@@ -35,14 +32,14 @@ def step(store: Store) -> bool:
 
 def _fill(session: Session, site: Site, now: datetime) -> int:
     announced = 0
-    wait = wait_for(facts.windows(session, site.id), now)
+    quiet = windows.of(session, site)
     for lane in _LANES:
         room = site.slots - transfers.taken(session, site.id, lane)
         if room <= 0:
             continue
         for transfer in transfers.due(session, site.id, lane, min(room, _AT_ONCE), now):
-            if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
-                transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
+            if not (turn := windows.turn(session, quiet, transfer, now)).goes:
+                transfer.not_before, transfer.reason = turn.until, f"{site.id} {turn.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead
             elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
                 transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
