@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.planning import fixity
-from fleet.planning.facts import Wait
 from fleet.planning.fixity import DueCopy, Reader, choose, daily, due, risk
+from fleet.planning.windows import Turn
 from tests.planning_support import unhurried
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AGE = timedelta(days=90)
-QUIET = Wait("waits for the quiet hours from 00:00 (America/Toronto)", NOW + timedelta(hours=12))
+QUIET = Turn(
+    False, "waits for the quiet hours from 00:00 (America/Toronto)", NOW + timedelta(hours=12)
+)
 
 ages = st.floats(1, 400).map(lambda days: timedelta(days=days))
 copies = st.lists(

@@ -8,15 +8,12 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, incidents, repairs, sources
-from fleet.planning.repair import URGENT
+from fleet.control import incidents, repairs, sources, windows
 from fleet.planning.states import TASKS, TransferKind
-from fleet.planning.windows import wait_for
 from fleet.store import transfers
 from fleet.store.database import Store
 from fleet.store.tables import Site, Transfer
 
-_WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
 _AT_ONCE = 50
 _WOKEN_AT_ONCE = 1000
 _LOOK_AGAIN = timedelta(minutes=5)
@@ -63,15 +60,15 @@ def _able(session: Session) -> list[str]:
 def _fill(session: Session, site: Site, now: datetime) -> int:
     announced = 0
     taken = transfers.taken(session, [site.id])
-    wait = wait_for(facts.windows(session, site.id), now)
+    quiet = windows.of(session, site)
     judged = incidents.of(session, site.id) is not None
     for lane in _JUDGED_LANES if judged else _LANES:
         room = site.slots - sum(taken[site.id, kind] for kind in lane)
         if room <= 0:
             continue
         for transfer in transfers.due(session, site.id, lane, min(room, _AT_ONCE)):
-            if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
-                transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
+            if not (turn := windows.turn(session, quiet, transfer, now)).goes:
+                transfer.not_before, transfer.reason = turn.until, f"{site.id} {turn.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead
             elif transfer.kind == TransferKind.COPY and repairs.spare(session, transfer, now):
                 announced += 1

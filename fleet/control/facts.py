@@ -73,6 +73,6 @@ def replica(row: Replica | Row[Any], incident: Incident | None = None) -> Replic
 
 
 def windows(session: Session, site_id: str) -> list[WindowFacts]:
-    """Return when a site may carry bulk traffic."""
+    """Return the windows that the sites file declares for a site."""
     rows = session.exec(select(Window).where(Window.site_id == site_id)).all()
     return [WindowFacts(row.timezone, row.opens, row.closes) for row in rows]

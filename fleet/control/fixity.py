@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from fleet.control import facts, incidents, replicas, standing
+from fleet.control import incidents, replicas, standing, windows
 from fleet.planning.fixity import RISKS, DueCopy, Reader, choose, room
-from fleet.planning.windows import wait_for
+from fleet.planning.windows import Work, turn
 from fleet.settings import CentreSettings
 from fleet.store import fixity, holdings
 from fleet.store.database import Store
@@ -38,14 +38,15 @@ def step(store: Store, settings: CentreSettings) -> bool:
 
 def _reader(session: Session, site: str, now: datetime, *, condemned: bool) -> Reader:
     """Return what a site may read now."""
-    told = _today(session, site, now)
+    told, row = _today(session, site, now), session.get_one(Site, site)
+    quiet = turn(windows.of(session, row), now, Work())
     return Reader(
         site=site,
-        slots=session.get_one(Site, site).slots,
+        slots=row.slots,
         running=fixity.running(session, site),
         held=told.held,
         read=told.read,
-        wait=wait_for(facts.windows(session, site), now),
+        wait=None if quiet.goes else quiet,
         condemned=condemned,
     )
 

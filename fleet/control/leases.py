@@ -9,11 +9,12 @@ Rules this module keeps:
   leases after the server or the scheduler came back.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlmodel import Session
 
-from fleet.control import ledger, offices, orders, replicas
+from fleet.control import ledger, offices, orders, replicas, windows
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Budget, Heartbeat, HeartbeatAnswer, Order
 from fleet.planning.states import TASKS, AttemptState, TransferKind, TransferState
@@ -72,7 +73,10 @@ def _order(store: Store, settings: CentreSettings, attempt: Attempt) -> Order:
 def heartbeat(
     store: Store, settings: CentreSettings, attempt_id: str, site: str, beat: Heartbeat
 ) -> HeartbeatAnswer:
-    """Renew the lease of a running attempt, or tell it to stop.
+    """Renew the lease of a running attempt, or tell it to pause or to stop.
+
+    One whose site's quiet hours are over pauses until the next.  It stops instead, and waits in the
+    store with what it has, where something that need not wait would have its slot.
 
     Raises:
         NotFoundError: there is no such attempt at this site.
@@ -93,9 +97,32 @@ def heartbeat(
         attempt.state, attempt.bytes_done = AttemptState.RUNNING, beat.bytes_done
         attempt.lease_until = now + timedelta(seconds=lease)
         _heard(session, site)
+        action, reason = _turn(session, transfer, attempt, now)
         return HeartbeatAnswer(
-            action="continue", lease_seconds=lease, budget=budget(session, transfer)
+            action=action, reason=reason, lease_seconds=lease, budget=budget(session, transfer)
         )
+
+
+def _turn(
+    session: Session, transfer: Transfer, attempt: Attempt, now: datetime
+) -> tuple[Literal["continue", "pause", "stop"], str]:
+    """Say what the quiet hours of a running transfer's site want of it, and note why."""
+    site = session.get_one(Site, transfer.executor_id)
+    quiet = windows.of(session, site)
+    turn = windows.turn(session, quiet, transfer, now)
+    if turn.goes:
+        running = f"running at {site.id}" + (f": {turn.reason}" if turn.reason else "")
+        if transfer.reason != running:
+            transfer.reason = running
+        transfer.not_before = None
+        return "continue", turn.reason
+    transfer.not_before = turn.until
+    if windows.wanted(session, quiet, site, now):
+        transfer.reason = f"{site.id} {turn.reason}; its slot goes to work that does not wait"
+        transfers.put_off(transfer, attempt, transfer.reason)
+        return "stop", transfer.reason
+    transfer.reason = f"paused: {site.id} {turn.reason}"
+    return "pause", turn.reason
 
 
 def expire(store: Store, settings: CentreSettings) -> int:

@@ -96,6 +96,7 @@ class SiteSpec(_Spec):
     fronts: tuple[str, ...] = ()
     slots: int = Field(4, ge=1)
     retired: bool = False
+    timezone: Zone | Literal[""] = ""
     windows: tuple[WindowSpec, ...] = ()
     budget: BudgetSpec | None = None
     upload: UploadSpec = UploadSpec()

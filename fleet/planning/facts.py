@@ -1,7 +1,6 @@
 """The plain values that decisions are made from."""
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 
 from fleet.planning.states import ReplicaState
 
@@ -129,11 +128,3 @@ class Decision:
     choices: tuple[Choice, ...] = ()
     short: str = ""
     surplus: tuple[Choice, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Why something does not happen now, and when it will be looked at again."""
-
-    reason: str
-    until: datetime | None = field(default=None)

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from fleet.planning.facts import Wait
 from fleet.planning.repair import URGENT
 from fleet.planning.states import ReplicaState
+from fleet.planning.windows import Turn
 
 CYCLE = 0.75  # of the fixity age: in it everything is read once, and a quarter is left for delays
 SETTLED = 0.1  # of the fixity age: so long after a reading the next slot may come at the earliest
@@ -53,7 +53,7 @@ class Reader:
     running: int = 0
     held: int = 0
     read: int = 0
-    wait: Wait | None = None
+    wait: Turn | None = None
     condemned: bool = False
 
 

@@ -168,6 +168,7 @@ class Site(SQLModel, table=True):
     retired: bool = False
     silent: bool = False
     token_hash: str | None = None
+    timezone: str = ""
     upload: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
 
 
@@ -190,7 +191,7 @@ class SiteLoad(SQLModel, table=True):
 
 
 class Window(SQLModel, table=True):
-    """When a site may carry bulk traffic, in its own local time; no row: always."""
+    """When a site may carry bulk traffic, in its own local time, as its line declares it."""
 
     id: str = _id("wi")
     site_id: str = Field(foreign_key="site.id", index=True)
@@ -435,6 +436,44 @@ class Uploading(SQLModel, table=True):
     reason: str = ""
     until: datetime | None = moment()
     at: datetime = moment(default=...)
+
+
+class TrafficBin(SQLModel, table=True):
+    """15 minutes of a subject's traffic, as one observer saw it.
+
+    A subject is a site (its interfaces, its own transfers left out) or the host of a provider (what
+    our sites had from it).  ``seconds`` were measured of it, so that a mean can be told;
+    ``latency_ms`` is the sum over ``samples`` that measured it.
+    """
+
+    subject: str = Field(primary_key=True)
+    observer: str = Field(primary_key=True)
+    start: datetime = moment(primary_key=True, default=...)
+    bytes_in: int = count(default=0)
+    bytes_out: int = count(default=0)
+    seconds: float = 0.0
+    samples: int = 0
+    throttled: int = 0
+    latency_ms: float = 0.0
+
+
+class Usual(SQLModel, table=True):
+    """The usual week of a subject's traffic, and why its clock is doubted if it is.
+
+    ``clock`` is what the centre's clock says of the site's, ``shifted`` what its neighbours do.
+    """
+
+    subject: str = Field(primary_key=True)
+    timezone: str = ""
+    hours: list[float] = Field(default_factory=list, sa_type=JSON)
+    newest: dict[str, float] = Field(default_factory=dict, sa_type=JSON)
+    confidence: float | None = None
+    weeks: int = 0
+    measured: float = 0.0
+    clock: str = ""
+    shifted: str = ""
+    derived_at: datetime | None = moment()
+    look_at: datetime | None = moment(index=True)
 
 
 class Office(SQLModel, table=True):

@@ -150,6 +150,32 @@ def waiting_for(
     ).all()
 
 
+def bytes_due(session: Session, executor: str, kinds: Sequence[str], by: datetime) -> int:
+    """Return the bytes that ``executor`` has yet to get of all that is due by a moment."""
+    due, done = session.exec(
+        select(func.sum(Transfer.size), func.sum(Attempt.bytes_done))
+        .select_from(Transfer)
+        .join(
+            Attempt,
+            (col(Attempt.id) == col(Transfer.attempt_id)) & (Attempt.state == AttemptState.RUNNING),
+            isouter=True,
+        )
+        .where(
+            Transfer.executor_id == executor,
+            col(Transfer.state).in_(LIVE),
+            col(Transfer.kind).in_(kinds),
+            col(Transfer.deadline) <= by,
+        )
+    ).one()
+    return max(0, int(due or 0) - int(done or 0))
+
+
+def put_off(transfer: Transfer, attempt: Attempt, reason: str) -> None:
+    """Let a locked transfer wait again; the attempt that ran costs it none of its tries."""
+    attempt.state, attempt.reason = AttemptState.EXPIRED, reason
+    transfer.state, transfer.attempts = TransferState.WAITING, transfer.attempts - 1
+
+
 def announce(session: Session, transfer: Transfer, task: str, now: datetime) -> Attempt | None:
     """Make an attempt and its wake-up for a waiting transfer; None if it waits no longer."""
     attempt = Attempt(transfer_id=transfer.id, site_id=transfer.executor_id, announced_at=now)
