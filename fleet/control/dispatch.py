@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from fleet.control import facts, sources
+from fleet.control import facts, needs, sources
+from fleet.control.budgets import Books
 from fleet.planning.states import TASKS, TransferKind
 from fleet.planning.windows import wait_for
 from fleet.store import transfers
@@ -19,6 +20,7 @@ URGENT = 100  # a rule of this priority or more does not wait for quiet hours
 _WINDOWED = frozenset({TransferKind.INGEST, TransferKind.COPY})
 _AT_ONCE = 50
 _LOOK_AGAIN = timedelta(minutes=5)
+_SOON = timedelta(seconds=1)
 _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
 
 
@@ -36,6 +38,7 @@ def step(store: Store) -> bool:
 def _fill(session: Session, site: Site, now: datetime) -> int:
     announced = 0
     wait = wait_for(facts.windows(session, site.id), now)
+    books = Books(session, now)
     for lane in _LANES:
         room = site.slots - transfers.taken(session, site.id, lane)
         if room <= 0:
@@ -47,9 +50,26 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
             elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
                 transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
                 announced += 1
-            elif transfers.announce(session, transfer, TASKS[transfer.kind], now):
-                announced += 1
+            else:
+                announced += _announce(session, transfer, books, now)
     return announced
+
+
+def _announce(session: Session, transfer: Transfer, books: Books, now: datetime) -> bool:
+    """Announce a transfer, or let it wait while all its sources are out of budget.
+
+    Either way it was looked at; False if it waited no longer.
+    """
+    need = needs.of(session, transfer, books)
+    if need.wait is not None:
+        soonest, latest = now + _SOON, now + _LOOK_AGAIN
+        transfer.reason = need.wait.reason
+        transfer.not_before = min(max(need.wait.until or latest, soonest), latest)
+        return True
+    attempt = transfers.announce(session, transfer, TASKS[transfer.kind], now)
+    if attempt is not None:
+        books.expect(session, attempt.id, need.providers)
+    return attempt is not None
 
 
 def _lacking(session: Session, transfer: Transfer) -> str:

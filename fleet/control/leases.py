@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from sqlmodel import Session
 
-from fleet.control import ledger, offices, orders, replicas
+from fleet.control import budgets, ledger, offices, orders, replicas
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Budget, Heartbeat, HeartbeatAnswer, Order
 from fleet.planning.states import TASKS, AttemptState, TransferKind, TransferState
@@ -66,7 +66,10 @@ def _order(store: Store, settings: CentreSettings, attempt: Attempt) -> Order:
     if places:
         with store.write() as session:
             session.get_one(Attempt, attempt.id).sources = places
-    return order
+    shares = budgets.begin(store, settings, order)
+    if not shares:
+        return order
+    return order.model_copy(update={"budget": order.budget.model_copy(update={"shares": shares})})
 
 
 def heartbeat(
@@ -93,9 +96,11 @@ def heartbeat(
         attempt.state, attempt.bytes_done = AttemptState.RUNNING, beat.bytes_done
         attempt.lease_until = now + timedelta(seconds=lease)
         _heard(session, site)
-        return HeartbeatAnswer(
-            action="continue", lease_seconds=lease, budget=budget(session, transfer)
-        )
+        allowed = budget(session, transfer)
+        limited = budgets.relevant(session, attempt, beat)
+    shares = budgets.renew(store, settings, attempt_id, beat, limited)
+    allowed = allowed.model_copy(update={"shares": shares})
+    return HeartbeatAnswer(action="continue", lease_seconds=lease, budget=allowed)
 
 
 def expire(store: Store, settings: CentreSettings) -> int:
