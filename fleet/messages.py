@@ -97,15 +97,47 @@ class Item(Message):
     sample: Sample | None = None
 
 
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of something a second
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Slice(Message):
+    """What an attempt may use of a provider for a while; a rate of None is no limit.
+
+    It begins ``begins`` seconds after this was heard, and ends ``ends`` seconds after it was asked
+    for: so a slice is never used outside its time, however long messages take, and no node's clock
+    matters.
+    """
+
+    begins: Seconds
+    ends: Seconds
+    requests_per_second: Rate | None = None
+    bytes_per_second: Rate | None = None
+    streams: Annotated[int, Field(ge=1)] = 1
+
+
+class Share(Message):
+    """A provider whose budget all sites share, by its hosts' patterns; without slices: wait.
+
+    While none of its slices runs, nothing is asked of these hosts and nothing read from them.
+    """
+
+    provider: str
+    hosts: tuple[str, ...]
+    slices: tuple[Slice, ...] = ()
+    reason: str = ""
+
+
 class Budget(Message):
     """What an attempt may use until its next heartbeat; None is no limit.
 
-    The ``source_`` limits hold for each host that it reads from.
+    The ``source_`` limits hold for each host that it reads from.  A provider that ``shares`` once
+    named stays limited to the last that was said of it for as long as the attempt lasts.
     """
 
     streams: Annotated[int, Field(ge=1)] = 4
     bytes_per_second: Bytes | None = None
-    bytes: Bytes | None = None
+    shares: tuple[Share, ...] = ()
     source_bytes_per_second: Bytes | None = None
     source_requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
@@ -187,7 +219,9 @@ class ItemResult(Message):
 class SourceReport(Message):
     """How one host behaved during an attempt: a traffic sample, and evidence where it failed.
 
-    ``evidence`` is the proof that it sent wrong bytes; empty when there is none.
+    ``evidence`` is the proof that it sent wrong bytes; empty when there is none.  ``throttled``
+    counts its answers 429 and 503.  ``retry_after`` is the longest wait in seconds that it asked
+    for: 0 where it said that we ask too much and no more, None where it did not.
     """
 
     host: str
@@ -198,6 +232,8 @@ class SourceReport(Message):
     errors: int = 0
     last_error: str = ""
     evidence: str = ""
+    throttled: int = 0
+    retry_after: Seconds | None = None
 
 
 class Outcome(Message):
@@ -222,12 +258,21 @@ class Verdict(Message):
     reason: str
 
 
+class Throttle(Message):
+    """A host that said, since the last heartbeat, that we ask too much."""
+
+    host: str
+    retry_after: Seconds = 0.0
+
+
 class Heartbeat(Message):
-    """A sign of progress that renews the lease."""
+    """A sign of progress that renews the lease; ``wants`` are the providers that it needs now."""
 
     fence: int
     bytes_done: Bytes = 0
     note: str = ""
+    wants: tuple[str, ...] = ()
+    throttled: tuple[Throttle, ...] = ()
 
 
 class HeartbeatAnswer(Message):

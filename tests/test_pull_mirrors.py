@@ -158,9 +158,9 @@ def test_copies_of_the_fleet_are_asked_before_origins(
     site: Site, servers: list[FaultServer]
 ) -> None:
     sources = (
-        Source(url=servers[0].serve(NAME, BODY)),
         Source(url=servers[1].serve(NAME, BODY), site="amsterdam"),
         Source(url=servers[2].serve(NAME, BODY), site="netcup"),
+        Source(url=servers[0].serve(NAME, BODY)),
     )
     one = item(NAME, body=BODY).model_copy(update={"sources": sources})
 
@@ -168,6 +168,21 @@ def test_copies_of_the_fleet_are_asked_before_origins(
 
     assert_right(site, work)
     assert servers[0].requests == []
+
+
+def test_a_copy_that_is_ranked_after_an_origin_is_asked_as_one(
+    site: Site, servers: list[FaultServer]
+) -> None:
+    sources = (
+        Source(url=servers[0].serve(NAME, BODY)),
+        Source(url=servers[1].serve(NAME, BODY), site="amsterdam"),
+    )
+    one = item(NAME, body=BODY).model_copy(update={"sources": sources})
+
+    work = site.pull(order(one, budget=Budget(streams=1)))
+
+    assert_right(site, work)
+    assert servers[0].requests
 
 
 def test_an_origin_helps_out_once_no_copy_is_of_use(site: Site, servers: list[FaultServer]) -> None:

@@ -177,7 +177,7 @@ def test_too_little_over_a_few_stall_times_ends_it(
     assert time.monotonic() - began >= effort.FEW_STALLS * settings.stall_seconds
 
 
-@pytest.mark.parametrize("lease", [Budget(bytes_per_second=500), Budget(bytes=0)])
+@pytest.mark.parametrize("lease", [Budget(bytes_per_second=500), Budget(bytes_per_second=0)])
 def test_what_is_slow_because_the_budget_is_goes_on(lease: Budget, settings: SiteSettings) -> None:
     with seeder(settings, climbs(10, 1 << 40)), pytest.raises(Stopped):
         run(settings, Lasting(lease, seconds=4))

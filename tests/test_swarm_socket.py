@@ -243,15 +243,3 @@ def test_a_lease_that_is_paused_for_longer_than_a_stall_is_no_stall(
         lease = Held(pauses=15)  # a look at it is a fifth of a second
         work = target.pull(ordered(shard, source.address), lease)
     assert work.items[0].ok, work.items
-
-
-def test_a_slice_of_bytes_is_not_exceeded_before_the_next(source: Node, target: Node) -> None:
-    shard = Shard("census", {"a": 400 * PIECE}, web_seeds=())
-    source.hold(shard)
-    target.know(shard)
-    rate = 50 * PIECE
-    lease = Held(Budget(bytes=30 * PIECE, bytes_per_second=rate), stop_at=30 * PIECE)
-    with pytest.raises(Stopped):
-        target.pull(ordered(shard, source.address), lease)
-    # no more than what comes between two looks
-    assert 30 * PIECE <= lease.bytes_done <= 30 * PIECE + rate

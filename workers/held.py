@@ -1,6 +1,7 @@
 """A lease that the centre gave: renewed from a thread of its own while the work goes on."""
 
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +17,12 @@ _log = structlog.get_logger()
 class HeldLease(Lease):
     """Heartbeats three times a lease; goes on working while the centre is away."""
 
-    def __init__(self, order: Order, centre: Centre) -> None:
-        """Hold the lease that came with ``order``; use as a context manager."""
-        super().__init__(order.budget)
+    def __init__(self, order: Order, centre: Centre, asked: float | None = None) -> None:
+        """Hold the lease that came with ``order``, which was claimed at ``asked``.
+
+        Use it as a context manager; ``asked`` is of ``time.monotonic``.
+        """
+        super().__init__(order.budget, asked)
         self._order = order
         self._centre = centre
         self._every = order.lease_seconds / 3
@@ -56,7 +60,15 @@ class HeldLease(Lease):
 
     def _beat(self) -> None:
         while not self._ended.wait(self._every):
-            beat = Heartbeat(fence=self._order.fence, bytes_done=self.bytes_done, note=self.note)
+            wants, throttled = self.quotas.demands()
+            beat = Heartbeat(
+                fence=self._order.fence,
+                bytes_done=self.bytes_done,
+                note=self.note,
+                wants=wants,
+                throttled=throttled,
+            )
+            asked = time.monotonic()
             try:
                 answer = self._centre.heartbeat(self._order.attempt, beat)
             except CentreAway as error:
@@ -67,6 +79,7 @@ class HeldLease(Lease):
                 return
             self._every = answer.lease_seconds / 3
             self.budget = answer.budget
+            self.quotas.hear(answer.budget.shares, asked, time.monotonic())
             self._paused = answer.action == "pause"
             if answer.action == "stop":
                 self._stop = answer.reason or "the centre said stop"

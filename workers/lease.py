@@ -5,7 +5,10 @@ from is not its business.  ``Lease`` itself never stops anything, which is what 
 ``fleet pull`` wants.
 """
 
+import time
+
 from fleet.messages import Budget
+from workers.quotas import Quotas
 
 
 class Stopped(Exception):
@@ -15,11 +18,14 @@ class Stopped(Exception):
 class Lease:
     """A hold that nobody can take away."""
 
-    def __init__(self, budget: Budget | None = None) -> None:
-        """Start with ``budget`` (none: the default one)."""
+    def __init__(self, budget: Budget | None = None, asked: float | None = None) -> None:
+        """Start with ``budget`` (none: the default one), which was asked for at ``asked``."""
         self.bytes_done = 0
         self.note = ""
         self.budget = budget or Budget()
+        self.quotas = Quotas()
+        now = time.monotonic()
+        self.quotas.hear(self.budget.shares, now if asked is None else asked, now)
 
     @property
     def paused(self) -> bool:

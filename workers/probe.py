@@ -7,7 +7,9 @@ how a site answers now is the very thing to be known.
 """
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from time import monotonic
 
 from fleet.messages import Item, ItemResult, Order, Sample, Source
@@ -75,9 +77,8 @@ class _Probing:
     def _probe(self, item: Item, sample: Sample, source: Source) -> None:
         """Ask for the sample and check what comes."""
         tally = self.tallies.of(source)
-        self._pace.request(tally.host)
         try:
-            with tally.request():
+            with self._pace.stream(tally.host), self._turn(tally):
                 deadline = monotonic() + PATIENCE * self._stall
                 answer = self._web.get(source, _range(sample))
                 try:
@@ -88,8 +89,16 @@ class _Probing:
                     answer.close()
             _check_body(body, sample, tally.host)
         except Fault as fault:
+            self._pace.strained(tally, fault)
             tally.blame(fault)
             raise
+
+    @contextmanager
+    def _turn(self, tally: Tally) -> Iterator[None]:
+        """Wait for a request's turn; count it and the time that its answer takes."""
+        self._pace.request(tally.host)
+        with tally.request():
+            yield
 
     def _read(self, answer: Answer, sample: Sample, tally: Tally, deadline: float) -> memoryview:
         """Read at most one byte more than the sample has."""

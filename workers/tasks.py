@@ -3,6 +3,7 @@
 A wake-up carries an attempt's id and nothing else.  Whoever may not claim it has nothing to do.
 """
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -83,6 +84,7 @@ def _storage(settings: SiteSettings) -> PosixStorage:
 def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> Work | None:
     """Claim an attempt, do its work and report it; None if it was not claimed or was stopped."""
     with Centre(settings) as centre:
+        asked = time.monotonic()
         try:
             order = centre.claim(attempt)
         except (CentreRefused, CentreAway) as error:
@@ -90,7 +92,7 @@ def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> Work | No
             return None
         started = datetime.now(UTC)
         try:
-            with HeldLease(order, centre) as lease:
+            with HeldLease(order, centre, asked) as lease:
                 work = doing(order, lease, centre)
         except Stopped as error:
             _log.info("stopped", attempt=attempt, reason=str(error))

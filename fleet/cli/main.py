@@ -188,7 +188,7 @@ def site_apply(path: Annotated[Path, typer.Argument(help="The sites file (YAML).
     """Make the sites what a file says."""
     from fleet.control import sites
 
-    changes = sites.apply(local.store(), sites.read(path))
+    changes = sites.apply(local.store(), sites.read(path), sites.read_providers(path))
     for change in changes or ["nothing changed"]:
         typer.echo(change)
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, repairs, sources, windows
+from fleet.control import incidents, needs, repairs, sources, windows
+from fleet.control.budgets import Books
 from fleet.planning.states import TASKS, TransferKind
 from fleet.store import transfers
 from fleet.store.database import Store
@@ -17,6 +18,7 @@ from fleet.store.tables import Site, Transfer
 _AT_ONCE = 50
 _WOKEN_AT_ONCE = 1000
 _LOOK_AGAIN = timedelta(minutes=5)
+_SOON = timedelta(seconds=1)
 _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
 _JUDGED_LANES = ((TransferKind.VERIFY,),)  # a site at fault as a whole only reads what it holds
 
@@ -61,6 +63,7 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
     announced = 0
     taken = transfers.taken(session, [site.id])
     quiet = windows.of(session, site)
+    books = Books(session, now)
     judged = incidents.of(session, site.id) is not None
     for lane in _JUDGED_LANES if judged else _LANES:
         room = site.slots - sum(taken[site.id, kind] for kind in lane)
@@ -75,9 +78,26 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
             elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
                 transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
                 announced += 1
-            elif transfers.announce(session, transfer, TASKS[transfer.kind], now):
-                announced += 1
+            else:
+                announced += _announce(session, transfer, books, now)
     return announced
+
+
+def _announce(session: Session, transfer: Transfer, books: Books, now: datetime) -> bool:
+    """Announce a transfer, or let it wait while all its sources are out of budget.
+
+    Either way it was looked at; False if it waited no longer.
+    """
+    need = needs.of(session, transfer, books)
+    if need.wait is not None:
+        soonest, latest = now + _SOON, now + _LOOK_AGAIN
+        transfer.reason = need.wait.reason
+        transfer.not_before = min(max(need.wait.until or latest, soonest), latest)
+        return True
+    attempt = transfers.announce(session, transfer, TASKS[transfer.kind], now)
+    if attempt is not None:
+        books.expect(session, attempt.id, need.providers)
+    return attempt is not None
 
 
 def _lacking(session: Session, transfer: Transfer) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from sqlmodel import Session
 
-from fleet.control import ledger, offices, orders, replicas, windows
+from fleet.control import budgets, ledger, offices, orders, replicas, windows
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Budget, Heartbeat, HeartbeatAnswer, Order
 from fleet.planning.states import TASKS, AttemptState, TransferKind, TransferState
@@ -67,7 +67,10 @@ def _order(store: Store, settings: CentreSettings, attempt: Attempt) -> Order:
     if places:
         with store.write() as session:
             session.get_one(Attempt, attempt.id).sources = places
-    return order
+    shares = budgets.begin(store, settings, order)
+    if not shares:
+        return order
+    return order.model_copy(update={"budget": order.budget.model_copy(update={"shares": shares})})
 
 
 def heartbeat(
@@ -98,9 +101,11 @@ def heartbeat(
         attempt.lease_until = now + timedelta(seconds=lease)
         _heard(session, site)
         action, reason = _turn(session, transfer, attempt, now)
-        return HeartbeatAnswer(
-            action=action, reason=reason, lease_seconds=lease, budget=budget(session, transfer)
-        )
+        allowed = budget(session, transfer)
+        limited = budgets.relevant(session, attempt, beat)
+    shares = budgets.renew(store, settings, attempt_id, beat, limited)
+    allowed = allowed.model_copy(update={"shares": shares})
+    return HeartbeatAnswer(action=action, reason=reason, lease_seconds=lease, budget=allowed)
 
 
 def _turn(

@@ -1,10 +1,12 @@
 """Orders: what a worker is given with its claim."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from sqlmodel import Session, col, select
 
 from fleet.control import alias_checks, facts, samples, sources
+from fleet.control.ranking import Ranking
 from fleet.messages import BlobRef, Budget, Digest, Item, Order, Source
 from fleet.planning.digests import wants_md5
 from fleet.planning.states import TASKS, TransferKind
@@ -62,7 +64,7 @@ def _ingest(
 ) -> tuple[Details, Places]:
     version = session.get_one(Version, transfer.version_id)
     artifacts = holdings.ingested_by(session, transfer.id)
-    ranking = sources.Ranking(session, attempt.site_id)
+    ranking = Ranking(session, attempt.site_id, _when(attempt))
     items = tuple(
         _item(artifact, ranking.order(sources.origins(settings, artifact)))
         for artifact in artifacts
@@ -83,7 +85,7 @@ def _copy(
     copies = sources.copies(session, shard, target)
     arrivals = sources.arrivals(session, shard, target)
     swarm = sources.swarm(session, settings, shard, target)
-    ranking = sources.Ranking(session, attempt.site_id, swarm)
+    ranking = Ranking(session, attempt.site_id, _when(attempt), swarm)
     items = []
     for artifact in holdings.artifacts_of(session, shard.id):
         arrived = [arrivals[artifact.id]] if artifact.id in arrivals else []
@@ -113,7 +115,7 @@ def _verify(
     layout = alias_checks.layout_for(session, transfer.id)
     target = transfer.target_id
     swarm = None if layout else sources.swarm(session, settings, shard, target, mending=True)
-    ranking = sources.Ranking(session, attempt.site_id, swarm)
+    ranking = Ranking(session, attempt.site_id, _when(attempt), swarm)
     mending = ranking.order(())
     items = tuple(_item(one, mending) for one in holdings.artifacts_of(session, shard.id))
     details: Details = {"folder": folder, "shard": shard.id, "items": items}
@@ -129,6 +131,11 @@ def _verify(
         "stream": layout.size,
     }
     return details | laid_out, ranking.places
+
+
+def _when(attempt: Attempt) -> datetime:
+    """Return when an attempt was claimed, as its order is written just after."""
+    return attempt.claimed_at or attempt.announced_at
 
 
 def _item(artifact: Artifact, ranked: tuple[Source, ...] = ()) -> Item:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
-from fleet.control import probes, retirement
+from fleet.control import probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import LocalTime, Zone
 from fleet.planning.states import VersionState
@@ -24,6 +24,7 @@ from fleet.store.database import Store
 from fleet.store.tables import Budget, Shard, Site, Version, Window
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_HOSTS = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -76,6 +77,21 @@ class UploadSpec(_Spec):
     hours: tuple[UploadHoursSpec, ...] = Field((), max_length=24)
 
 
+class ProviderSpec(_Spec):
+    """What all sites together may ask of a provider, in place of what Fleet knows of it.
+
+    Of a known one, what is left out stays as it is; ``null`` is no limit.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
+    hosts: tuple[Annotated[str, Field(pattern=_HOSTS)], ...] = Field((), max_length=50)
+    requests_per_minute: int | None = Field(None, ge=1, lt=2**31)
+    bytes_per_5_minutes: Annotated[Size, Field(ge=10**6, lt=2**63)] | None = None
+    streams: int = Field(8, ge=1, le=1000)
+    weight: float = Field(1.0, gt=0, le=1)
+    source: str = ""
+
+
 class SiteSpec(_Spec):
     """One site of the file."""
 
@@ -100,10 +116,12 @@ class SiteSpec(_Spec):
     windows: tuple[WindowSpec, ...] = ()
     budget: BudgetSpec | None = None
     upload: UploadSpec = UploadSpec()
+    egress_usd_per_gb: float = Field(0.0, ge=0, le=1000)
 
 
 class _File(_Spec):
     sites: tuple[SiteSpec, ...]
+    providers: tuple[ProviderSpec, ...] = ()
 
 
 def read(path: Path) -> tuple[SiteSpec, ...]:
@@ -112,15 +130,7 @@ def read(path: Path) -> tuple[SiteSpec, ...]:
     Raises:
         RefusedError: it cannot be read; the message names the site and the field.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        specs = _File.model_validate(data).sites
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RefusedError(f"{path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RefusedError(f"{path}: {where}: {first['msg']}") from error
+    specs = _load(path).sites
     names = [spec.id for spec in specs]
     for name in names:
         if names.count(name) > 1:
@@ -132,8 +142,41 @@ def read(path: Path) -> tuple[SiteSpec, ...]:
     return specs
 
 
-def apply(store: Store, specs: tuple[SiteSpec, ...]) -> list[str]:
-    """Make the store's sites what the file says; return the changes, in words."""
+def read_providers(path: Path) -> tuple[ProviderSpec, ...]:
+    """Read what a sites file says of providers.
+
+    Raises:
+        RefusedError: it cannot be read; the message names the provider and the field.
+    """
+    specs = _load(path).providers
+    names = [spec.name for spec in specs]
+    for spec in specs:
+        if names.count(spec.name) > 1:
+            raise RefusedError(f"{path}: provider {spec.name} is there twice")
+        if not spec.hosts and ("hosts" in spec.model_fields_set or not providers.known(spec.name)):
+            raise RefusedError(
+                f"{path}: provider {spec.name} has no hosts: give the patterns of its hosts' "
+                "names, such as data.example.org or '*.example.org'"
+            )
+    return specs
+
+
+def _load(path: Path) -> _File:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _File.model_validate(data)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RefusedError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RefusedError(f"{path}: {where}: {first['msg']}") from error
+
+
+def apply(
+    store: Store, specs: tuple[SiteSpec, ...], others: tuple[ProviderSpec, ...] = ()
+) -> list[str]:
+    """Make the store's sites and providers what the file says; return the changes, in words."""
     changes: list[str] = []
     with store.write() as session:
         now = store.now(session)
@@ -145,6 +188,8 @@ def apply(store: Store, specs: tuple[SiteSpec, ...]) -> list[str]:
             for site in before.values()
             if not site.retired
         ]
+        said = {spec.name: spec.model_dump(exclude_unset=True) for spec in others}
+        changes += providers.apply(session, said, now)
         published = select(Version.id).where(Version.state == VersionState.PUBLISHED)
         session.exec(update(Shard).where(col(Shard.version_id).in_(published)).values(dirty=True))
     return changes

@@ -1,8 +1,8 @@
-"""Where a site can have a shard's files from, in the order that planning gives them."""
+"""Where a site can have a shard's files from; ``ranking`` puts that in order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from sqlmodel import Session, col, select
 
@@ -10,16 +10,14 @@ from fleet.control import incidents, swarms, webseeds
 from fleet.control.sealing import metainfo
 from fleet.importers import CENTRE
 from fleet.messages import Source
-from fleet.planning.facts import SourceFacts, SwarmFacts
-from fleet.planning.sources import nobody, rank, unreachable
+from fleet.planning.facts import SwarmFacts
+from fleet.planning.sources import nobody, unreachable
 from fleet.planning.states import ReplicaState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
-from fleet.store.tables import Artifact, Shard, Site, SourceScore, Transfer
+from fleet.store.tables import Artifact, Shard, Site, Transfer
 from fleet.torrent.metainfo import magnet
 from fleet.torrent.shard import web_seed
-
-_TORRENT = "torrent"  # what it is called among the hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,58 +106,3 @@ def lacking(session: Session, transfer: Transfer) -> str:
 def url_at(read_url: str, folder: str, path: str) -> str:
     """Return where an artifact is read at a site."""
     return f"{read_url.rstrip('/')}/{quote(f'{folder}/{path}')}"
-
-
-class Ranking:
-    """Ranks sources for one site by how their hosts served it before."""
-
-    def __init__(self, session: Session, site: str, torrent: Swarm | None = None) -> None:
-        """Rank for ``site``, with a torrent beside the sources of each item."""
-        rows = session.exec(select(SourceScore).where(SourceScore.observer_id == site)).all()
-        self._scores = {row.host: row for row in rows}
-        self._incidents = incidents.reasons(session)
-        self._torrent = torrent
-        self._reasons: dict[str, str] = {}
-
-    def order(self, sources: Iterable[Source]) -> tuple[Source, ...]:
-        """Return the sources, and the torrent where it is one, best first."""
-        by_url = {source.url: source for source in (*sources, *self._swarm())}
-        ranked = rank(self._facts(source) for source in by_url.values())
-        for one, reason in ranked:
-            self._reasons.setdefault(_TORRENT if one.swarm else _host_of(one.url), reason)
-        return tuple(by_url[one.url] for one, _ in ranked)
-
-    @property
-    def places(self) -> list[dict[str, str]]:
-        """The hosts in the order they came up, and the reasons for their places."""
-        ranked = [
-            {"host": host, "state": "ranked", "reason": reason}
-            for host, reason in self._reasons.items()
-        ]
-        if self._torrent is None or not self._torrent.left_out:
-            return ranked
-        reason = self._torrent.left_out
-        return [*ranked, {"host": _TORRENT, "state": "left out", "reason": reason}]
-
-    def _swarm(self) -> Sequence[Source]:
-        if self._torrent is None or self._torrent.left_out:
-            return ()
-        return (Source(kind="torrent", url=self._torrent.magnet),)
-
-    def _facts(self, source: Source) -> SourceFacts:
-        if self._torrent is not None and source.kind == "torrent":
-            return SourceFacts(source.url, source.site, swarm=self._torrent.facts)
-        fault = self._incidents.get(source.site or "", "")
-        score = self._scores.get(_host_of(source.url))
-        if score is None:
-            return SourceFacts(source.url, source.site, incident=fault)
-        speed, errors = score.bytes_per_second, score.error_share
-        return SourceFacts(source.url, source.site, speed, errors, incident=fault)
-
-
-def _host_of(url: str) -> str:
-    """Return the part of a URL that a source's record is kept under."""
-    parts = urlsplit(url)
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    port = f":{parts.port}" if parts.port not in (None, usual) else ""
-    return f"{parts.hostname or ''}{port}"

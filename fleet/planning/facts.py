@@ -1,6 +1,7 @@
 """The plain values that decisions are made from."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from fleet.planning.states import ReplicaState
 
@@ -77,10 +78,13 @@ class SwarmFacts:
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """One place bytes can be had from, and how it has served before.
+    """One place bytes can be had from, how it has served before, and what speaks against it.
 
     ``bytes_per_second`` is None where it never served yet; of a torrent, ``swarm`` tells more.
-    ``incident`` is what is wrong with its site; empty where nothing is known to be.
+    ``incident`` is its site's open one, ``spent`` why nothing may be asked of its provider now,
+    ``busy`` why its site is better not asked now.  ``left`` is the part of its provider's budget
+    that nobody uses, ``weight`` how gladly that is asked.  ``abroad`` names the jurisdiction that
+    it answers to where the one who asks answers to another; ``egress`` is in US$ a GB.
     """
 
     url: str
@@ -89,6 +93,13 @@ class SourceFacts:
     error_share: float = 0.0
     swarm: SwarmFacts | None = None
     incident: str = ""
+    spent: str = ""
+    busy: str = ""
+    provider: str = ""
+    left: float = 1.0
+    weight: float = 1.0
+    abroad: str = ""
+    egress: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +139,11 @@ class Decision:
     choices: tuple[Choice, ...] = ()
     short: str = ""
     surplus: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why something does not happen now, and when it will be looked at again."""
+
+    reason: str
+    until: datetime | None = None

@@ -1,13 +1,23 @@
 """From where a site shall fetch something: fleet copies over HTTP, then the torrent, then origins.
 
-Of a kind, the fastest comes first.  A copy at a site with an incident comes last of all.  A torrent
-through which nobody can be reached is left out.
+Rules this module keeps:
+
+- Whatever its kind, who has an open incident, or whose provider may not be asked now, comes last.
+- Of a kind, who is worth most comes first: what it brought in a second, as far as that went well,
+  times what speaks against it.  That is a window in which its site carries no bulk traffic, a
+  jurisdiction other than that of who asks, what its egress costs, how little of its provider's
+  budget is left, and how gladly that provider is asked.
+- A torrent through which nobody can be reached is left out.
 """
 
 from collections.abc import Iterable
 
 from fleet.planning.facts import SourceFacts, SwarmFacts
 
+_BUSY = 0.25  # a source within its site's busy hours counts as a quarter as fast
+_ABROAD = 0.75
+_DEAR = 10.0  # US$ 0.1 a GB halves what a source is worth
+_LEAST_LEFT = 0.05
 _UNMEASURED = 50e6  # bytes/s: try a host that never served yet before one known to be slower
 
 
@@ -44,25 +54,40 @@ def nobody(site: str, without_origin: int, swarm: SwarmFacts) -> str:
     )
 
 
-def _worth(source: SourceFacts) -> tuple[int, float, str]:
+def _worth(source: SourceFacts) -> tuple[bool, int, float, str]:
     kind = 0 if source.site is not None else 2 if source.swarm is None else 1
-    kind = 3 if source.incident else kind
     speed = _UNMEASURED if source.bytes_per_second is None else source.bytes_per_second
-    return (kind, -speed * (1 - source.error_share), source.url)
+    worth = speed * (1 - source.error_share) * source.weight * max(source.left, _LEAST_LEFT)
+    worth *= (_BUSY if source.busy else 1) * (_ABROAD if source.abroad else 1)
+    worth /= 1 + _DEAR * source.egress
+    return (bool(source.incident or source.spent), kind, -worth, source.url)
 
 
 def _why(source: SourceFacts) -> str:
     if source.swarm is not None:
         return _who(source.swarm)
     place = f"a verified copy at {source.site}" if source.site else "an origin outside the fleet"
-    if source.incident:
-        return f"{place}, as a last resort: {source.incident}"
-    if source.bytes_per_second is None:
-        return f"{place}, not measured yet"
-    return (
-        f"{place}, {source.bytes_per_second / 1e6:.1f} MB/s with "
-        f"{source.error_share:.0%} errors lately"
-    )
+    measured = "not measured yet"
+    if source.bytes_per_second is not None:
+        speed = source.bytes_per_second / 1e6
+        measured = f"{speed:.1f} MB/s with {source.error_share:.0%} errors lately"
+    last = f"last, because of an incident: {source.incident}" if source.incident else ""
+    spent = f"last for now: {source.spent}" if source.spent else ""
+    return ", ".join(part for part in (place, measured, last, spent, *_against(source)) if part)
+
+
+def _against(source: SourceFacts) -> list[str]:
+    """List what makes a source worth less than its speed says."""
+    said = [source.busy]
+    if source.provider and not source.spent and source.left < 1:
+        said.append(f"{source.left:.0%} of the budget of {source.provider} are free")
+    if source.weight < 1:
+        said.append(f"{source.provider} is spared where others are as fast")
+    if source.abroad:
+        said.append(f"answers to {source.abroad}")
+    if source.egress:
+        said.append(f"US$ {source.egress:g} a GB")
+    return said
 
 
 def _who(swarm: SwarmFacts) -> str:

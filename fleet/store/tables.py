@@ -170,6 +170,7 @@ class Site(SQLModel, table=True):
     token_hash: str | None = None
     timezone: str = ""
     upload: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    egress_usd_per_gb: float = 0.0
 
 
 class SiteLoad(SQLModel, table=True):
@@ -207,6 +208,37 @@ class Budget(SQLModel, table=True):
     streams: int = 4
     bytes_per_second: int | None = count()
     source: str = ""
+
+
+class Provider(SQLModel, table=True):
+    """What all sites together may ask of a provider, and how it takes that; None is no limit.
+
+    ``factor`` of its budget held at ``strained_at``; before ``rests_until`` it is asked nothing.
+    """
+
+    name: str = Field(primary_key=True)
+    hosts: list[str] = Field(default_factory=list, sa_type=JSON)
+    requests_per_minute: int | None = None
+    bytes_per_5_minutes: int | None = count()
+    streams: int
+    weight: float = 1.0
+    source: str = ""
+    factor: float = 1.0
+    strained_at: datetime | None = moment()
+    rests_until: datetime | None = moment()
+    reason: str = ""
+
+
+class Slice(SQLModel, table=True):
+    """A share, in millionths, of a provider's budget that an attempt holds; of 0, it waits."""
+
+    __table_args__ = (Index("ix_slice_books", "provider", "until"),)
+    id: str = _id("sl")
+    provider: str = Field(foreign_key="provider.name")
+    attempt_id: str = Field(foreign_key="attempt.id", index=True)
+    share: int
+    starts: datetime = moment(default=...)
+    until: datetime = moment(default=...)
 
 
 class Rule(SQLModel, table=True):

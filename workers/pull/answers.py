@@ -26,6 +26,7 @@ _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _PAGES = {"text/html", "application/xhtml+xml"}
 _PAGE_NAMES = {".htm", ".html", ".xhtml"}
 _PASSING = {408, 425, 429}
+_TOO_MUCH = {429, 503}
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,13 @@ def refusal(status: int, headers: Mapping[str, str], host: str) -> Fault:
     if status not in _PASSING and status < 500:
         return Bad(said)
     wait = retry_after(headers, datetime.now(UTC))
+    fault: Fault = Passing(said, wait)
     if wait > MOST_WAIT:
-        return Busy(f"{said} and asks to be left alone for {wait:.0f} s")
-    return Passing(said, wait)
+        fault = Busy(f"{said} and asks to be left alone for {wait:.0f} s")
+    if status in _TOO_MUCH:
+        fault.throttled = True
+        fault.asks = wait if wait or status == HTTPStatus.TOO_MANY_REQUESTS else None
+    return fault
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float:

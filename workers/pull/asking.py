@@ -31,7 +31,7 @@ def next_fetch(download: Download) -> Fetch | None:
         return None if download.spoilt else download.cross.next()
     if download.spoilt or download.finished or not _may_ask(download):
         return None
-    mirror = pick(download.candidates(), monotonic(), spare=download.run.load.spare)
+    mirror = pick(_open(download), monotonic(), spare=download.run.load.spare)
     if mirror is None:
         return None
     if not _continues(download, mirror) or download.extents.size == 0:
@@ -51,7 +51,7 @@ def steal(download: Download) -> Fetch | None:
     if download.spoilt or not download.opened or not _may_ask(download):
         return None
     now = monotonic()
-    mirror = pick(download.candidates(), now, spare=download.run.load.spare)
+    mirror = pick(_open(download), now, spare=download.run.load.spare)
     if mirror is None or not mirror.ranged:
         return None
     usual = typical_rate(download.mirrors)
@@ -73,6 +73,12 @@ def steal(download: Download) -> Fetch | None:
             download.forget(claim.start, claim.end)
             _overtaken(download, fetch, now)
     return download.fetch(mirror, claim, _part(download, mirror, claim))
+
+
+def _open(download: Download) -> list[Mirror]:
+    """Choose whom the budgets of their providers let us ask at all."""
+    pace = download.run.pace
+    return [one for one in download.candidates() if pace.open(one.tally.host)]
 
 
 def _mixes(download: Download, claim: Claim) -> bool:

@@ -10,7 +10,7 @@ Rules this module keeps:
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
@@ -100,11 +100,25 @@ class Board:
 
     def _trim(self) -> None:
         """End the newest answers that the budget has no more room for, if they can be resumed."""
-        fetches = [fetch for one in self._open for fetch in one.fetches if not fetch.is_cut]
+        every = [fetch for one in self._open for fetch in one.fetches]
+        fetches = [fetch for fetch in every if not fetch.is_cut]
         surplus = len(fetches) - self._run.lease.budget.streams
         resumable = [fetch for fetch in fetches if fetch.download.resumable(fetch.mirror)]
         for fetch in reversed(resumable[-surplus:] if surplus > 0 else []):
             fetch.cut()
+        self._trim_shares(every, resumable)
+
+    def _trim_shares(self, every: Sequence[Fetch], resumable: Sequence[Fetch]) -> None:
+        """End the newest answers that their providers' budgets have no more room for."""
+        pace = self._run.pace
+        hosts = [fetch.mirror.tally.host for fetch in every if fetch.is_cut]
+        leaving = Counter(map(pace.provider, hosts))  # once their threads have seen it
+        for fetch in reversed(resumable):
+            host = fetch.mirror.tally.host
+            provider = pace.provider(host)
+            if provider and not fetch.is_cut and pace.surplus(host) > leaving[provider]:
+                fetch.cut()
+                leaving[provider] += 1
 
     def _tell(self) -> None:
         """Say why nothing is asked, if that is how it is."""
@@ -112,6 +126,7 @@ class Board:
         mirrors = [mirror for one in self._open for mirror in one.candidates()] if idle else []
         errors = [one.tally.last_error for one in mirrors if one.tally.last_error]
         note = f"waits before it asks again: {errors[0]}" if errors else ""
+        note = (self._run.pace.waits if idle else "") or note
         if note != self._note:
             self._note = note
             self._run.say(note)

@@ -13,7 +13,14 @@ MAX_NAMED = 3
 
 
 class Fault(Exception):
-    """Something kept an item from being pulled; the message is the reason."""
+    """Something kept an item from being pulled; the message is the reason.
+
+    ``throttled``: a host answered 429 or 503; ``asks`` is then for how many seconds it wants to be
+    left alone, 0 where it only says that we ask too much, None where it says neither.
+    """
+
+    throttled = False
+    asks: float | None = None
 
 
 class Refused(Fault):

@@ -125,21 +125,35 @@ class Fetch:
             raise tally.out.with_traceback(None)  # it would keep all that ever raised it
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
-        self._run.pace.request(tally.host)
-        with tally.request():
-            answer = self._run.web.get(self.mirror.source, self.part.headers())
-            self._answer = answer
-            try:
-                tally.lost = 0
-                wanted = self.download.wanted(self.mirror)
-                body = judge(answer.status, answer.headers, wanted, self.part)
-                tally.answered()
-                ranged = answer.status == HTTPStatus.PARTIAL_CONTENT
-                if self.keeper.accept(self, body, ranged=ranged) and not self._cut:
-                    self._receive(answer, body)
-            finally:
-                answer.close()
-                self._rate()
+        with self._run.pace.stream(tally.host):
+            self._run.pace.request(tally.host)
+            with tally.request():
+                self._ask()
+
+    def _ask(self) -> None:
+        """Send the request; judge and read its answer."""
+        tally = self.mirror.tally
+        answer = self._run.web.get(self.mirror.source, self.part.headers())
+        self._answer = answer
+        try:
+            tally.lost = 0
+            body = self._judge(answer)
+            tally.answered()
+            ranged = answer.status == HTTPStatus.PARTIAL_CONTENT
+            if self.keeper.accept(self, body, ranged=ranged) and not self._cut:
+                self._receive(answer, body)
+        finally:
+            answer.close()
+            self._rate()
+
+    def _judge(self, answer: Answer) -> Body:
+        """Judge an answer's head; who asks too much hears of it."""
+        try:
+            wanted = self.download.wanted(self.mirror)
+            return judge(answer.status, answer.headers, wanted, self.part)
+        except Fault as fault:
+            self._run.pace.strained(self.mirror.tally, fault)
+            raise
 
     def _rate(self) -> None:
         """Learn the mirror's pace from an answer that was read too fast to do so on the way."""

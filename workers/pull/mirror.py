@@ -7,7 +7,7 @@ Decisions this module takes:
 - A host that ``TRIES`` items in a row could not reach is not asked again in this attempt: a list
   of thousands of its files would take hours to say the same.
 - Copies of the fleet are asked before origins, and several of one kind at once: an origin is only
-  troubled once no copy is of use.
+  troubled once no copy is of use.  A copy that is ranked after an origin counts as one.
 """
 
 import random
@@ -39,6 +39,7 @@ class Mirror:
         came: bytes it brought since all was last begun anew; ``best`` the most of any time before.
         ready_at: when it may be asked again.
         out: why it is of no more use.
+        tier: who has a lower one is asked before.
     """
 
     number: int
@@ -54,11 +55,7 @@ class Mirror:
     changes: int = 0
     ready_at: float = 0.0
     out: Fault | None = None
-
-    @property
-    def tier(self) -> int:
-        """0 for a copy of the fleet, 1 for an origin."""
-        return 0 if self.source.site else 1
+    tier: int = 0
 
     def failed(self, fault: Passing, now: float) -> None:
         """Take a fault that may pass: wait for a while, or be out.
@@ -101,7 +98,7 @@ def mirrors_of(item: Item, tallies: Tallies, before: Sequence[Author]) -> list[M
     Those that an earlier attempt knew (``before``) keep their numbers, and what they said.
     """
     numbers = {author.url: number for number, author in enumerate(before, 1)}
-    mirrors = []
+    mirrors: list[Mirror] = []
     sources: dict[str, Source] = {}
     for source in item.sources:
         if source.kind == "http":
@@ -111,6 +108,8 @@ def mirrors_of(item: Item, tallies: Tallies, before: Sequence[Author]) -> list[M
         if number > MOST_AUTHORS:
             break
         mirror = Mirror(number, source, tallies.of(source))
+        if source.site is None or any(one.tier for one in mirrors):
+            mirror.tier = 1
         if number <= len(before):
             author = before[number - 1]
             mirror.validator = Validator(author.etag, author.modified)

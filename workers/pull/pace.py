@@ -4,16 +4,19 @@ Rules this module keeps:
 
 - What may be read is granted before it is read, so that the budget is never exceeded; what was
   granted and not read is given back.
-- The budget is taken from the lease each time: a heartbeat's answer counts at once.  Each new
-  budget brings a new slice of bytes.
+- The budget is taken from the lease each time: a heartbeat's answer counts at once.
+- Of a provider whose budget all sites share, nothing is had without a slice (see ``quotas``).
 """
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from fleet.messages import Budget
 from workers.bucket import BURST_SECONDS, Bucket
 from workers.lease import Lease
+from workers.pull.faults import Fault
+from workers.pull.tally import Tally
 
 POLL_SECONDS = 0.05
 
@@ -27,8 +30,49 @@ class Pace:
         self._all = Bucket()
         self._hosts: dict[str, Bucket] = {}
         self._asked: dict[str, Bucket] = {}
-        self._budget: Budget | None = None
-        self._left = 0
+
+    def open(self, host: str) -> bool:
+        """Whether one more answer of ``host`` may be read now, as far as its provider goes."""
+        return self._lease.quotas.open(host, time.monotonic())
+
+    def limits_requests(self, host: str) -> bool:
+        """Whether requests to ``host`` are counted, so that each waits for its turn."""
+        rate = self._lease.budget.source_requests_per_second
+        return rate is not None or self._lease.quotas.limits(host)
+
+    def provider(self, host: str) -> str:
+        """Name the provider of ``host`` whose budget is shared; empty if there is none."""
+        return self._lease.quotas.provider(host)
+
+    def surplus(self, host: str) -> int:
+        """Count the answers of ``host``'s provider that are read and may not be any more."""
+        return self._lease.quotas.surplus(host, time.monotonic())
+
+    @property
+    def waits(self) -> str:
+        """Say which providers' budgets are waited for; empty if none is."""
+        return self._lease.quotas.waits(time.monotonic())
+
+    @contextmanager
+    def stream(self, host: str) -> Iterator[None]:
+        """Wait until one more answer of ``host`` may be read, and hold its stream meanwhile.
+
+        Raises:
+            Stopped: the centre wants the attempt to end.
+        """
+        while not self._lease.quotas.enter(host, time.monotonic()):
+            self._lease.check()
+            time.sleep(POLL_SECONDS)
+        try:
+            yield
+        finally:
+            self._lease.quotas.leave(host)
+
+    def strained(self, tally: Tally, fault: Fault) -> None:
+        """Note it if a host said that we ask too much: the centre hears of it shortly."""
+        tally.strained(fault)
+        if fault.asks is not None:
+            self._lease.quotas.throttled(tally.host, fault.asks, time.monotonic())
 
     def take(self, host: str, count: int) -> int:
         """Wait until bytes may be read from ``host``; say how many, at most ``count``.
@@ -47,11 +91,12 @@ class Pace:
 
     def give_back(self, host: str, count: int) -> None:
         """Return what was granted and not read."""
-        if count and self._limits():
+        if not count:
+            return
+        self._lease.quotas.give_back(host, time.monotonic(), count)
+        if self._limits():
             with self._lock:
                 self._spend(host, -count)
-                # What an earlier budget granted does not make this one's slice longer.
-                self._left = min(self._left, self._lease.budget.bytes or 0)
 
     def request(self, host: str) -> None:
         """Wait until one more request may be sent to ``host``.
@@ -61,30 +106,36 @@ class Pace:
         """
         while True:
             self._lease.check()
-            rate = self._lease.budget.source_requests_per_second
+            wait = POLL_SECONDS
             if not self._lease.paused:
-                with self._lock:
-                    bucket = self._asked.setdefault(host, Bucket())
-                    burst = max(1.0, (rate or 0) * BURST_SECONDS)
-                    if bucket.most(rate, time.monotonic(), 1, 2 * burst) >= 1:
-                        bucket.use(1)
-                        return
-            time.sleep(POLL_SECONDS)
+                wait = self._ask(host)
+                if not wait:
+                    return
+            time.sleep(min(wait, POLL_SECONDS))
+
+    def _ask(self, host: str) -> float:
+        """Take the right to one request to ``host``; else give the seconds to wait at least."""
+        rate = self._lease.budget.source_requests_per_second
+        with self._lock:
+            bucket = self._asked.setdefault(host, Bucket())
+            burst = max(1.0, (rate or 0) * BURST_SECONDS)
+            if bucket.most(rate, time.monotonic(), 1, 2 * burst) < 1:
+                return POLL_SECONDS
+            wait = self._lease.quotas.request(host, time.monotonic())
+            if not wait:
+                bucket.use(1)
+            return wait
 
     def _limits(self) -> bool:
         budget = self._lease.budget
-        limits = (budget.bytes, budget.bytes_per_second, budget.source_bytes_per_second)
-        return limits != (None, None, None)
+        return (budget.bytes_per_second, budget.source_bytes_per_second) != (None, None)
 
     def _grant(self, host: str, count: int) -> int:
+        quotas = self._lease.quotas
         if not self._limits():
-            return count
+            return quotas.grant(host, time.monotonic(), count)
         budget = self._lease.budget
         with self._lock:
-            if budget is not self._budget:
-                self._budget, self._left = budget, budget.bytes or 0
-            if budget.bytes is not None:
-                count = min(count, self._left)
             now = time.monotonic()
             theirs = self._hosts.setdefault(host, Bucket())
             for bucket, rate in (
@@ -93,10 +144,10 @@ class Pace:
             ):
                 burst = max(1.0, rate * BURST_SECONDS) if rate else 0.0
                 count = int(bucket.most(rate, now, count, burst))
+            count = quotas.grant(host, now, count) if count else 0
             self._spend(host, count)
             return count
 
     def _spend(self, host: str, count: int) -> None:
-        self._left -= count
         self._all.use(count)
         self._hosts.setdefault(host, Bucket()).use(count)

@@ -24,6 +24,7 @@ class Tally:
     counts the items in a row that gave it up because it could not be reached, ``delays`` how often
     in a row it put us off.  Before ``ready_at`` it is not asked; ``out`` is why it is left alone
     for the rest of the attempt.  ``streams`` is how many answers of it are being read now.
+    ``throttled`` counts its answers 429 and 503, ``retry_after`` is the longest wait it asked for.
     """
 
     host: str
@@ -39,6 +40,8 @@ class Tally:
     delays: int = 0
     out: Fault | None = None
     streams: int = 0
+    throttled: int = 0
+    retry_after: float | None = None
     _since: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -89,6 +92,13 @@ class Tally:
                     self.out = self.out or fault
             self.ready_at = max(self.ready_at, until)
 
+    def strained(self, fault: Fault) -> None:
+        """Count it if the host said, or let see, that we ask too much."""
+        with self._lock:
+            self.throttled += fault.throttled
+            if fault.asks is not None:
+                self.retry_after = max(fault.asks, self.retry_after or 0.0)
+
     def blame(self, fault: Fault, evidence: str = "") -> None:
         """Count a fault of the host, with the proof if it sent wrong bytes.
 
@@ -114,6 +124,8 @@ class Tally:
             errors=self.errors,
             last_error=self.last_error,
             evidence=self.evidence,
+            throttled=self.throttled,
+            retry_after=self.retry_after,
         )
 
 

@@ -4,8 +4,9 @@ Rules this module keeps:
 
 - What the seeder says is read within bounds, and believed only as far as it is sound.
 - A budget, a pause and a stop of the lease reach the seeder within a second.  Where each host may
-  only be asked so fast, all of them together are; where only so often, web seeds are left alone,
-  since libtorrent asks them as often as it likes.
+  only be asked so fast, all of them together are; where only so often, or where one is of a
+  provider whose budget all sites share, web seeds are left alone, since libtorrent asks them as
+  often as it likes.
 - No byte for ``stall_seconds`` ends it, and so does less than ``LEAST_RATE`` over a few of these:
   whoever waits has other sources, and what is here is kept.  Bytes that were thrown away count for
   nothing.
@@ -17,10 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fleet.messages import Budget, Bytes
+from fleet.messages import Bytes
 from fleet.settings import SiteSettings
 from workers.lease import Lease
 from workers.seeder.control import MAX_LINE, socket_path
@@ -102,8 +104,6 @@ class Effort:
         self._settings = settings
         self._lease = lease
         self._pending = b""
-        self._budget: Budget = lease.budget
-        self._spent = 0
         self._wishes: dict[str, Any] = {}
         asked = {
             "do": what,
@@ -111,13 +111,13 @@ class Effort:
             "peers": list(swarm.peers),
             "want": [list(span) for span in want],
             "ws": list(swarm.web_seeds),
-            "web_seeds": lease.budget.source_requests_per_second is None,
+            "web_seeds": _may_be_asked(lease, swarm.web_seeds),
         }
         self._link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._link.settimeout(SILENCE_SECONDS)
             self._link.connect(str(socket_path(settings)))
-            self._say(asked | self._wished(0))
+            self._say(asked | self._wished())
         except (OSError, ValueError) as error:
             self._link.close()
             raise self._away(error) from error
@@ -157,11 +157,11 @@ class Effort:
             SeederError: it failed, or nothing came for too long.
             Stopped: the lease ended.
         """
-        heard, payload = time.monotonic(), 0
+        heard = time.monotonic()
         course = _Course(self._settings.stall_seconds, heard)
         while True:
             self._lease.check()
-            wishes = self._wished(payload)
+            wishes = self._wished()
             if wishes != self._wishes:
                 self._say_on(wishes)
             progress, now = self._hear(), time.monotonic()
@@ -169,7 +169,7 @@ class Effort:
                 if now - heard > SILENCE_SECONDS:
                     raise SeederError(f"the seeder of {self._settings.site} says nothing")
                 continue
-            heard, payload = now, progress.payload
+            heard = now
             told(progress)
             if progress.state == "done":
                 return progress
@@ -178,15 +178,12 @@ class Effort:
             elif why := course.judge(progress.done, wishes["limit"], now):
                 raise SeederError(_stalled(progress, why))
 
-    def _wished(self, payload: int) -> dict[str, Any]:
-        """Say what the lease allows now, after so many bytes."""
+    def _wished(self) -> dict[str, Any]:
+        """Say what the lease allows now."""
         budget = self._lease.budget
-        if budget is not self._budget:
-            self._budget, self._spent = budget, payload
         rates = [budget.bytes_per_second, budget.source_bytes_per_second]
         limit = min((rate for rate in rates if rate is not None), default=None)
-        spent = budget.bytes is not None and payload - self._spent >= budget.bytes
-        return {"limit": limit, "paused": self._lease.paused or spent or limit == 0}
+        return {"limit": limit, "paused": self._lease.paused or limit == 0}
 
     def _say_on(self, wishes: dict[str, Any]) -> None:
         try:
@@ -273,6 +270,13 @@ class _Course:
                 return f"only {came} bytes came in {seconds:.3g} s"
             self._since, self._had = now, self._most
         return ""
+
+
+def _may_be_asked(lease: Lease, web_seeds: Sequence[str]) -> bool:
+    """Whether nobody counts what these web seeds are asked."""
+    hosts = [urlsplit(url).netloc for url in web_seeds]
+    counted = any(lease.quotas.limits(host) for host in hosts)
+    return lease.budget.source_requests_per_second is None and not counted
 
 
 def _stalled(progress: Progress, why: str) -> str:

@@ -130,14 +130,19 @@ class _Quick:
         return started
 
     def _next_host(self) -> Host | None:
-        fit = [host for host in self._hosts if host.open and host.lines < MOST_LINES]
+        pace = self._run.pace
+        fit = [
+            host
+            for host in self._hosts
+            if host.open and host.lines < MOST_LINES and pace.open(host.tally.host)
+        ]
         return min(fit, key=lambda host: host.lines, default=None)
 
     def _work(self, host: Host | None) -> None:
         """Talk to one host after another, as long as one more thread is wanted."""
         while host is not None:
             try:
-                with host.tally.request():
+                with self._run.pace.stream(host.tally.host), host.tally.request():
                     self._talk(host)
             except Local:
                 self._over = True
@@ -196,7 +201,7 @@ class _Quick:
             self._delivery.take(host, ask, body)
             self._count(host, 0, ask.size)
         except Bad as fault:
-            host.refused(status, fault)
+            self._refused(host, status, fault)
             return None
         except Local:
             raise
@@ -204,7 +209,7 @@ class _Quick:
             host.given_up = True
             return None
         except Passing as fault:
-            host.refused(status, fault)
+            self._refused(host, status, fault)
             host.closed(0)
             return None
         except (Fault, OSError):
@@ -250,7 +255,7 @@ class _Quick:
                 try:
                     self._delivery.judge(host, ask, head, body)
                 except (Bad, Passing) as fault:
-                    host.refused(head.status, fault)
+                    self._refused(host, head.status, fault)
                 else:
                     good += len(body)
         finally:
@@ -262,7 +267,7 @@ class _Quick:
         if self._over or self._running > self._allowed:
             return
         budget = self._run.lease.budget
-        serial = not host.proven or budget.source_requests_per_second is not None
+        serial = not host.proven or self._run.pace.limits_requests(host.tally.host)
         rates = [AHEAD_BYTES, budget.bytes_per_second, budget.source_bytes_per_second]
         asks = pipeline.choose(
             host.next,
@@ -286,6 +291,11 @@ class _Quick:
         finally:
             self._run.pace.give_back(host.tally.host, allowed - came)
         return waited
+
+    def _refused(self, host: Host, status: int, fault: Fault) -> None:
+        """Take an answer of no use; who says that we ask too much is heard by all."""
+        self._run.pace.strained(host.tally, fault)
+        host.refused(status, fault)
 
     def _count(self, host: Host, got: int, good: int) -> None:
         """Count bytes that came, and those that are held."""

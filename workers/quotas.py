@@ -1,0 +1,255 @@
+"""What an attempt may use of providers whose budgets all sites share: slices, metered out.
+
+Rules this module keeps:
+
+- A slice is a rate between two moments of this host's monotonic clock: it begins no sooner than its
+  message was heard, and ends no later than if that had been sent the moment it was asked for.
+- What a slice brings is spent second by second.  Of what was not used a quarter of a second's is
+  kept, and one request, until the slices end.  Each run of slices begins with nothing, so that
+  what many holders leave does not add up.
+- Without a slice that runs, nothing is asked of the provider and nothing read from it.
+- A provider once named stays limited, whatever later messages leave out.
+"""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fleet.messages import Share, Slice, Throttle
+from fleet.planning.budgets import BURST_SECONDS
+from fleet.planning.providers import fits
+from workers.bucket import LEAST_GRANT
+
+
+class _Meter:
+    """Tokens of one kind, at a rate that may be unlimited."""
+
+    def __init__(self, spare: float) -> None:
+        self._spare = spare  # held on top of the burst
+        self._tokens = 0.0
+
+    def gain(self, rate: float | None, seconds: float) -> None:
+        """Let a rate run for a while."""
+        if rate is None:
+            return
+        self._tokens = min(self._tokens + rate * seconds, self._spare + rate * BURST_SECONDS)
+
+    def has(self, rate: float | None, wanted: float) -> float:
+        """Say how much of ``wanted`` may be had now: 0 until it is worth while."""
+        if rate is None:
+            return wanted
+        worth = min(wanted, LEAST_GRANT, (self._spare + rate * BURST_SECONDS) / 2)
+        return min(wanted, self._tokens) if self._tokens >= worth else 0
+
+    def wait(self, rate: float | None, wanted: float) -> float:
+        """Say for how many seconds at least nothing of ``wanted`` may be had."""
+        return max(0.0, wanted - self._tokens) / rate if rate else 0.0
+
+    def use(self, count: float) -> None:
+        """Take tokens out, or put them back."""
+        self._tokens -= count
+
+    def empty(self) -> None:
+        """Keep nothing."""
+        self._tokens = min(self._tokens, 0.0)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A slice between two moments of this host's clock."""
+
+    begins: float
+    ends: float
+    told: Slice
+
+
+@dataclass
+class _Quota:
+    """One provider: its slices, and what is left of them."""
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    reason: str = ""
+    pieces: list[_Piece] = field(default_factory=list)
+    streams: int = 0
+    rests_until: float = 0.0
+    requests: _Meter = field(default_factory=lambda: _Meter(1.0))
+    bytes: _Meter = field(default_factory=lambda: _Meter(0.0))
+    _at: float = 0.0
+
+    def hear(self, share: Share, asked: float, heard: float) -> None:
+        """Take what the centre says now, in place of what it said before."""
+        self.run(heard)
+        self.hosts, self.reason = share.hosts, share.reason
+        self.pieces = [
+            _Piece(heard + one.begins, asked + one.ends, one)
+            for one in share.slices
+            if asked + one.ends > heard + one.begins
+        ]
+
+    def run(self, now: float) -> Slice | None:
+        """Let the slices run up to ``now``; give the one that runs then."""
+        for piece in self.pieces:
+            if piece.ends <= self._at or piece.begins >= now:
+                continue
+            self._skip(piece.begins)
+            seconds = min(now, piece.ends) - self._at
+            self.requests.gain(piece.told.requests_per_second, seconds)
+            self.bytes.gain(piece.told.bytes_per_second, seconds)
+            self._at += seconds
+        self._skip(now)
+        if now < self.rests_until:
+            return None
+        running = (one.told for one in self.pieces if one.begins <= now < one.ends)
+        return next(running, None)
+
+    def _skip(self, until: float) -> None:
+        """Pass a time without a slice: what was left of the last one is another's by then."""
+        if until > self._at:
+            self._at = until
+            self.requests.empty()
+            self.bytes.empty()
+
+
+class Quotas:
+    """The quotas of an attempt, by host; safe to use from several threads.
+
+    All moments are of ``time.monotonic``.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._quotas: dict[str, _Quota] = {}
+        self._by_host: dict[str, _Quota | None] = {}
+        self._wanted: set[str] = set()
+        self._throttled: dict[str, float] = {}
+
+    def hear(self, shares: Iterable[Share], asked: float, heard: float) -> None:
+        """Take what the centre said at ``heard`` to what was asked of it at ``asked``."""
+        with self._lock:
+            for share in shares:
+                if share.provider not in self._quotas:
+                    self._quotas[share.provider] = _Quota(share.provider)
+                self._quotas[share.provider].hear(share, asked, heard)
+            self._by_host.clear()
+
+    def limits(self, host: str) -> bool:
+        """Whether a host is of a provider whose budget is shared."""
+        return bool(self.provider(host))
+
+    def provider(self, host: str) -> str:
+        """Name the provider of a host whose budget is shared; empty if there is none."""
+        with self._lock:
+            quota = self._of(host)
+            return "" if quota is None else quota.name
+
+    def open(self, host: str, now: float) -> bool:
+        """Whether one more answer of a host may be read now; if not, it is wanted."""
+        with self._lock:
+            quota = self._of(host)
+            return quota is None or self._room(quota, now) > 0
+
+    def enter(self, host: str, now: float) -> bool:
+        """Take one of a host's streams; False if none is free.  ``leave`` gives it back."""
+        with self._lock:
+            quota = self._of(host)
+            if quota is None:
+                return True
+            if self._room(quota, now) <= 0:
+                return False
+            quota.streams += 1
+            return True
+
+    def leave(self, host: str) -> None:
+        """Give a stream back."""
+        with self._lock:
+            if (quota := self._of(host)) is not None:
+                quota.streams = max(0, quota.streams - 1)
+
+    def surplus(self, host: str, now: float) -> int:
+        """Count the answers that are being read of a host's provider and may not be."""
+        with self._lock:
+            quota = self._of(host)
+            return 0 if quota is None else max(0, -self._room(quota, now))
+
+    def request(self, host: str, now: float) -> float:
+        """Take the right to one request: 0 if it may be sent, else the seconds to wait at least."""
+        with self._lock:
+            quota = self._of(host)
+            if quota is None:
+                return 0.0
+            piece = self._running(quota, now)
+            if piece is None:
+                return BURST_SECONDS
+            rate = piece.requests_per_second
+            wait = quota.requests.wait(rate, 1.0)
+            if wait <= 0 and rate != 0:
+                quota.requests.use(0 if rate is None else 1)
+                return 0.0
+            return wait or BURST_SECONDS
+
+    def grant(self, host: str, now: float, count: int) -> int:
+        """Take the right to read at most ``count`` bytes; 0 if none may be read now."""
+        with self._lock:
+            quota = self._of(host)
+            if quota is None:
+                return count
+            piece = self._running(quota, now)
+            if piece is None:
+                return 0
+            granted = int(quota.bytes.has(piece.bytes_per_second, count))
+            quota.bytes.use(0 if piece.bytes_per_second is None else granted)
+            return granted
+
+    def give_back(self, host: str, now: float, count: int) -> None:
+        """Return what was granted and not read."""
+        with self._lock:
+            quota = self._of(host)
+            piece = None if quota is None else quota.run(now)
+            if quota is not None and piece is not None and piece.bytes_per_second is not None:
+                quota.bytes.use(-count)
+
+    def throttled(self, host: str, wait: float, now: float) -> None:
+        """Note that a host said we ask too much: its whole provider is left alone meanwhile."""
+        with self._lock:
+            self._throttled[host] = max(wait, self._throttled.get(host, 0.0))
+            if (quota := self._of(host)) is not None:
+                quota.rests_until = max(quota.rests_until, now + wait)
+
+    def waits(self, now: float) -> str:
+        """Say which providers are wanted and closed, and why; empty if none is."""
+        with self._lock:
+            wanted = [one for one in self._quotas.values() if one.name in self._wanted]
+            closed = [one for one in wanted if one.run(now) is None]
+            return "; ".join(one.reason or f"waits for a share of {one.name}" for one in closed)
+
+    def demands(self) -> tuple[tuple[str, ...], tuple[Throttle, ...]]:
+        """Give what the centre is to hear: the providers wanted, and the hosts that complained.
+
+        Both are since this was asked last.
+        """
+        with self._lock:
+            wants = {one.name for one in self._quotas.values() if one.streams} | self._wanted
+            told = tuple(Throttle(host=h, retry_after=s) for h, s in self._throttled.items())
+            self._wanted, self._throttled = set(), {}
+            return tuple(sorted(wants)), told
+
+    def _of(self, host: str) -> _Quota | None:
+        if host not in self._by_host:
+            fit = [
+                (len(pattern), one.name)
+                for one in self._quotas.values()
+                for pattern in one.hosts
+                if fits(host, pattern)
+            ]
+            self._by_host[host] = self._quotas[max(fit)[1]] if fit else None
+        return self._by_host[host]
+
+    def _running(self, quota: _Quota, now: float) -> Slice | None:
+        self._wanted.add(quota.name)
+        return quota.run(now)
+
+    def _room(self, quota: _Quota, now: float) -> int:
+        """Count the streams that may be begun; less than 0: that are too many."""
+        piece = self._running(quota, now)
+        return (piece.streams if piece else 0) - quota.streams
