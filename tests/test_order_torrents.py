@@ -45,7 +45,7 @@ def _peers(source: Source) -> set[str]:
 def _reasons(centre: Centre, order: Order) -> dict[str, tuple[str, str]]:
     """What `fleet why` says of the sources of an order's attempt."""
     with centre.store.read() as session:
-        causes = why.explain(session, order.attempt).causes
+        causes = why.explain(session, order.attempt, centre.store.now(session)).causes
     return {
         one.thing.removeprefix("source "): (one.state, one.reason)
         for one in causes
@@ -143,7 +143,7 @@ def test_what_can_be_had_from_nobody_waits_with_that_reason_and_goes_on_when_som
     assert (copy.state, copy.attempts) == ("waiting", 1)
     with hidden.store.read() as session:
         now = hidden.store.now(session)
-        cause = why.explain(session, copy.id).causes[0]
+        cause = why.explain(session, copy.id, hidden.store.now(session)).causes[0]
     assert cause.reason.startswith(
         "amsterdam can get it from nobody: no verified copy is read over HTTP, 2 files have no "
         "origin left, and as to its torrent: neither who seeds it nor this site has an address"

@@ -2,6 +2,7 @@
 
 import hashlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from fleet.store.database import Store
 from fleet.store.tables import DatasetAlias
 from tests.api_support import Api, served, three_sites
 from tests.centre_support import content
+from tests.holdings_support import hold
 
 
 @pytest.fixture
@@ -89,6 +91,14 @@ def test_why_explains_whatever_has_a_name(api: Api) -> None:
         causes = api.get(f"/api/v1/why/{name}").json()["causes"]
         assert causes[0]["thing"].startswith(thing)
         assert all(cause["reason"] and cause["state"] for cause in causes)
+
+
+def test_why_gives_moments_in_utc(api: Api) -> None:
+    hold(api.centre, 1, ("toronto",))
+    causes = api.get("/api/v1/why/toronto").json()["causes"]
+    [fixity] = [one for one in causes if one["thing"] == "fixity of toronto"]
+    assert re.fullmatch(r"2026-\d\d-\d\dT[\d:.]+(Z|\+00:00)", fixity["again"])
+    assert {"thing", "state", "reason", "again", "since"} == set(fixity)
 
 
 def test_what_is_not_there_is_said_in_words(api: Api) -> None:

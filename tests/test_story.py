@@ -85,7 +85,7 @@ def test_one_bad_item_does_not_stop_the_others_and_is_named(centre: Centre) -> N
     centre.work()
     with centre.store.read() as session:
         done = progress.of(session, version)
-        causes = why.explain(session, "data").causes
+        causes = why.explain(session, "data", centre.store.now(session)).causes
     assert (done.known, done.excluded, done.state) == (len(MANY) - 1, 1, "published")
     assert done.settled
     assert not done.complete
@@ -136,7 +136,7 @@ def test_a_rule_that_no_site_can_serve_says_what_is_short(centre: Centre) -> Non
     centre.work()
     with centre.store.read() as session:
         done = progress.of(session, version)
-        causes = why.explain(session, version).causes
+        causes = why.explain(session, version, centre.store.now(session)).causes
     assert done.short == 1
     assert any(one.state == "unsatisfiable" and "1 of 3 copies" in one.reason for one in causes)
 
@@ -179,4 +179,4 @@ def _refused(artifact: str) -> ItemResult:
 
 def _label(centre: Centre) -> str:
     with centre.store.read() as session:
-        return why.explain(session, "data").causes[0].thing.split()[1]
+        return why.explain(session, "data", centre.store.now(session)).causes[0].thing.split()[1]

@@ -42,7 +42,8 @@ def _why(centre: Centre, site: str) -> tuple[str, str]:
     """What `fleet why` says of a site's copy as a web seed."""
     with centre.store.read() as session:
         replica = session.exec(select(Replica).where(Replica.site_id == site)).first()
-        causes = why.explain(session, replica.id if replica else "").causes
+        name, now = replica.id if replica else "", centre.store.now(session)
+        causes = why.explain(session, name, now).causes
     [found] = [one for one in causes if one.thing == f"web seed at {site}"]
     return found.state, found.reason
 
@@ -319,7 +320,7 @@ def test_of_what_an_outcome_says_twice_the_first_counts(published: Centre) -> No
     assert "toronto" in _listed(published)
     [probe] = [one for one in published.transfers(kind="probe") if one.target_id == "toronto"]
     with published.store.read() as session:
-        causes = why.explain(session, probe.id).causes
+        causes = why.explain(session, probe.id, published.store.now(session)).causes
     assert f"source toronto asked {one.path}" in {
         f"{cause.thing} {cause.state} {cause.reason}" for cause in causes
     }

@@ -47,7 +47,7 @@ def why(name: str) -> dict[str, Any]:
 
     opened = store()
     with opened.read() as session:
-        return asdict(reasons.explain(session, name))
+        return asdict(reasons.explain(session, name, opened.now(session)))
 
 
 def status() -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Tables for the terminal."""
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +11,7 @@ from rich.text import Text
 from fleet.cli.text import clean, size
 
 _GOOD = frozenset({"available", "published", "done", "known", "succeeded", "verified", "listed"})
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?) UTC")
 _BAD = frozenset({"excluded", "suspended", "unsatisfiable", "bad", "missing", "failed", "refused"})
 
 
@@ -16,9 +19,11 @@ def show_why(answer: dict[str, Any]) -> None:
     """Print the causes, one a row, the reason wrapped."""
     table = _table("what", "state", "why")
     for cause in answer["causes"]:
+        since = f", since {_local(cause['since'])}" if cause["since"] else ""
         again = f" (looked at again {_local(cause['again'])})" if cause["again"] else ""
         state = Text(cause["state"], style=_style(cause["state"]))
-        table.add_row(Text(clean(cause["thing"])), state, Text(clean(cause["reason"]) + again))
+        reason = _in_local_time(clean(cause["reason"]))
+        table.add_row(Text(clean(cause["thing"])), state, Text(reason + since + again))
     console = Console()
     console.print(table)
     if answer["more"]:
@@ -96,6 +101,16 @@ def _table(*titles: str) -> Table:
 
 def _style(state: str) -> str:
     return "green" if state in _GOOD else "red" if state in _BAD else ""
+
+
+def _in_local_time(reason: str) -> str:
+    """Write the moments within a reason, which is kept in UTC, in the reader's own zone."""
+
+    def local(found: re.Match[str]) -> str:
+        moment = datetime.fromisoformat(found[1]).replace(tzinfo=UTC).astimezone()
+        return f"{moment:%Y-%m-%d %H:%M:%S %Z}" if found[2] else f"{moment:%Y-%m-%d %H:%M %Z}"
+
+    return _MOMENT.sub(local, reason)
 
 
 def _local(moment: Any) -> str:

@@ -9,7 +9,8 @@ Rules this module keeps:
   as there were samples.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
@@ -24,6 +25,7 @@ from fleet.store.tables import Incident, Replica, Transfer, Version
 
 _AT_ONCE = 200
 _FIRST = URGENT * (LEVELS + 1)  # the priority of samples: they decide about everything else
+_BEFORE = timedelta(seconds=1)  # what is due since then was made due here, and by nobody else
 _LOST = (ReplicaState.BAD, ReplicaState.MISSING)
 _FETCHES = (TransferKind.COPY, TransferKind.INGEST)
 
@@ -105,6 +107,7 @@ def _decide(session: Session, incident: Incident, now: datetime) -> bool:
         incident.stage = ENDING
         return _end(session, incident, now)
     incident.stage = CONDEMNED
+    _see_to(session, fixity.troubled(session, incident.site_id, _AT_ONCE))
     return True
 
 
@@ -112,12 +115,13 @@ def _make_due(session: Session, incident: Incident, now: datetime) -> bool:
     """Have a batch of a condemned site's copies read, and their shards looked at."""
     site = incident.site_id
     gave = _give_up_transfers(session, site, now)
-    shards = fixity.ahead(session, site, now, incident.began_at, _AT_ONCE)
+    mark = incident.began_at - _BEFORE
+    shards = fixity.unmarked(session, site, mark, incident.began_at, _AT_ONCE)
     for shard in holdings.lock_shards(session, shards):
         shard.dirty = True
         for row in standing.recount(session, shard.id).rows:
             if row.site_id == site:
-                row.look_at = now
+                row.look_at = mark
     if len(shards) < _AT_ONCE and not gave:
         incident.stage = READING
     return True
@@ -142,11 +146,16 @@ def _give_up_transfers(session: Session, site: str, now: datetime) -> bool:
 def _end(session: Session, incident: Incident, now: datetime) -> bool:
     """See to a batch of what was lost or accused at a site; end its incident after the last."""
     rows = fixity.troubled(session, incident.site_id, _AT_ONCE)
-    lost = {row.shard_id for row in rows if row.state in _LOST}
-    for shard in holdings.lock_shards(session, lost):
-        shard.dirty = True
+    _see_to(session, rows)
     for row in rows:
         row.troubled_at = None  # else the next doubt would judge the site by what it was cleared of
     if len(rows) < _AT_ONCE:
         incident.ended_at, incident.look_at = now, None
     return True
+
+
+def _see_to(session: Session, rows: Sequence[Replica]) -> None:
+    """Have the shards looked at of which copies are bad or missing."""
+    lost = {row.shard_id for row in rows if row.state in _LOST}
+    for shard in holdings.lock_shards(session, lost):
+        shard.dirty = True

@@ -92,8 +92,9 @@ def lose(
     row.faulty, row.reason, row.look_at = [item.artifact for item in faulty], why, None
     row.troubled_at = now
     standing.recount(session, shard)
-    if not (incidents.sampling(session, site) or incidents.begins(session, site, now)):
+    if not incidents.sampling(session, site):
         locked.dirty = True
+        incidents.begins(session, site, now)
     transfers.nudge(session, site, now)
 
 
@@ -111,10 +112,9 @@ def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -
         return
     row.troubled_at = now
     good = standing.recount(session, shard).good
-    if incidents.begins(session, site, now):
-        return
     locked.dirty = True
-    if fixity.running(session, site) < health.MANY:
+    judged = incidents.begins(session, site, now)
+    if not judged and fixity.running(session, site) < health.MANY:
         want_verify(session, shard, site, reason, now, priority(row.state, good))
         row.look_at = now + _LOOK_AGAIN
 

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import probes, progress, uploads, webseeds
+from fleet.control import causes, probes, progress, webseeds
+from fleet.control.causes import Cause
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store import holdings
@@ -17,22 +18,12 @@ from fleet.store.tables import (
     Shard,
     Site,
     Transfer,
-    Uploading,
     Version,
 )
 from fleet.store.transfers import LIVE
 
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One thing, the state it is in, the reason, and when it will be looked at again."""
-
-    thing: str
-    state: str
-    reason: str
-    again: datetime | None = None
+_LOOKED_AT = "it is looked at again when a site, a copy or the rule changes"
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,7 @@ class Why:
     more: int = 0
 
 
-def explain(session: Session, name: str) -> Why:
+def explain(session: Session, name: str, now: datetime) -> Why:
     """Explain a dataset (by id or alias), version, replica, transfer, attempt, artifact or shard.
 
     Raises:
@@ -54,30 +45,32 @@ def explain(session: Session, name: str) -> Why:
         versions = session.exec(
             select(Version).where(Version.dataset_id == dataset.id).order_by(col(Version.id).desc())
         ).all()
-        return _why([cause for version in versions for cause in _version(session, version)])
+        found = [cause for version in versions for cause in _version(session, version)]
+        return _why(found[:1] + causes.rule(session, dataset.id, now) + found[1:])
     if (version := session.get(Version, name)) is not None:
-        return _why(_version(session, version))
+        found = _version(session, version)
+        return _why(found[:1] + causes.rule(session, version.dataset_id, now) + found[1:])
     if (transfer := session.get(Transfer, name)) is not None:
-        return _why(_transfer(session, transfer))
+        return _why(_transfer(session, transfer, now))
     if (attempt := session.get(Attempt, name)) is not None:
         transfer = session.get_one(Transfer, attempt.transfer_id)
-        return _why([_attempt(attempt), *_transfer(session, transfer)])
+        return _why([_attempt(attempt), *_transfer(session, transfer, now)])
     if (replica := session.get(Replica, name)) is not None:
-        return _why(_replica(session, replica))
+        return _why(_replica(session, replica, now))
     if (shard := session.get(Shard, name)) is not None:
-        return _why(_shard(session, shard))
+        return _why(_shard(session, shard, now))
     if (artifact := session.get(Artifact, name)) is not None:
         return _why([_artifact(session, artifact)])
     if (site := session.get(Site, name)) is not None:
-        return _why(_site(session, site))
+        return _why(_site(session, site, now))
     raise NotFoundError(
         f"nothing is called {name!r}: give a dataset, site, or the id of a version, shard, "
         "replica, transfer, attempt or artifact"
     )
 
 
-def _why(causes: list[Cause]) -> Why:
-    return Why(tuple(causes[: 10 * _SHOWN]), max(0, len(causes) - 10 * _SHOWN))
+def _why(found: list[Cause]) -> Why:
+    return Why(tuple(found[: 10 * _SHOWN]), max(0, len(found) - 10 * _SHOWN))
 
 
 def _version(session: Session, version: Version) -> list[Cause]:
@@ -86,10 +79,10 @@ def _version(session: Session, version: Version) -> list[Cause]:
         f"{done.known} of {done.artifacts} files known, {done.replicas_available} of "
         f"{done.replicas_wanted} copies verified"
     )
-    causes = [
+    found = [
         Cause(f"{version.dataset_id} {version.label}", version.state, summary, version.look_at)
     ]
-    causes += [Cause("note", "import", note) for note in version.notes]
+    found += [Cause("note", "import", note) for note in version.notes]
     troubled = session.exec(
         select(Artifact)
         .where(
@@ -100,14 +93,17 @@ def _version(session: Session, version: Version) -> list[Cause]:
         .order_by(col(Artifact.path))
         .limit(5 * _SHOWN)
     ).all()
-    causes += [_artifact(session, one) for one in troubled]
+    found += [_artifact(session, one) for one in troubled]
     short = session.exec(
         select(Placement)
         .join(Shard, col(Shard.id) == col(Placement.shard_id))
         .where(Shard.version_id == version.id, col(Placement.site_id).is_(None))
         .limit(_SHOWN)
     ).all()
-    causes += [Cause(f"shard {one.shard_id}", "unsatisfiable", one.reason) for one in short]
+    found += [
+        Cause(f"shard {one.shard_id}", "unsatisfiable", f"{one.reason}; {_LOOKED_AT}")
+        for one in short
+    ]
     waiting = session.exec(
         select(Transfer)
         .where(
@@ -117,25 +113,26 @@ def _version(session: Session, version: Version) -> list[Cause]:
         .order_by(col(Transfer.state).desc(), col(Transfer.id))
         .limit(_SHOWN)
     ).all()
-    causes += [_summary(one) for one in waiting]
+    found += [_summary(one) for one in waiting]
     poor = session.exec(
         select(Replica)
         .join(Shard, col(Shard.id) == col(Replica.shard_id))
         .where(Shard.version_id == version.id, Replica.state != ReplicaState.AVAILABLE)
         .limit(_SHOWN)
     ).all()
-    return causes + [_copy(one) for one in poor]
+    return found + [causes.copy(one) for one in poor]
 
 
-def _transfer(session: Session, transfer: Transfer) -> list[Cause]:
+def _transfer(session: Session, transfer: Transfer, now: datetime) -> list[Cause]:
     attempts = session.exec(
         select(Attempt)
         .where(Attempt.transfer_id == transfer.id)
         .order_by(col(Attempt.id).desc())
         .limit(_SHOWN)
     ).all()
-    causes = [_summary(transfer)] + [_attempt(one) for one in attempts]
-    causes += [
+    found = [_summary(transfer), *causes.waits(session, transfer, now)]
+    found += [_attempt(one) for one in attempts]
+    found += [
         Cause(f"source {source['host']}", source.get("state", "ranked"), source["reason"])
         for source in (attempts[0].sources if attempts else ())
     ]
@@ -145,12 +142,14 @@ def _transfer(session: Session, transfer: Transfer) -> list[Cause]:
         .order_by(col(Artifact.path))
         .limit(_SHOWN)
     ).all()
-    return causes + [_artifact(session, one) for one in files]
+    return found + [_artifact(session, one) for one in files]
 
 
-def _replica(session: Session, replica: Replica) -> list[Cause]:
-    causes = [_copy(replica)]
-    causes += [
+def _replica(session: Session, replica: Replica, now: datetime) -> list[Cause]:
+    found = [causes.copy(replica), causes.stands(session, replica.shard_id)]
+    troubles = causes.troubles(session, replica.site_id, now)
+    found += [one for one in troubles if one.state != "ended"]
+    found += [
         Cause(f"placement at {one.site_id}", "chosen", one.reason)
         for one in session.exec(
             select(Placement).where(
@@ -158,14 +157,14 @@ def _replica(session: Session, replica: Replica) -> list[Cause]:
             )
         ).all()
     ]
-    causes.append(_web_seed(session, replica))
+    found.append(_web_seed(session, replica))
     transfers = session.exec(
         select(Transfer)
         .where(Transfer.shard_id == replica.shard_id, Transfer.target_id == replica.site_id)
         .order_by(col(Transfer.id).desc())
         .limit(_SHOWN)
     ).all()
-    return causes + [_summary(one) for one in transfers]
+    return found + [_summary(one) for one in transfers]
 
 
 def _web_seed(session: Session, replica: Replica) -> Cause:
@@ -179,20 +178,16 @@ def _web_seed(session: Session, replica: Replica) -> Cause:
     )
 
 
-def _shard(session: Session, shard: Shard) -> list[Cause]:
+def _shard(session: Session, shard: Shard, now: datetime) -> list[Cause]:
     state = "sealed" if shard.infohash else "cut"
     reason = f"{shard.files} files, {shard.size:,} bytes"
-    causes = [Cause(f"shard {shard.id}", state, reason)]
+    found = [Cause(f"shard {shard.id}", state, reason)]
     for replica in holdings.replicas(session, shard.id):
-        causes += _replica(session, replica)
-    return causes
+        found += _replica(session, replica, now)
+    return found
 
 
-def _site(session: Session, site: Site) -> list[Cause]:
-    causes = [Cause(site.id, "retired" if site.retired else "active", f"{site.kind} {site.region}")]
-    if (told := session.get(Uploading, site.id)) is not None:
-        state = "held" if told.bytes_per_second == 0 else "open"
-        causes.append(Cause(f"uploads of {site.id}", state, uploads.in_words(told), told.until))
+def _site(session: Session, site: Site, now: datetime) -> list[Cause]:
     waiting = session.exec(
         select(Transfer)
         .where(
@@ -202,7 +197,7 @@ def _site(session: Session, site: Site) -> list[Cause]:
         .order_by(col(Transfer.priority).desc(), col(Transfer.id))
         .limit(_SHOWN)
     ).all()
-    return causes + [_summary(one) for one in waiting]
+    return causes.site(session, site, now) + [_summary(one) for one in waiting]
 
 
 def _artifact(session: Session, artifact: Artifact) -> Cause:
@@ -210,14 +205,6 @@ def _artifact(session: Session, artifact: Artifact) -> Cause:
     if artifact.state == ArtifactState.EXPECTED and artifact.ingest_id:
         again = session.get_one(Transfer, artifact.ingest_id).not_before
     return Cause(f"file {artifact.path}", artifact.state, artifact.reason, again)
-
-
-def _copy(replica: Replica) -> Cause:
-    reason = replica.reason
-    if replica.state == ReplicaState.AVAILABLE and replica.verified_at:
-        reason = f"every byte verified {replica.verified_at:%Y-%m-%d %H:%M:%S} UTC; {reason}"
-    name = f"replica {replica.id} at {replica.site_id}"
-    return Cause(name, replica.state, reason, replica.look_at)
 
 
 def _summary(transfer: Transfer) -> Cause:

@@ -52,24 +52,30 @@ def due(session: Session, site: str, now: datetime, limit: int) -> list[str]:
     return found
 
 
-def ahead(session: Session, site: str, now: datetime, before: datetime, limit: int) -> list[str]:
-    """Return the shards whose copies at a site are not due yet, nor read since ``before``."""
+def unmarked(
+    session: Session, site: str, mark: datetime, before: datetime, limit: int
+) -> list[str]:
+    """Return the shards whose copies at a site were not read since ``before``, risk first.
+
+    Those whose ``look_at`` is ``mark`` were returned already and are passed over in the index.
+    """
     found: list[str] = []
     for risk in range(RISKS):
-        found += session.exec(
-            select(Replica.shard_id)
-            .where(
-                Replica.site_id == site,
-                Replica.risk == risk,
-                col(Replica.look_at) > now,
-                Replica.state == ReplicaState.AVAILABLE,
-                col(Replica.verified_at) < before,
-            )
-            .order_by(col(Replica.look_at))
-            .limit(limit - len(found))
-        ).all()
-        if len(found) == limit:
-            break
+        for rest in (col(Replica.look_at) < mark, col(Replica.look_at) > mark):
+            found += session.exec(
+                select(Replica.shard_id)
+                .where(
+                    Replica.site_id == site,
+                    Replica.risk == risk,
+                    rest,
+                    col(Replica.state).in_(_THERE),
+                    col(Replica.verified_at) < before,
+                )
+                .order_by(col(Replica.look_at))
+                .limit(limit - len(found))
+            ).all()
+            if len(found) == limit:
+                return found
     return found
 
 

@@ -36,7 +36,7 @@ def dataset(dataset: str, store: StoreDep) -> dict[str, Any]:
 def explain(name: str, store: StoreDep) -> dict[str, Any]:
     """Explain a dataset, version, shard, replica, transfer, attempt, artifact or site."""
     with store.read() as session:
-        return asdict(why.explain(session, name))
+        return asdict(why.explain(session, name, store.now(session)))
 
 
 @router.get("/torrents/{infohash}.torrent")

@@ -1,0 +1,85 @@
+"""Copies are read again: in their turn, by risk, a few at once, and never all on one day."""
+
+from collections import Counter
+from datetime import timedelta
+
+from sqlmodel import select
+
+from fleet.store.tables import Replica
+from tests.centre_support import Centre
+from tests.holdings_support import hold, moved
+
+DAY = 86_400.0
+COPIES = 60
+
+
+def _advance(centre: Centre, seconds: float) -> None:
+    centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
+
+
+def test_copies_made_on_one_day_are_all_read_before_their_age_is_over_a_few_a_day(
+    centre: Centre,
+) -> None:
+    hold(centre, COPIES, ("toronto",))
+    read = Counter[int]()
+    for day in range(77):
+        before = len(centre.transfers(kind="verify"))
+        centre.work()
+        read[day] = len(centre.transfers(kind="verify")) - before
+        _advance(centre, DAY)
+    assert sum(read.values()) == COPIES
+    assert max(read.values()) <= 5
+
+
+def test_of_what_is_due_the_copies_with_the_fewest_others_are_read_first(centre: Centre) -> None:
+    centre.apply_sites("toronto", slots=2)  # one reading at once
+    many = hold(centre, 6, ("toronto", "amsterdam", "netcup"))
+    with centre.store.write() as session:
+        for row in session.exec(select(Replica)).all():
+            row.look_at = row.verified_at
+            if row.site_id != "toronto" and row.shard_id in many[2:]:
+                row.state, row.look_at = "bad", None
+            if row.site_id == "netcup" and row.shard_id in many[:2]:
+                row.state, row.look_at = "bad", None
+    order: list[str | None] = []
+    for _ in range(6):
+        centre.tick()
+        for one in centre.orders():
+            if one.task == "verify" and one.site == "toronto":
+                order.append(one.shard)
+            centre.report(one)
+        _advance(centre, DAY)  # the last copies took up the share of their day
+    assert set(order[:4]) == set(many[2:])
+    assert set(order[4:]) == set(many[:2])
+
+
+def test_no_more_is_read_at_once_than_half_of_a_sites_slots(centre: Centre) -> None:
+    hold(centre, COPIES, ("toronto",))
+    _advance(centre, 77 * DAY)
+    for _ in range(3):
+        centre.tick()
+    assert len(moved(centre)) == 2
+
+
+def test_a_copy_that_was_never_read_in_its_age_counts_no_more(centre: Centre) -> None:
+    [shard] = hold(centre, 1, ("toronto",), copies=1)
+    _advance(centre, 90 * DAY)
+    centre.tick()
+    with centre.store.read() as session:
+        row = session.exec(
+            select(Replica).where(Replica.shard_id == shard, Replica.site_id == "toronto")
+        ).one()
+    assert (row.state, row.risk) == ("suspect", 0)
+    assert "not read since 2026-03-01" in row.reason
+
+
+def test_quiet_hours_hold_back_ordinary_readings(centre: Centre) -> None:
+    quiet = {"timezone": "America/Toronto", "opens": "00:00", "closes": "06:00"}
+    centre.apply_sites("toronto", windows=[quiet])
+    hold(centre, 4, ("toronto", "amsterdam"))
+    _advance(centre, timedelta(days=77).total_seconds())  # 14:00 UTC, 09:00 in Toronto
+    centre.tick()
+    assert {one.target_id for one in moved(centre)} == {"amsterdam"}
+    _advance(centre, 16 * 3600)  # 01:00 in Toronto
+    centre.tick()
+    assert {one.target_id for one in moved(centre)} == {"amsterdam", "toronto"}

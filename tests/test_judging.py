@@ -1,0 +1,127 @@
+"""A site with many faults is judged as a site: few transfers, one reason, and a way back."""
+
+from collections import Counter
+
+from sqlmodel import select
+
+from fleet.control import why
+from fleet.messages import ItemResult, Order
+from fleet.planning.health import MANY, PATIENCE, SAMPLES
+from fleet.store.tables import Shard
+from tests.centre_support import Centre
+from tests.holdings_support import doubt, hold, incidents, moved, states
+
+FILES = 120
+
+
+def _hold(centre: Centre, files: int = FILES) -> list[str]:
+    """Two copies of everything; a third site has room."""
+    return hold(centre, files, ("toronto", "amsterdam"), copies=2, least=2)
+
+
+def _work(centre: Centre, bad: frozenset[str] = frozenset(), rounds: int = 200) -> None:
+    """Carry out what is announced; at Toronto the shards that are ``bad`` are corrupt."""
+    for _ in range(rounds):
+        centre.tick()
+        todo = centre.orders()
+        for order in todo:
+            wrong = order.task == "verify" and order.site == "toronto" and order.shard in bad
+            centre.report(order, **({"items": _corrupt(order)} if wrong else {}))
+        if not todo:
+            return
+    raise AssertionError("still busy")
+
+
+def _corrupt(order: Order) -> tuple[ItemResult, ...]:
+    return tuple(
+        ItemResult(artifact=item.artifact, ok=False, reason="its bytes rot", fault="corrupt")
+        for item in order.items
+    )
+
+
+def test_a_site_that_loses_everything_costs_few_transfers_while_it_is_judged(
+    centre: Centre,
+) -> None:
+    shards = _hold(centre)
+    doubt(centre, "toronto", shards)
+    for _ in range(3):
+        centre.tick()
+    [incident] = incidents(centre.store)
+    assert (incident.site_id, incident.stage) == ("toronto", "sampling")
+    assert len(moved(centre)) <= 2 * MANY + SAMPLES
+    assert Counter(states(centre.store, "toronto").values())["suspect"] == MANY
+
+
+def test_a_site_whose_samples_are_right_is_cleared_and_what_was_accused_is_read(
+    centre: Centre,
+) -> None:
+    shards = _hold(centre)
+    doubt(centre, "toronto", shards)
+    _work(centre)
+    [incident] = incidents(centre.store)
+    assert incident.ended_at is not None
+    assert f"{SAMPLES} of {SAMPLES}" in incident.reason
+    assert set(states(centre.store, "toronto").values()) == {"available"}
+    doubt(centre, "toronto", shards[:1])
+    assert len(incidents(centre.store)) == 1  # what it was cleared of does not judge it again
+
+
+def test_a_site_with_a_wrong_sample_is_read_whole_and_repaired(centre: Centre) -> None:
+    shards = _hold(centre, 60)
+    bad = frozenset(shards[20:])
+    doubt(centre, "toronto", shards[: MANY + 1])
+    _work(centre, bad)
+    [incident] = incidents(centre.store)
+    assert "is read again" in incident.reason
+    assert incident.ended_at is not None
+    read = {one.shard_id for one in centre.transfers(kind="verify", target_id="toronto")}
+    assert read == set(shards)
+    good = Counter(
+        shard
+        for site in ("toronto", "amsterdam", "netcup")
+        for shard, state in states(centre.store, site).items()
+        if state == "available"
+    )
+    assert all(good[shard] >= 2 for shard in shards)
+
+
+def test_a_judged_site_gets_nothing_new_and_its_copies_count_no_more(centre: Centre) -> None:
+    shards = _hold(centre)
+    doubt(centre, "toronto", shards)
+    centre.mirror("new.csv")
+    for _ in range(6):
+        centre.tick()
+        for order in centre.orders():
+            if order.site != "toronto":
+                centre.report(order)
+    with centre.store.read() as session:
+        new = session.exec(select(Shard.id).where(Shard.version_id != "", Shard.name == "1")).all()
+        causes = why.explain(session, shards[-1], centre.store.now(session)).causes
+        site = why.explain(session, "toronto", centre.store.now(session)).causes
+    assert not set(new) & set(states(centre.store, "toronto"))
+    assert not [one for one in centre.transfers(kind="ingest") if one.target_id == "toronto"]
+    assert any(one.state == "1 good" and "amsterdam" in one.reason for one in causes)
+    [told] = [one for one in site if one.thing == "incident at toronto"]
+    assert "no source and no target" in told.reason
+    assert told.again == told.since + PATIENCE  # type: ignore[operator]
+
+
+def test_a_site_that_cannot_be_read_for_a_day_is_condemned(centre: Centre) -> None:
+    shards = _hold(centre)
+    doubt(centre, "toronto", shards)
+    centre.tick()
+    centre.store.clock.advance(PATIENCE.total_seconds())  # type: ignore[attr-defined]
+    centre.tick()
+    [incident] = incidents(centre.store)
+    assert incident.stage in ("condemned", "reading")
+    assert "not read in a day" in incident.reason
+    copies = centre.transfers(kind="copy")
+    assert {one.target_id for one in copies} == {"netcup"}
+    assert {one.shard_id for one in copies} == set(shards)
+
+
+def test_an_incident_ends_when_its_site_is_retired(centre: Centre) -> None:
+    doubt(centre, "toronto", _hold(centre))
+    centre.apply_sites("toronto", retired=True)
+    [incident] = incidents(centre.store)
+    assert incident.ended_at is not None

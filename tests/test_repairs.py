@@ -1,0 +1,192 @@
+"""Repairs: those with the fewest copies first, and none that writes to what may be the last."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from fleet.control import replicas, suspensions
+from fleet.control.errors import RefusedError
+from fleet.messages import ItemResult, Order
+from fleet.planning.repair import URGENT
+from fleet.store.clock import VirtualClock
+from fleet.store.database import Store
+from fleet.store.tables import Shard, Transfer
+from tests.centre_support import MOMENT, Centre
+from tests.databases import Databases
+from tests.holdings_support import doubt, hold, states
+
+SITES = ("toronto", "amsterdam", "netcup")
+
+
+def _lose(centre: Centre, site: str, shards: list[str]) -> None:
+    """Have copies at a site found corrupt by a verify."""
+    with centre.store.write() as session:
+        for shard in shards:
+            item = ItemResult(artifact="ar", ok=False, reason="rot", fault="corrupt")
+            now = centre.store.now(session)
+            replicas.lose(session, shard, site, [item], "its bytes rot", now)
+
+
+def test_the_shard_with_the_fewest_good_copies_is_repaired_first(centre: Centre) -> None:
+    two, one = hold(centre, 2, SITES, copies=3, least=3)
+    _lose(centre, "toronto", [two, one])
+    _lose(centre, "amsterdam", [one])
+    centre.tick()
+    order = {
+        transfer.shard_id: transfer.priority
+        for transfer in centre.transfers(kind="copy", target_id="toronto")
+    }
+    assert order[one] > order[two] >= URGENT
+    reason = centre.transfers(kind="copy", shard_id=one)[0].reason
+    assert "1 verified copy is left" in reason or "announced" in reason
+
+
+def test_a_repair_that_waits_goes_earlier_when_another_copy_is_lost(centre: Centre) -> None:
+    centre.apply_sites("toronto", slots=1)
+    shards = hold(centre, 3, SITES, copies=3, least=3)
+    _lose(centre, "toronto", shards)
+    centre.tick()
+    [last] = centre.transfers(kind="copy", shard_id=shards[2])
+    assert last.state == "waiting"
+    _lose(centre, "amsterdam", shards[2:])
+    centre.tick()
+    [now] = [one for one in centre.transfers(shard_id=shards[2]) if one.id == last.id]
+    assert now.priority > last.priority
+    assert "1 verified copy is left" in now.reason
+
+
+def test_a_copy_over_one_that_is_in_doubt_is_given_up_and_it_is_read_instead(
+    centre: Centre,
+) -> None:
+    [shard] = hold(centre, 1, SITES)
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        row = Transfer(
+            kind="copy", shard_id=shard, target_id="toronto", executor_id="toronto", created_at=now
+        )
+        row.state, row.version_id = "suspended", session.get_one(Shard, shard).version_id
+        session.add(row)
+    doubt(centre, "toronto", [shard])
+    suspensions.retry(centre.store, row.id)
+    centre.tick()
+    [copy] = centre.transfers(kind="copy")
+    assert copy.state == "cancelled"
+    assert "in doubt" in copy.reason
+    assert [one.target_id for one in centre.transfers(kind="verify")] == ["toronto"]
+
+
+def test_the_last_copy_is_a_source_even_while_it_is_in_doubt(centre: Centre) -> None:
+    [shard] = hold(centre, 1, ("toronto",), copies=2, least=2)
+    doubt(centre, "toronto", [shard])
+    centre.tick()
+    copies = [one for one in centre.orders() if one.task == "pull"]
+    assert copies
+    assert copies[0].items[0].sources[0].site == "toronto"
+
+
+class Faults(RuleBasedStateMachine):
+    """Any sequence of faults and doubts, carried out by workers that destroy what they write to.
+
+    A copy that such a worker is told to make is gone before the first byte is fetched, and a
+    verify puts a corrupt one away.  No fault hits the last good copy; whatever the centre does
+    then must leave it alone.
+    """
+
+    databases: Databases
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.store = Store(self.databases.make(), VirtualClock(MOMENT))
+        self.centre = Centre(self.store, Path(self.folder.name))
+        self.centre.apply_sites(*SITES)
+        self.centre.open_doors()
+        self.good: set[tuple[str, str]] = set()
+        self.orders: list[Order] = []
+        self.shards: list[str] = []
+
+    @initialize()
+    def begin(self) -> None:
+        self.shards = hold(self.centre, 2, SITES, copies=3, least=2)
+        self.good = {(site, shard) for site in SITES for shard in self.shards}
+
+    @rule(site=st.sampled_from(SITES), index=st.integers(0, 1))
+    def rot(self, site: str, index: int) -> None:
+        """A copy goes wrong where another one is known to be good."""
+        shard = self.shards[index]
+        known = {one for one in SITES if states(self.store, one).get(shard) == "available"}
+        if any((one, shard) in self.good for one in known - {site}):
+            self.good.discard((site, shard))
+
+    @rule(site=st.sampled_from(SITES), index=st.integers(0, 1))
+    def doubt(self, site: str, index: int) -> None:
+        doubt(self.centre, site, [self.shards[index]])
+
+    @rule(days=st.sampled_from([0, 1, 40, 91]))
+    def tick(self, days: int) -> None:
+        self.store.clock.advance(days * 86_400.0 + 11)  # type: ignore[attr-defined]
+        self.centre.tick()
+
+    @rule()
+    def claim(self) -> None:
+        for attempt, site in self.centre.announced():
+            try:
+                order = self.centre.claim(attempt, site)
+            except RefusedError:
+                continue
+            if order.task == "pull":
+                self.good.discard((site, order.shard or ""))
+            self.orders.append(order)
+
+    @rule(data=st.data())
+    def report(self, data: st.DataObject) -> None:
+        if not self.orders:
+            return
+        order = self.orders.pop(data.draw(st.integers(0, len(self.orders) - 1)))
+        if order.task == "probe":
+            self.centre.report(order)
+        elif order.task == "verify":
+            self._verify(order)
+        else:
+            self._copy(order)
+
+    def _verify(self, order: Order) -> None:
+        well = (order.site, order.shard or "") in self.good
+        self.centre.report(order, **({} if well else {"items": _all(order, "corrupt")}))
+
+    def _copy(self, order: Order) -> None:
+        sources = {source.site for item in order.items for source in item.sources}
+        if any((site, order.shard or "") in self.good for site in sources if site):
+            self.good.add((order.site, order.shard or ""))
+            self.centre.report(order)
+        else:
+            self.centre.report(order, items=_all(order, "source"))
+
+    @invariant()
+    def every_shard_has_a_good_copy(self) -> None:
+        for shard in self.shards:
+            assert any((site, shard) in self.good for site in SITES)
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+
+def _all(order: Order, fault: str) -> tuple[ItemResult, ...]:
+    failed: Callable[[str], ItemResult] = lambda artifact: ItemResult(  # noqa: E731
+        artifact=artifact, ok=False, reason=fault, fault=fault
+    )
+    return tuple(failed(item.artifact) for item in order.items)
+
+
+def test_no_sequence_of_faults_makes_the_centre_touch_the_last_good_copy(
+    sqlite_databases: Databases,
+) -> None:
+    Faults.databases = sqlite_databases
+    case = Faults.TestCase
+    case.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+    case().runTest()
