@@ -1,6 +1,7 @@
 """A lease that the centre gave: renewed from a thread of its own while the work goes on."""
 
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -9,6 +10,7 @@ import structlog
 from fleet.messages import Heartbeat, Order
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.lease import Lease, Stopped
+from workers.uplinks import note_pulled
 
 _log = structlog.get_logger()
 
@@ -16,11 +18,18 @@ _log = structlog.get_logger()
 class HeldLease(Lease):
     """Heartbeats three times a lease; goes on working while the centre is away."""
 
-    def __init__(self, order: Order, centre: Centre) -> None:
-        """Hold the lease that came with ``order``; use as a context manager."""
+    def __init__(self, order: Order, centre: Centre, pulled: Path | None = None) -> None:
+        """Hold the lease that came with ``order``; use as a context manager.
+
+        Args:
+            order: what was claimed.
+            centre: where to renew it.
+            pulled: where what was received is written down; None if nothing is.
+        """
         super().__init__(order.budget)
         self._order = order
         self._centre = centre
+        self._pulled = pulled if order.task == "pull" else None
         self._every = order.lease_seconds / 3
         self._ended = threading.Event()
         self._paused = False
@@ -39,6 +48,7 @@ class HeldLease(Lease):
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._note()
 
     @property
     def paused(self) -> bool:
@@ -56,6 +66,7 @@ class HeldLease(Lease):
 
     def _beat(self) -> None:
         while not self._ended.wait(self._every):
+            self._note()
             beat = Heartbeat(fence=self._order.fence, bytes_done=self.bytes_done, note=self.note)
             try:
                 answer = self._centre.heartbeat(self._order.attempt, beat)
@@ -71,3 +82,7 @@ class HeldLease(Lease):
             if answer.action == "stop":
                 self._stop = answer.reason or "the centre said stop"
                 return
+
+    def _note(self) -> None:
+        if self._pulled is not None:
+            note_pulled(self._pulled, self._order.attempt, self.bytes_done)

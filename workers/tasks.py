@@ -90,7 +90,7 @@ def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> Work | No
             return None
         started = datetime.now(UTC)
         try:
-            with HeldLease(order, centre) as lease:
+            with HeldLease(order, centre, settings.pulled) as lease:
                 work = doing(order, lease, centre)
         except Stopped as error:
             _log.info("stopped", attempt=attempt, reason=str(error))

@@ -21,6 +21,7 @@ from fleet.control import (
     offices,
     outbox,
     placements,
+    traffic,
 )
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
@@ -41,6 +42,7 @@ def tick(store: Store, settings: CentreSettings) -> None:
         lambda: drafts.step(store, settings),
         lambda: placements.step(store),
         lambda: fixity.step(store, settings),
+        lambda: traffic.step(store),
         lambda: dispatch.step(store),
     )
     end = time.monotonic() + TICK_MOST

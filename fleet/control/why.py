@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import probes, progress, uploads, webseeds
+from fleet.control import probes, progress, uploads, webseeds, windows
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store import holdings
@@ -18,6 +18,7 @@ from fleet.store.tables import (
     Site,
     Transfer,
     Uploading,
+    Usual,
     Version,
 )
 from fleet.store.transfers import LIVE
@@ -193,6 +194,10 @@ def _site(session: Session, site: Site) -> list[Cause]:
     if (told := session.get(Uploading, site.id)) is not None:
         state = "held" if told.bytes_per_second == 0 else "open"
         causes.append(Cause(f"uploads of {site.id}", state, uploads.in_words(told), told.until))
+    if (quiet := windows.of(session, site)) is not None:
+        week = session.get(Usual, site.id)
+        again = week.look_at if week else None
+        causes.append(Cause(f"quiet hours of {site.id}", "kept", quiet.reason, again))
     waiting = session.exec(
         select(Transfer)
         .where(

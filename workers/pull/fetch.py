@@ -127,7 +127,9 @@ class Fetch:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
         self._run.pace.request(tally.host)
         with tally.request():
+            began = monotonic()
             answer = self._run.web.get(self.mirror.source, self.part.headers())
+            tally.heard(answer.status, monotonic() - began)
             self._answer = answer
             try:
                 tally.lost = 0

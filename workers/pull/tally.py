@@ -14,6 +14,7 @@ from workers.pull.faults import Busy, Fault, Local, Passing
 from workers.pull.web.addresses import host_of, shown
 
 DELAYS = 3
+_TOO_MUCH = (429, 503)
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Tally:
     counts the items in a row that gave it up because it could not be reached, ``delays`` how often
     in a row it put us off.  Before ``ready_at`` it is not asked; ``out`` is why it is left alone
     for the rest of the attempt.  ``streams`` is how many answers of it are being read now.
+    ``throttled`` counts the answers that say we ask too much.
     """
 
     host: str
@@ -39,6 +41,9 @@ class Tally:
     delays: int = 0
     out: Fault | None = None
     streams: int = 0
+    throttled: int = 0
+    _heard: int = 0
+    _latency: float = 0.0
     _since: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -57,6 +62,13 @@ class Tally:
                 self.streams -= 1
                 if not self.streams:
                     self.seconds += monotonic() - self._since
+
+    def heard(self, status: int, seconds: float | None = None) -> None:
+        """Count an answer's status, and the seconds until it began where they are its own."""
+        with self._lock:
+            self.throttled += status in _TOO_MUCH
+            if seconds is not None:
+                self._heard, self._latency = self._heard + 1, self._latency + seconds
 
     def asked(self, count: int) -> None:
         """Count requests that were sent ahead."""
@@ -114,6 +126,8 @@ class Tally:
             errors=self.errors,
             last_error=self.last_error,
             evidence=self.evidence,
+            throttled=self.throttled,
+            latency_ms=round(1000 * self._latency / self._heard, 3) if self._heard else None,
         )
 
 

@@ -186,8 +186,10 @@ class _Quick:
         self._run.pace.request(host.tally.host)
         status = 0
         try:
+            began = time.monotonic()
             answer = self._run.web.get(ask.source, {})
             status = answer.status
+            host.tally.heard(status, time.monotonic() - began)
             try:
                 judge(status, answer.headers, self._delivery.wanted(host, ask), Part())
                 body = self._read(host, answer, ask.size)
@@ -247,6 +249,7 @@ class _Quick:
             for ask, head, body in pipeline.whole():
                 last = time.monotonic()
                 got += len(body)
+                host.tally.heard(head.status)
                 try:
                     self._delivery.judge(host, ask, head, body)
                 except (Bad, Passing) as fault:
