@@ -17,7 +17,7 @@ from sqlmodel import Session
 from fleet.control import windows
 from fleet.messages import Outcome, TrafficReport
 from fleet.planning import clocks
-from fleet.planning.traffic import BIN, Sample, profile
+from fleet.planning.traffic import BIN, Profile, Sample, profile
 from fleet.store import traffic
 from fleet.store.database import Store
 from fleet.store.tables import Observation, Site, TrafficBin, Usual
@@ -86,29 +86,35 @@ def step(store: Store) -> bool:
     with store.read() as session:
         due = traffic.due(session, store.now(session), _AT_ONCE)
     for subject in due:
+        with store.read() as session:  # thousands of bins: nobody's heartbeat shall wait for them
+            learned = _learn(session, subject, store.now(session))
         with store.write() as session:
-            _derive(session, subject, store.now(session))
+            _keep(session, subject, learned, store.now(session))
     return bool(due)
 
 
-def _derive(session: Session, subject: str, now: datetime) -> None:
-    row = traffic.usual(session, subject, now)
+def _learn(session: Session, subject: str, now: datetime) -> Profile:
+    """Make a subject's usual week of its bins, in its own zone if it has one."""
     site = session.get(Site, subject)
-    zone = site.timezone if site else ""
-    traffic.sweep(session, subject, now - KEPT)
     held = traffic.bins(session, subject, now - KEPT)
-    if site is None and not held:
+    samples = (_sample(one, of_site=site is not None) for one in held)
+    zone = site.timezone if site else ""
+    return profile((one for one in samples if one is not None), zone or "UTC")
+
+
+def _keep(session: Session, subject: str, learned: Profile, now: datetime) -> None:
+    traffic.sweep(session, subject, now - KEPT)
+    row, site = traffic.usual(session, subject, now), session.get(Site, subject)
+    if site is None and not learned.weeks and not traffic.any_bin(session, subject):
         session.delete(row)
         return
-    samples = (_sample(one, of_site=site is not None) for one in held)
-    found = profile((one for one in samples if one is not None), zone or "UTC")
-    row.timezone = zone
-    row.hours, row.weeks, row.measured = list(found.hours), found.weeks, found.measured
-    row.newest = {str(hour): load for hour, load in (found.newest or {}).items()}
-    row.confidence = found.confidence
+    row.timezone = learned.timezone if site and site.timezone else ""
+    row.hours, row.weeks, row.measured = list(learned.hours), learned.weeks, learned.measured
+    row.newest = {str(hour): load for hour, load in (learned.newest or {}).items()}
+    row.confidence = learned.confidence
     row.shifted = _shifted(session, row, site) if site else ""
     row.derived_at = now
-    row.look_at = now + (_DERIVE if found.weeks > 2 else _SOON)
+    row.look_at = now + (_DERIVE if learned.weeks > 2 else _SOON)
 
 
 def _sample(one: TrafficBin, *, of_site: bool) -> Sample | None:

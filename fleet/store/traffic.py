@@ -30,6 +30,12 @@ def bins(session: Session, subject: str, since: datetime) -> Sequence[TrafficBin
     ).all()
 
 
+def any_bin(session: Session, subject: str) -> bool:
+    """Say whether anything is held of a subject."""
+    found = session.exec(select(TrafficBin.start).where(TrafficBin.subject == subject)).first()
+    return found is not None
+
+
 def usual(session: Session, subject: str, now: datetime) -> Usual:
     """Return the row of a subject's usual week, made if this is the first that is heard of it."""
     fresh = _insert(session, Usual).values(**Usual(subject=subject, look_at=now).model_dump())
