@@ -222,6 +222,7 @@ class SourceReport(Message):
     ``evidence`` is the proof that it sent wrong bytes; empty when there is none.  ``throttled``
     counts its answers 429 and 503.  ``retry_after`` is the longest wait in seconds that it asked
     for: 0 where it said that we ask too much and no more, None where it did not.
+    ``latency_ms`` is the mean time until an answer began.
     """
 
     host: str
@@ -232,8 +233,9 @@ class SourceReport(Message):
     errors: int = 0
     last_error: str = ""
     evidence: str = ""
-    throttled: int = 0
+    throttled: Count = 0
     retry_after: Seconds | None = None
+    latency_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Outcome(Message):
@@ -371,3 +373,25 @@ class UploadReport(Message):
     bytes_per_second: Bytes | None = None
     reason: Words = ""
     until: AwareDatetime | None = None
+
+
+class TrafficSample(Message):
+    """What went over a site's uplinks in 15 minutes from ``start`` on, without our transfers.
+
+    ``seconds`` of them were measured.
+    """
+
+    start: AwareDatetime
+    bytes_in: Bytes
+    bytes_out: Bytes
+    seconds: Annotated[float, Field(gt=0, le=900)]
+
+
+class TrafficReport(Message):
+    """The bins that a site has measured since its last report, by its own clock.
+
+    ``sent_at`` is that clock's time, so that the centre sees how far off it is.
+    """
+
+    sent_at: AwareDatetime
+    bins: Annotated[tuple[TrafficSample, ...], Field(max_length=672)]

@@ -148,6 +148,11 @@ class SiteSettings(_Settings):
         return self.home / "sites" / self.site / "state"
 
     @property
+    def pulled(self) -> Path:
+        """Where this site's pulls write down what they have received."""
+        return self.state / "pulled"
+
+    @property
     def token(self) -> str:
         """The token that this site proves itself with.
 

@@ -194,7 +194,8 @@ def test_json_is_all_there_is_on_standard_output(place: Place, server: FaultServ
     assert "404" in missing["reason"]
     [source] = told["sources"]
     assert set(source) == {
-        *("host", "bytes", "seconds", "requests", "errors", "last_error", "evidence")
+        *("host", "bytes", "seconds", "requests", "errors", "last_error", "evidence"),
+        *("throttled", "latency_ms"),
     }
     assert (source["host"], source["bytes"]) == (server.netloc, len(BODY))
     assert told["bytes"] == len(BODY)

@@ -344,3 +344,24 @@ def test_bytes_of_two_sources_are_never_joined_unproven(site: Site) -> None:
     assert found.ok
     assert found.sha256 == hashlib.sha256(BODY).hexdigest()
     assert second.asked(NAME)[0].range is None
+
+
+def test_answers_that_ask_for_less_are_counted_and_the_latency_is_told(
+    site: Site, server: FaultServer
+) -> None:
+    url = server.serve(NAME, BODY, "status", code=503, headers={"Retry_After": 0}, times=2)
+    work = site.pull(order(item(NAME, url)))
+    (report,) = work.sources
+    assert work.items[0].ok
+    assert (report.throttled, report.errors) == (2, 2)
+    assert report.latency_ms is not None
+    assert 0 < report.latency_ms < 1000 * report.seconds
+
+
+def test_small_files_asked_for_ahead_count_too(site: Site, server: FaultServer) -> None:
+    items = [item(f"{number}.csv", server.serve(f"{number}.csv", BODY)) for number in range(20)]
+    work = site.pull(order(*items))
+    (report,) = work.sources
+    assert all(one.ok for one in work.items)
+    assert (report.throttled, report.requests) == (0, 20)
+    assert report.latency_ms is not None

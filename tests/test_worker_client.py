@@ -27,6 +27,7 @@ from workers.centre import Centre, CentreAway, CentreRefused
 from workers.held import HeldLease
 from workers.lease import Stopped
 from workers.spool import Spool
+from workers.uplinks import Pulled
 
 PATIENCE = 10.0
 LEASE = 0.15  # seconds: a heartbeat each twentieth
@@ -204,6 +205,30 @@ def test_a_held_lease_brings_the_next_slice_of_budget(post: Post) -> None:
         limit = BudgetSpec(streams=2, bytes_per_second=4000)
         post.centre.apply_sites(order.site, budget=limit, slots=4)
         _until(lambda: lease.budget == Budget(streams=2, bytes_per_second=1000))
+
+
+def test_a_held_lease_pauses_outside_quiet_hours_and_goes_on_within_them(post: Post) -> None:
+    order = post.order()
+    at_night = [{"timezone": "UTC", "opens": "00:00", "closes": "06:00"}]  # it is noon
+    with post.client(order.site) as client, HeldLease(order, client) as lease:
+        post.centre.apply_sites(order.site, windows=at_night)
+        _until(lambda: lease.paused)
+        lease.check()
+        post.centre.apply_sites(order.site)
+        _until(lambda: not lease.paused)
+
+
+def test_what_a_pull_received_is_written_down_for_whoever_counts_traffic(post: Post) -> None:
+    order = post.order()
+    pulled = Pulled(post.folder / "pulled")
+    with (
+        post.client(order.site) as client,
+        HeldLease(order, client, pulled=pulled.folder) as lease,
+    ):
+        lease.advance(7)
+        _until(lambda: post.attempt(order).bytes_done == 7)
+        lease.advance(5)
+    assert pulled.since() == 12
 
 
 def test_work_that_was_superseded_is_stopped(post: Post, clock: VirtualClock) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +11,7 @@ import structlog
 from fleet.messages import Heartbeat, Order
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.lease import Lease, Stopped
+from workers.uplinks import note_pulled
 
 _log = structlog.get_logger()
 
@@ -17,14 +19,25 @@ _log = structlog.get_logger()
 class HeldLease(Lease):
     """Heartbeats three times a lease; goes on working while the centre is away."""
 
-    def __init__(self, order: Order, centre: Centre, asked: float | None = None) -> None:
-        """Hold the lease that came with ``order``, which was claimed at ``asked``.
+    def __init__(
+        self,
+        order: Order,
+        centre: Centre,
+        asked: float | None = None,
+        pulled: Path | None = None,
+    ) -> None:
+        """Hold the lease that came with ``order``; use it as a context manager.
 
-        Use it as a context manager; ``asked`` is of ``time.monotonic``.
+        Args:
+            order: what was claimed.
+            centre: where to renew it.
+            asked: when it was claimed, of ``time.monotonic``.
+            pulled: where what was received is written down; None if nothing is.
         """
         super().__init__(order.budget, asked)
         self._order = order
         self._centre = centre
+        self._pulled = pulled if order.task == "pull" else None
         self._every = order.lease_seconds / 3
         self._ended = threading.Event()
         self._paused = False
@@ -43,6 +56,7 @@ class HeldLease(Lease):
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._note()
 
     @property
     def paused(self) -> bool:
@@ -60,6 +74,7 @@ class HeldLease(Lease):
 
     def _beat(self) -> None:
         while not self._ended.wait(self._every):
+            self._note()
             wants, throttled = self.quotas.demands()
             beat = Heartbeat(
                 fence=self._order.fence,
@@ -84,3 +99,7 @@ class HeldLease(Lease):
             if answer.action == "stop":
                 self._stop = answer.reason or "the centre said stop"
                 return
+
+    def _note(self) -> None:
+        if self._pulled is not None:
+            note_pulled(self._pulled, self._order.attempt, self.bytes_done)

@@ -92,7 +92,7 @@ def _carry_out(attempt: str, settings: SiteSettings, doing: _Doing) -> Work | No
             return None
         started = datetime.now(UTC)
         try:
-            with HeldLease(order, centre, asked) as lease:
+            with HeldLease(order, centre, asked, settings.pulled) as lease:
                 work = doing(order, lease, centre)
         except Stopped as error:
             _log.info("stopped", attempt=attempt, reason=str(error))

@@ -50,6 +50,15 @@ def why(name: str) -> dict[str, Any]:
         return asdict(reasons.explain(session, name, opened.now(session)))
 
 
+def traffic() -> dict[str, Any]:
+    """Return every site's and provider's usual week, and the windows to come."""
+    from fleet.control import timetables
+
+    opened = store()
+    with opened.read() as session:
+        return asdict(timetables.all_of(session, opened.now(session)))
+
+
 def status() -> dict[str, Any]:
     """Return every dataset and site."""
     from fleet.control import views

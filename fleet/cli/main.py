@@ -178,6 +178,18 @@ def report(
 
 
 @app.command()
+def traffic(as_json: Json = False) -> None:
+    """Show when each site carries bulk traffic, why then, and how its providers answer."""
+    from fleet.cli import tables
+
+    data = local.traffic()
+    if as_json:
+        _print_json(data)
+    else:
+        tables.show_traffic(data)
+
+
+@app.command()
 def upgrade() -> None:
     """Bring the database's tables to what this release needs."""
     local.upgrade()

@@ -47,6 +47,36 @@ def show_status(data: dict[str, Any]) -> None:
     show_sites(data["sites"])
 
 
+def show_traffic(data: dict[str, Any]) -> None:
+    """Print sites with their next window, and providers with how they answer."""
+    table = _table("site", "next window", "why these hours", "alike", "weeks")
+    for one in data["sites"]:
+        week, ahead = one["usual"] or {}, one["upcoming"]
+        window = f"{_local(ahead[0]['opens'])} to {_local(ahead[0]['closes'])}" if ahead else ""
+        table.add_row(
+            one["site"],
+            window,
+            Text(clean(one["reason"]), style="red" if one["doubt"] else ""),
+            _alike(week.get("confidence")),
+            str(week.get("weeks", 0)),
+        )
+    Console().print(table)
+    if not data["providers"]:
+        return
+    table = _table("provider", "answers in", "alike", "weeks", "too much")
+    for one in data["providers"]:
+        week = one["usual"] or {}
+        hours = week.get("hour_of_week", ())
+        mean = f"{sum(hours) / len(hours):,.0f} ms" if hours else ""
+        cells = mean, _alike(week.get("confidence")), str(week.get("weeks", 0))
+        table.add_row(clean(one["host"]), *cells, str(one["throttled"]))
+    Console().print(table)
+
+
+def _alike(confidence: float | None) -> str:
+    return "" if confidence is None else f"{confidence:.2f}"
+
+
 def show_sites(sites: list[dict[str, Any]]) -> None:
     """Print sites and what they hold."""
     table = _table("site", "kind", "country", "provider", "copies", "held", "health")

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from sqlmodel import Session, col, func, select
 
-from fleet.control import facts, incidents, judging, standing, uploads
+from fleet.control import facts, incidents, judging, standing, uploads, windows
 from fleet.planning import health
 from fleet.planning.fixity import RISKS
 from fleet.planning.repair import URGENT
 from fleet.planning.states import ReplicaState, TransferKind, TransferState
-from fleet.planning.windows import wait_for
+from fleet.planning.windows import Work, turn
 from fleet.store import fixity, transfers
 from fleet.store.tables import (
     Budget,
@@ -74,7 +74,7 @@ def site(session: Session, row: Site, now: datetime) -> list[Cause]:
     if (told := session.get(Uploading, row.id)) is not None:
         state = "held" if told.bytes_per_second == 0 else "open"
         causes.append(Cause(f"uploads of {row.id}", state, uploads.in_words(told), told.until))
-    causes += quiet_hours(session, row.id, now)
+    causes += quiet_hours(session, row, now)
     if (budget := session.get(Budget, row.id)) is not None:
         rate = budget.bytes_per_second
         fast = "at any speed" if rate is None else f"at {rate / 1e6:g} MB/s at most"
@@ -116,17 +116,17 @@ def _incident(session: Session, row: Incident, now: datetime) -> Cause:
     return Cause(thing, row.stage, reason, row.look_at, since=row.began_at)
 
 
-def quiet_hours(session: Session, site: str, now: datetime) -> list[Cause]:
-    """Tell whether a site's quiet hours are on, where it has any."""
-    windows = facts.windows(session, site)
-    if not windows:
+def quiet_hours(session: Session, site: Site, now: datetime) -> list[Cause]:
+    """Tell whether a site's quiet hours are on, where it keeps any."""
+    quiet = windows.of(session, site)
+    if quiet is None:
         return []
-    wait = wait_for(windows, now)
-    thing = f"quiet hours of {site}"
-    if wait is None:
-        return [Cause(thing, "on", "bulk traffic may run")]
-    reason = f"bulk traffic {wait.reason}; work of priority {URGENT} or more waits for nothing"
-    return [Cause(thing, "off", reason, wait.until)]
+    now_in = turn(quiet, now, Work())
+    said = f"{quiet.reason}; {now_in.reason}" if now_in.reason else quiet.reason
+    reason = f"{said}; work of priority {URGENT} or more waits for nothing"
+    return [
+        Cause(f"quiet hours of {site.id}", "on" if now_in.goes else "off", reason, now_in.until)
+    ]
 
 
 def _copies(session: Session, site: str) -> Cause:
@@ -180,7 +180,7 @@ def waits(session: Session, transfer: Transfer, now: datetime) -> list[Cause]:
     if row.silent:
         causes.append(Cause(row.id, "silent", "it answers no wake-up; it is asked again"))
     if transfer.kind in (TransferKind.COPY, TransferKind.INGEST) and transfer.priority < URGENT:
-        causes += quiet_hours(session, row.id, now)
+        causes += quiet_hours(session, row, now)
     if transfer.state == TransferState.WAITING:
         causes += _slots(session, row, transfer)
     return causes
@@ -190,7 +190,8 @@ def _slots(session: Session, row: Site, transfer: Transfer) -> list[Cause]:
     lane: Sequence[str] = (TransferKind.PROBE,)
     if transfer.kind != TransferKind.PROBE:
         lane = transfers.BULK_KINDS
-    taken = transfers.taken(session, row.id, lane)
+    told = transfers.taken(session, [row.id])
+    taken = sum(told[row.id, kind] for kind in lane)
     if taken < row.slots:
         return []
     reason = f"{taken} of its {row.slots} slots are taken; the next of the highest priority follows"

@@ -13,7 +13,16 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from fleet.control import alias_checks, budgets, incidents, layers, probes, replicas, scores
+from fleet.control import (
+    alias_checks,
+    budgets,
+    incidents,
+    layers,
+    probes,
+    replicas,
+    scores,
+    traffic,
+)
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.sealing import seal
 from fleet.messages import ItemResult, Outcome, Verdict
@@ -65,6 +74,7 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
         scores.note(session, outcome, now)
         budgets.note(session, attempt, outcome, now)
+        traffic.note(session, outcome, now)
         _note_evidence(session, transfer, outcome, now)
         if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)

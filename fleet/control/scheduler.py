@@ -22,6 +22,7 @@ from fleet.control import (
     offices,
     outbox,
     placements,
+    traffic,
 )
 from fleet.settings import CentreSettings
 from fleet.store import loads
@@ -45,6 +46,7 @@ def tick(store: Store, settings: CentreSettings) -> None:
         lambda: judging.step(store),
         lambda: placements.step(store),
         lambda: fixity.step(store, settings),
+        lambda: traffic.step(store),
         lambda: dispatch.step(store),
     )
     end = time.monotonic() + TICK_MOST

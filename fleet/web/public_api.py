@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from fleet.control import torrents, views, why
+from fleet.control import timetables, torrents, views, why
 from fleet.web.access import SettingsDep, StoreDep
 
 router = APIRouter(prefix="/api/v1", tags=["public"])
@@ -37,6 +37,29 @@ def explain(name: str, store: StoreDep) -> dict[str, Any]:
     """Explain a dataset, version, shard, replica, transfer, attempt, artifact or site."""
     with store.read() as session:
         return asdict(why.explain(session, name, store.now(session)))
+
+
+@router.get("/traffic.json")
+def traffic(store: StoreDep) -> dict[str, Any]:
+    """Tell what sites' and providers' weeks usually are, and the windows of the next 14 days."""
+    with store.read() as session:
+        return asdict(timetables.all_of(session, store.now(session)))
+
+
+@router.get("/traffic/{site}.bwlimit")
+def bwlimit(site: str, store: StoreDep) -> Response:
+    """Return a site's quiet hours as a timetable for rclone's `--bwlimit`."""
+    with store.read() as session:
+        found = timetables.of_site(session, site, store.now(session))
+    return Response(found.bwlimit + "\n", media_type="text/plain")
+
+
+@router.get("/traffic/{site}.ics")
+def calendar(site: str, store: StoreDep) -> Response:
+    """Return a site's windows of the next 14 days as a calendar."""
+    with store.read() as session:
+        text = timetables.calendar(session, site, store.now(session))
+    return Response(text, media_type="text/calendar")
 
 
 @router.get("/torrents/{infohash}.torrent")

@@ -8,7 +8,17 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from fleet.control import blobs, leases, ledger, observations, origins, seeds, torrents, uploads
+from fleet.control import (
+    blobs,
+    leases,
+    ledger,
+    observations,
+    origins,
+    seeds,
+    torrents,
+    traffic,
+    uploads,
+)
 from fleet.messages import (
     DesiredSeeds,
     Heartbeat,
@@ -17,6 +27,7 @@ from fleet.messages import (
     Order,
     Outcome,
     SeedReport,
+    TrafficReport,
     UploadReport,
     Verdict,
 )
@@ -109,6 +120,12 @@ def seed_report(reports: list[SeedReport], site: SiteDep, store: StoreDep) -> No
 def upload_report(told: UploadReport, site: SiteDep, store: StoreDep) -> None:
     """Tell what was uploaded this month, and what may be uploaded now."""
     uploads.report(store, site, told)
+
+
+@router.post("/traffic", status_code=204)
+def traffic_report(told: TrafficReport, site: SiteDep, store: StoreDep) -> None:
+    """Tell what the site's uplinks carried, its own transfers left out."""
+    traffic.report(store, site, told)
 
 
 @router.post("/observations", status_code=204)

@@ -133,7 +133,9 @@ class Fetch:
     def _ask(self) -> None:
         """Send the request; judge and read its answer."""
         tally = self.mirror.tally
+        began = monotonic()
         answer = self._run.web.get(self.mirror.source, self.part.headers())
+        tally.heard(monotonic() - began)
         self._answer = answer
         try:
             tally.lost = 0

@@ -42,6 +42,8 @@ class Tally:
     streams: int = 0
     throttled: int = 0
     retry_after: float | None = None
+    _heard: int = 0
+    _latency: float = 0.0
     _since: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -60,6 +62,11 @@ class Tally:
                 self.streams -= 1
                 if not self.streams:
                     self.seconds += monotonic() - self._since
+
+    def heard(self, seconds: float) -> None:
+        """Count the seconds until an answer began."""
+        with self._lock:
+            self._heard, self._latency = self._heard + 1, self._latency + seconds
 
     def asked(self, count: int) -> None:
         """Count requests that were sent ahead."""
@@ -126,6 +133,7 @@ class Tally:
             evidence=self.evidence,
             throttled=self.throttled,
             retry_after=self.retry_after,
+            latency_ms=round(1000 * self._latency / self._heard, 3) if self._heard else None,
         )
 
 

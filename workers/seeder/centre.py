@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 import httpx
 from pydantic import TypeAdapter
 
-from fleet.messages import SeedReport, UploadReport
+from fleet.messages import SeedReport, TrafficReport, UploadReport
 from fleet.settings import SiteSettings
 from fleet.torrent.parsed import MAX_TORRENT
 from workers.seeder.desired import RefusedError
@@ -101,6 +101,17 @@ class SeedCentre:
         await self._send("POST", "seeds/report", MAX_LIST, headers, body)
         body = uploads.model_dump_json().encode()
         await self._send("POST", "uploads/report", MAX_LIST, headers, body)
+
+    async def traffic(self, report: TrafficReport) -> None:
+        """Tell what the site's uplinks carried.
+
+        Raises:
+            CentreAwayError: nobody answers.
+            RefusedError: the centre does not take it.
+        """
+        headers = {"Content-Type": "application/json"}
+        body = report.model_dump_json().encode()
+        await self._send("POST", "traffic", MAX_LIST, headers, body)
 
     async def _send(
         self, method: str, path: str, most: int, headers: dict[str, str], body: bytes | None = None

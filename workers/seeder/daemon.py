@@ -10,7 +10,7 @@ import fcntl
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +29,9 @@ from workers.seeder.mending import Mender
 from workers.seeder.seeder import Seeder
 from workers.seeder.session import Discovery, Session, SessionError
 from workers.seeder.tally import Tally
+from workers.seeder.traffic import Counters, sample
 from workers.seeder.uploads import Uploads
+from workers.uplinks import Pulled, carried
 
 _log = structlog.get_logger()
 
@@ -94,6 +96,7 @@ async def run(settings: SiteSettings) -> None:
                 tasks.create_task(answer(control, commands.by_name, talks)),
                 tasks.create_task(seeder.follow(settings.seeds_seconds)),
                 tasks.create_task(seeder.meter()),
+                tasks.create_task(sample(centre, _counting(settings, uploads))),
                 tasks.create_task(dial_seeds(session, lambda: seeder.desired)),
             ]
             if door:
@@ -146,6 +149,19 @@ class _Commands:
             "uploads": self._uploads.report.model_dump(mode="json"),
             "torrents": torrents,
         }
+
+
+def _counting(settings: SiteSettings, uploads: Uploads) -> Callable[[], Counters]:
+    """Make what counts the traffic of this machine and, of it, the fleet's own."""
+    pulled, own = Pulled(settings.pulled), 0
+
+    def count() -> Counters:
+        nonlocal own
+        came, went = carried()
+        own += pulled.since()
+        return Counters(datetime.now(UTC), came, went, own, uploads.sent)
+
+    return count
 
 
 @contextlib.contextmanager

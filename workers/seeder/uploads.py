@@ -72,6 +72,11 @@ class Uploads:
             self._tally.tell()
 
     @property
+    def sent(self) -> int:
+        """Bytes that this run has sent in all, as of the last step."""
+        return sum(self._sent)
+
+    @property
     def report(self) -> UploadReport:
         """What was sent this month, and what may be sent as of the last step."""
         allowance = self._allowance or _UNKNOWN

@@ -191,8 +191,10 @@ class _Quick:
         self._run.pace.request(host.tally.host)
         status = 0
         try:
+            began = time.monotonic()
             answer = self._run.web.get(ask.source, {})
             status = answer.status
+            host.tally.heard(time.monotonic() - began)
             try:
                 judge(status, answer.headers, self._delivery.wanted(host, ask), Part())
                 body = self._read(host, answer, ask.size)
