@@ -1,14 +1,14 @@
 """A provider's budget, shared by eight worker processes and counted at its server.
 
 A whole centre (store, control API, dispatch) grants slices of one provider's budget; eight sites'
-workers pull from it, first many small files, where its requests are what is short, then large ones,
-where its bytes are.  Each is counted where it counts for the provider: at the server.  Then one
+workers pull from it, first large files, where its bytes are what is short, then many small ones,
+where its requests are.  Each is counted where it counts for the provider: at the server.  Then one
 worker is killed, and its part has to be another's within its lease.
 
 Windows are scaled down, from a minute and five minutes to ``WINDOW`` seconds: what holds in every
 short window holds in the long ones.  The stated burst is what ``fleet.planning.budgets`` states, a
-request for each stream and a second's rates, and of bytes what lies in the sockets of
-each stream.
+request for each stream and half a second's rates, and of bytes what lies in the sockets of each
+stream.
 """
 
 import json
@@ -18,10 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sqlmodel import col, select
 
@@ -36,16 +36,15 @@ from fleet.planning.budgets import BURST_SECONDS, WHOLE
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.store.migrate import upgrade
-from fleet.store.tables import Attempt, Office, Slice, Transfer, Wakeup
-from fleet.store.transfers import LIVE
+from fleet.store.tables import Attempt, Office, Slice, Wakeup
 
 WORKERS = 8
 STREAMS = 16
 LEASE = 6.0  # seconds
 WINDOW = 6.0  # seconds
-REQUESTS = 48  # a second
+REQUESTS = 32  # a second
 BYTES = 24 * 10**6  # a second
-FILES = 768
+FILES = 960
 SMALL = 4096
 SOCKETS = 512 * 1024  # bytes in both buffers of one stream
 SECONDS = 12
@@ -93,6 +92,7 @@ class Fleet:
     """A centre and its sites' workers, as processes; the broker's part is played here."""
 
     def __init__(self, folder: Path, host: str) -> None:
+        folder.mkdir()
         self.folder = folder
         self.host = host
         database = f"sqlite:///{folder / 'fleet.db'}"
@@ -175,18 +175,12 @@ class Fleet:
             time.sleep(0.05)
 
     def finish(self) -> None:
-        """Tick until nothing is left to do."""
+        """Tick until no worker reads from the provider any more."""
         until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            self.tick()
-            with self.store.read() as session:
-                left = select(Transfer.id).where(
-                    col(Transfer.state).in_(LIVE), Transfer.kind != "probe"
-                )
-                if session.exec(left).first() is None:
-                    return
-            time.sleep(0.05)
-        raise RuntimeError(f"not done in {PATIENCE:.0f} s; see the logs in {self.folder}")
+        while any(self.held().values()):
+            if time.monotonic() > until:
+                raise RuntimeError(f"not done in {PATIENCE:.0f} s; see the logs in {self.folder}")
+            self.work(0.2)
 
     def held(self) -> dict[str, int]:
         """Say what shares the sites' attempts hold now."""
@@ -264,28 +258,19 @@ class Series:
         return max(sum(self.bins[at : at + width]) for at in starts)
 
 
-def small_files(fleet: Fleet, server: Counted) -> Series:
-    """Pull many small files; give the requests, from when all ask until some have no more to do."""
-    fleet.mirror("small", [f"{number}/{SMALL}" for number in range(FILES)])
-    before = sum(count for _, count in server.counts()["requests"])
-    since = until = 0.0
-    while True:
-        fleet.work(0.2)
-        counts = server.counts()["requests"]
-        done = sum(count for _, count in counts) - before
-        if not since and done >= WORKERS:
-            since = time.monotonic()
-        if done >= 0.6 * FILES:
-            until = time.monotonic()
-            break
-    fleet.finish()
-    return Series(server.counts()["requests"], since, until)
+class Found(NamedTuple):
+    """What the server counted."""
+
+    requests: Series
+    bytes: Series
+    most_streams: int
 
 
-def large_files(fleet: Fleet, server: Counted, seconds: float) -> tuple[Series, Series]:
-    """Pull large files for a while; give their bytes and requests, once all hold slices."""
-    size = int(2 * BYTES / WORKERS * (seconds + 4 * LEASE))
-    fleet.mirror("large", [f"large{number}/{size}" for number in range(WORKERS)])
+def counted(
+    fleet: Fleet, server: Counted, name: str, paths: Sequence[str], seconds: float
+) -> Found:
+    """Pull files for a while; give what the server counted once all workers held slices."""
+    fleet.mirror(name, paths)
     until = time.monotonic() + PATIENCE
     while len([one for one in fleet.held().values() if one]) < WORKERS:
         if time.monotonic() > until:
@@ -293,12 +278,13 @@ def large_files(fleet: Fleet, server: Counted, seconds: float) -> tuple[Series, 
         fleet.work(0.2)
     fleet.work(LEASE)
     since = time.monotonic()
-    for _ in range(int(seconds)):
-        fleet.work(1.0)
-        held = fleet.held()
-        say(f"  {sum(held.values()) / WHOLE:.3f} of it held by {len(held)}")
+    fleet.work(seconds)
     counts, now = server.counts(), time.monotonic()
-    return Series(counts["bytes"], since, now), Series(counts["requests"], since, now)
+    return Found(
+        Series(counts["requests"], since, now),
+        Series(counts["bytes"], since, now),
+        counts["most_streams"],
+    )
 
 
 def kill_one(fleet: Fleet) -> float:
@@ -317,18 +303,25 @@ def kill_one(fleet: Fleet) -> float:
 
 def main() -> None:
     """Run the fleet and print what the server counted."""
-    given = options(__doc__, f"seconds that the large files are counted for ({SECONDS})")
+    given = options(__doc__, f"seconds that are counted of each kind ({SECONDS})")
     seconds = (told := given.parse_args()).size or SECONDS
-    with ground(1024 * MIB) as folder, ExitStack() as stack:
-        server = stack.enter_context(Counted())
-        running = stack.enter_context(fleet(folder, server.host))
-        say("small files")
-        requests = small_files(running, server)
+    size = int(1.25 * BYTES / WORKERS * (seconds + LEASE))
+    large_ones = [f"large{one}/{size}" for one in range(WORKERS)]
+    with (
+        ground(1024 * MIB) as folder,
+        Counted() as server,
+        fleet(folder / "fleet", server.host) as running,
+    ):
         say("large files")
-        data, ranges = large_files(running, server, seconds)
+        large = counted(running, server, "large", large_ones, seconds)
+        running.finish()
+        say("small files")
+        small_ones = [f"small{one}/{SMALL}" for one in range(FILES)]
+        small = counted(running, server, "small", small_ones, seconds)
         say("one worker is killed")
         back = kill_one(running)
-        streams = server.counts()["most_streams"]
+    requests, data = small.requests, large.bytes
+    streams = max(small.most_streams, large.most_streams)
     ideals = {"requests": requests.share_of(REQUESTS), "bytes": data.share_of(BYTES)}
     most_requests = REQUESTS * (WINDOW + BURST_SECONDS) + STREAMS
     most_bytes = BYTES * (WINDOW + BURST_SECONDS) + STREAMS * SOCKETS
@@ -338,7 +331,8 @@ def main() -> None:
         "granted_over_ideal_most": round(max(ideals.values()), 3),
         "granted_over_ideal_by": {name: round(value, 3) for name, value in ideals.items()},
         "cap_exceeded": requests.windows_over(most_requests)
-        + ranges.windows_over(most_requests)
+        + large.requests.windows_over(most_requests)
+        + small.bytes.windows_over(most_bytes)
         + data.windows_over(most_bytes)
         + max(0, streams - STREAMS),
         "window_seconds": WINDOW,

@@ -4,9 +4,9 @@ Rules this module keeps:
 
 - A slice is a rate between two moments of this host's monotonic clock: it begins no sooner than its
   message was heard, and ends no later than if that had been sent the moment it was asked for.
-- What a slice brings is spent second by second.  Of what was not used a second's is kept, and one
-  request, until the slices end.  Each run of slices begins with nothing, so that what many holders
-  leave does not add up.
+- What a slice brings is spent second by second.  Of what was not used half a second's is kept, and
+  one request, until the slices end.  Each run of slices begins with nothing, so that what many
+  holders leave does not add up.
 - Without a slice that runs, nothing is asked of the provider and nothing read from it.
 - A provider once named stays limited, whatever later messages leave out.
 """

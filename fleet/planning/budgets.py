@@ -36,7 +36,7 @@ from fleet.planning.providers import ProviderFacts
 
 WHOLE: Final = 1_000_000
 """A share is in millionths of what a provider allows: whole numbers add up exactly."""
-BURST_SECONDS: Final = 1.0
+BURST_SECONDS: Final = 0.5
 """Of its rate, what a holder that could not read for a while may make up for."""
 RECOVERED: Final = 0.05
 SETTLES: Final = timedelta(seconds=30)  # all have heard of the last event by then
