@@ -4,9 +4,9 @@ Rules this module keeps:
 
 - A slice is a rate between two moments of this host's monotonic clock: it begins no sooner than its
   message was heard, and ends no later than if that had been sent the moment it was asked for.
-- What a slice brings is spent second by second.  Of what was not used a quarter of a second's is
-  kept, and one request, until the slices end.  Each run of slices begins with nothing, so that
-  what many holders leave does not add up.
+- What a slice brings is spent second by second.  Of what was not used half a second's is kept, and
+  one request, until the slices end.  Each run of slices begins with nothing, so that what many
+  holders leave does not add up.
 - Without a slice that runs, nothing is asked of the provider and nothing read from it.
 - A provider once named stays limited, whatever later messages leave out.
 """
@@ -19,6 +19,8 @@ from fleet.messages import Share, Slice, Throttle
 from fleet.planning.budgets import BURST_SECONDS
 from fleet.planning.providers import fits
 from workers.bucket import LEAST_GRANT
+
+_NOT_SOON = 0.25  # seconds
 
 
 class _Meter:
@@ -180,13 +182,13 @@ class Quotas:
                 return 0.0
             piece = self._running(quota, now)
             if piece is None:
-                return BURST_SECONDS
+                return _NOT_SOON
             rate = piece.requests_per_second
             wait = quota.requests.wait(rate, 1.0)
             if wait <= 0 and rate != 0:
                 quota.requests.use(0 if rate is None else 1)
                 return 0.0
-            return wait or BURST_SECONDS
+            return wait or _NOT_SOON
 
     def grant(self, host: str, now: float, count: int) -> int:
         """Take the right to read at most ``count`` bytes; 0 if none may be read now."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
+from sqlalchemy import or_
 from sqlmodel import Session, col, delete, select
 
 from fleet.control import providers
@@ -26,7 +27,7 @@ from fleet.store.database import Store
 from fleet.store.tables import Attempt, Provider
 from fleet.store.tables import Slice as SliceRow
 
-_CLAIM_SECONDS = 60.0  # for so long room is left to an attempt that nobody has claimed yet
+_CLAIM_SECONDS = 10.0  # for so long room is left to an attempt that nobody has claimed yet
 
 
 def begin(store: Store, settings: CentreSettings, order: Order) -> tuple[Share, ...]:
@@ -159,11 +160,14 @@ def _grant(
     *,
     wanted: bool,
 ) -> Share:
-    """Book and tell what an attempt may use of a locked provider."""
+    """Book and tell what an attempt may use of a locked provider; its old wish is over."""
     now = store.now(session)
     provider, strained = providers.facts(row), providers.strain(row)
+    mine = (col(SliceRow.attempt_id) == attempt) & (col(SliceRow.share) == 0)
     session.exec(
-        delete(SliceRow).where(col(SliceRow.provider) == row.name, col(SliceRow.until) <= now)
+        delete(SliceRow).where(
+            col(SliceRow.provider) == row.name, or_(col(SliceRow.until) <= now, mine)
+        )
     )
     booked = [
         _slice(one)

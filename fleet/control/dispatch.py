@@ -10,10 +10,10 @@ from sqlmodel import Session, col, select
 
 from fleet.control import incidents, needs, repairs, sources, windows
 from fleet.control.budgets import Books
-from fleet.planning.states import TASKS, TransferKind
+from fleet.planning.states import TASKS, AttemptState, TransferKind
 from fleet.store import transfers
 from fleet.store.database import Store
-from fleet.store.tables import Site, Transfer
+from fleet.store.tables import Attempt, Site, Transfer
 
 _AT_ONCE = 50
 _WOKEN_AT_ONCE = 1000
@@ -94,10 +94,17 @@ def _announce(session: Session, transfer: Transfer, books: Books, now: datetime)
         transfer.reason = need.wait.reason
         transfer.not_before = min(max(need.wait.until or latest, soonest), latest)
         return True
+    silent = _fell_silent(session, transfer)
     attempt = transfers.announce(session, transfer, TASKS[transfer.kind], now)
-    if attempt is not None:
+    if attempt is not None and not silent:
         books.expect(session, attempt.id, need.providers)
     return attempt is not None
+
+
+def _fell_silent(session: Session, transfer: Transfer) -> bool:
+    """Whether the last attempt's lease ran out: what it held is for others until it is heard of."""
+    last = session.get(Attempt, transfer.attempt_id) if transfer.attempt_id else None
+    return last is not None and last.state == AttemptState.EXPIRED
 
 
 def _lacking(session: Session, transfer: Transfer) -> str:

@@ -15,6 +15,7 @@ from fleet.planning.facts import Wait
 from fleet.planning.providers import host_of
 from fleet.planning.sources import unreachable
 from fleet.planning.states import ArtifactState, TransferKind
+from fleet.store import holdings
 from fleet.store.tables import Artifact, Shard, Transfer
 
 _LOOKED_AT = 20
@@ -53,11 +54,23 @@ def _of_copy(session: Session, transfer: Transfer, books: Books) -> Need:
     files = select(Artifact).where(Artifact.shard_id == shard.id)
     found = session.exec(files.order_by(col(Artifact.id)).limit(_LOOKED_AT)).all()
     arrived = {one: [host_of(url)] for one, (_, url) in arrivals.items()}
-    need = _need([[*copies, *arrived.get(one.id, ()), *_hosts(one)] for one in found], books)
+    here = _here(session, shard, transfer.target_id)
+    need = _need(
+        [[*copies, *arrived.get(one.id, ()), *_hosts(one)] for one in found if one.id not in here],
+        books,
+    )
     if need.wait is None or shard.infohash is None:
         return need
     around, _ = swarms.around(session, shard.infohash, transfer.target_id)
     return need if unreachable(around) else Need()
+
+
+def _here(session: Session, shard: Shard, target: str) -> set[str]:
+    """Return a shard's artifacts that lie at a site since they came from their origins."""
+    if shard.infohash is not None:
+        return set()
+    places = holdings.ingest_sites(session, shard.id)
+    return {one for one, site in places.items() if site == target}
 
 
 def _need(files: Sequence[Sequence[str]], books: Books) -> Need:

@@ -10,8 +10,9 @@ for the next, which is what makes sliding windows safe.  Rules this module keeps
   could read nothing, so that nobody is given less.
 - **Fairness.** Each piece of the time up to a lease from now is filled up to the holder's fair
   part, the whole by the number of those who hold or want a share, as far as it is free.  Who holds
-  more keeps it until it expires: a newcomer has its part within a lease.  Ends lie on a grid of a
-  quarter of a lease, so that the pieces stay few.
+  more keeps it until it expires: a newcomer has its part within a lease.  Who missed a heartbeat
+  counts no longer than its slices last, so that others have taken over when they end.  Ends lie on
+  a grid of a quarter of a lease, so that the pieces stay few.
 - **Expiry.** Nothing is taken back from a holder that may not hear of it.  A slice ends by itself
   within the lease of its attempt; only who reported its outcome, and so reads no more, gives its
   slices back early.
@@ -35,13 +36,14 @@ from fleet.planning.providers import ProviderFacts
 
 WHOLE: Final = 1_000_000
 """A share is in millionths of what a provider allows: whole numbers add up exactly."""
-BURST_SECONDS: Final = 0.25
+BURST_SECONDS: Final = 0.5
 """Of its rate, what a holder that could not read for a while may make up for."""
 RECOVERED: Final = 0.05
 SETTLES: Final = timedelta(seconds=30)  # all have heard of the last event by then
 LEAST_FACTOR: Final = 1 / 32
 LONGEST_REST: Final = timedelta(hours=1)
 _GRID = 4
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +104,18 @@ def grant(
         others make room.
     """
     live = [one for one in booked if one.until > now]
-    holders = {one.holder for one in live} | {holder}
+    last: dict[str, datetime] = {holder: _FOREVER}
+    for one in live:
+        last[one.holder] = max(one.until, last.get(one.holder, one.until))
+    late = now + timedelta(seconds=lease / 3)
     least = WHOLE // streams
-    fair = max(WHOLE // len(holders), least)
     end = _on_grid(now, lease)
     edges = {now, end} | {at for one in live for at in (one.starts, one.until) if now < at < end}
     added: list[Slice] = []
     for begins, ends in pairwise(sorted(edges)):
         there = [one for one in live if one.starts <= begins < one.until]
+        sharing = sum(until > begins or until > late for until in last.values())
+        fair = max(WHOLE // sharing, least)
         own = sum(one.share for one in there if one.holder == holder)
         free = WHOLE - sum(one.share for one in there)
         more = min(fair - own, free)

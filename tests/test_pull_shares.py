@@ -1,0 +1,153 @@
+"""A pull keeps to its slices of a provider's budget, on every path that it reads by."""
+
+import threading
+import time
+
+import pytest
+
+from fleet.messages import Budget, Order, Share, Slice
+from tests.fault_exchange import Exchange
+from tests.fault_server import FaultServer
+from tests.pull_support import Site, item, noise, order, until
+from workers.lease import Lease
+from workers.quotas import Quotas
+from workers.work import Work
+
+HOST = "data.example"
+SOON = 0.01
+
+
+def share(host: str, *slices: Slice, reason: str = "") -> Share:
+    return Share(provider="p", hosts=(host,), slices=slices, reason=reason)
+
+
+def rate(seconds: float = 60, begins: float = 0, **figures: float) -> Slice:
+    return Slice.model_validate({"begins": begins, "ends": seconds, "streams": 4} | figures)
+
+
+def begin(site: Site, given: Order, lease: Lease) -> tuple[threading.Thread, list[Work]]:
+    done: list[Work] = []
+    thread = threading.Thread(target=lambda: done.append(site.pull(given, lease)))
+    thread.start()
+    return thread, done
+
+
+def hear(lease: Lease, told: Share) -> None:
+    lease.quotas.hear([told], time.monotonic(), time.monotonic())
+
+
+@pytest.mark.parametrize("size", [1000, 3 << 20], ids=["small", "large"])
+def test_nothing_is_asked_without_a_slice_and_all_goes_on_with_one(
+    server: FaultServer, site: Site, size: int
+) -> None:
+    bodies = {f"{at}.csv": noise(size + at, seed=at) for at in range(10)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    lease = Lease(Budget(shares=(share(server.netloc, reason="waits for its turn"),)))
+    thread, done = begin(site, order(*items), lease)
+    until(lambda: lease.note == "waits for its turn")
+    assert lease.quotas.demands()[0] == ("p",)
+    assert server.requests == []
+    hear(lease, share(server.netloc, rate()))
+    thread.join(20)
+    assert all(one.ok for one in done[0].items)
+
+
+def test_a_slice_that_ends_stops_the_pull_until_the_next(server: FaultServer, site: Site) -> None:
+    body = noise(8 << 20)
+    given = order(item("a", server.serve("a", body), body=body))
+    ending = share(server.netloc, rate(seconds=1.0, bytes_per_second=1 << 20))
+    lease = Lease(Budget(shares=(ending,)))
+    thread, done = begin(site, given, lease)
+    until(lambda: server.active == 0 and lease.quotas.waits(time.monotonic()))
+    came = lease.bytes_done
+    assert came <= (1 << 20) * 1.0
+    hear(lease, share(server.netloc, rate()))
+    thread.join(20)
+    assert done[0].items[0].ok
+
+
+def test_requests_ahead_of_small_files_wait_for_their_turns(
+    server: FaultServer, site: Site
+) -> None:
+    bodies = {f"{at}.csv": noise(100 + at, seed=at) for at in range(30)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    limited = share(server.netloc, rate(requests_per_second=20))
+    began = time.monotonic()
+    work = site.pull(order(*items, budget=Budget(shares=(limited,))))
+    assert all(one.ok for one in work.items)
+    assert len(server.requests) == 30
+    assert time.monotonic() - began >= 30 / 20 - SOON
+
+
+def test_no_more_streams_than_the_slice_has(server: FaultServer, site: Site) -> None:
+    bodies = {f"{at}": noise((3 << 20) + at, seed=at) for at in range(6)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    limited = share(server.netloc, rate(streams=2))
+    work = site.pull(order(*items, budget=Budget(streams=6, shares=(limited,))))
+    assert all(one.ok for one in work.items)
+    assert server.peak <= 2
+
+
+def test_a_429_is_counted_and_told_with_the_next_heartbeat(
+    server: FaultServer, site: Site, scripted: None, impatience: None
+) -> None:
+    body, asked = noise(1000), []
+
+    def answer(exchange: Exchange) -> None:
+        asked.append(exchange)
+        if len(asked) > 1:
+            exchange.proper_head()
+            exchange.send(exchange.data())
+        else:
+            exchange.head(429, Retry_After=1, Content_Length=0)
+
+    one = item("a", server.serve("a", body, "scripted", answer=answer), body=body)
+    lease = Lease(Budget(shares=(share(server.netloc, rate()),)))
+    work = site.pull(order(one), lease)
+    assert work.items[0].ok
+    [report] = work.sources
+    assert (report.throttled, report.retry_after) == (1, 1.0)
+    _, [told] = lease.quotas.demands()
+    assert (told.host, told.retry_after) == (server.netloc, 1.0)
+    assert lease.quotas.demands()[1] == ()
+
+
+def test_a_503_that_asks_for_nothing_is_counted_and_not_told(
+    server: FaultServer, site: Site, scripted: None, impatience: None
+) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.head(503, Content_Length=0)
+
+    one = item("a", server.serve("a", b"x", "scripted", answer=answer), body=b"x")
+    lease = Lease()
+    [report] = site.pull(order(one), lease).sources
+    assert report.throttled >= 1
+    assert report.retry_after is None
+    assert lease.quotas.demands()[1] == ()
+
+
+def test_a_slice_is_used_within_its_time_whatever_messages_take() -> None:
+    quotas = Quotas()
+    quotas.hear([share(HOST, rate(seconds=10, begins=2))], asked=100.0, heard=103.0)
+    assert not quotas.open(HOST, 104.9)
+    assert quotas.open(HOST, 105.1)
+    assert quotas.open(HOST, 109.9)
+    assert not quotas.open(HOST, 110.1)
+
+
+def test_what_was_not_used_in_one_slice_is_not_saved_for_another() -> None:
+    quotas = Quotas()
+    first, later = rate(seconds=10, bytes_per_second=1000), rate(20, 15, bytes_per_second=1000)
+    quotas.hear([share(HOST, first, later)], asked=0.0, heard=0.0)
+    assert quotas.grant(HOST, 9.0, 5000) == 500
+    assert quotas.grant(HOST, 14.0, 5000) == 0
+    assert quotas.grant(HOST, 15.0, 5000) == 0
+    assert quotas.grant(HOST, 15.4, 5000) == pytest.approx(400, abs=1)
+
+
+def test_a_provider_once_named_stays_limited() -> None:
+    quotas = Quotas()
+    quotas.hear([share(HOST, rate(seconds=1))], 0.0, 0.0)
+    quotas.hear([], 5.0, 5.0)
+    assert not quotas.open(HOST, 6.0)
+    assert quotas.open("other.example", 6.0)
