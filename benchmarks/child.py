@@ -56,7 +56,7 @@ def _do(task: Task) -> Report:
     seconds = time.perf_counter() - started
     return Report(
         seconds=seconds,
-        peak_memory_mb=_peak_memory() / 1e6,
+        peak_memory_mb=peak_memory() / 1e6,
         bytes_fetched=work.bytes_fetched,
         failed=[f"{item.artifact}: {item.reason}" for item in work.items if not item.ok],
         sha256=[item.sha256 for item in work.items],
@@ -64,7 +64,7 @@ def _do(task: Task) -> Report:
     )
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Bytes of memory that this process held at most.
 
     Not ``ru_maxrss``: that one counts what our parent held when it started us.

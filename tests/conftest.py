@@ -74,6 +74,14 @@ def sqlite_store(sqlite_databases: Databases, clock: VirtualClock) -> Iterator[S
 
 
 @pytest.fixture
+def postgres_store(postgres_databases: Databases, clock: VirtualClock) -> Iterator[Store]:
+    """A store on PostgreSQL alone, for what several units of work do at the same time."""
+    opened = Store(postgres_databases.make(), clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def live_store(database_url: str) -> Iterator[Store]:
     """A store of each kind, on its database's own clock."""
     opened = Store(database_url)

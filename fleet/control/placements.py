@@ -4,7 +4,7 @@ Rules this module keeps:
 
 - A batch is read, decided and written as a whole, in one unit of work of a moment.
 - One bad shard never stops the others: what cannot be decided bears that as its reason, and a
-  batch that cannot be written is written shard by shard.
+  batch that cannot be written is halved until the bad one is by itself.
 - What a shard takes at a site is no longer free for the next one.
 """
 
@@ -15,11 +15,12 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from fleet.control import facts, incidents, repairs, standing
 from fleet.planning import repair
-from fleet.planning.facts import Choice, Decision, ReplicaFacts, SiteFacts
+from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.store import placing
@@ -38,34 +39,49 @@ def step(store: Store) -> bool:
         shards = placing.take(session, _AT_ONCE)
         if not shards:
             return False
-        now = store.now(session)
-        try:
-            with session.begin_nested():
-                _serve(session, shards, now)
-        except Exception:  # noqa: BLE001 - it is found below whose fault it is
-            _log.exception("shards are placed one by one", first=shards[0].id, number=len(shards))
-            for shard in shards:
-                _serve_alone(session, shard, now)
+        _serve_each(session, shards, store.now(session))
         return True
 
 
-def _serve_alone(session: Session, shard: Standing, now: datetime) -> None:
+def _serve_each(session: Session, shards: list[Standing], now: datetime) -> None:
+    """Serve a batch; while it cannot be written, halve it, until the bad shard is by itself."""
+    fault = _fault_of(session, shards, now)
+    middle = len(shards) // 2
+    if fault is None:
+        return
+    if middle:
+        _serve_each(session, shards[:middle], now)
+        _serve_each(session, shards[middle:], now)
+    else:
+        _set_aside(session, shards[0], fault, now)
+
+
+def _fault_of(session: Session, shards: list[Standing], now: datetime) -> Exception | None:
+    """Serve shards, or change nothing and return why that cannot be."""
     try:
         with session.begin_nested():
-            _serve(session, [shard], now)
-    except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
-        _log.exception("shard not placed", shard=shard.id)
-        changes = Changes()
-        placing.read(session, [shard])
-        if shard.rule is not None:
-            _record(changes, shard, shard.rule, _undecided(error), now)
-        placing.write(session, changes)
+            _serve(session, shards, now)
+    except Exception as error:
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise  # the database is gone: no shard's fault
+        return error
+    return None
+
+
+def _set_aside(session: Session, shard: Standing, error: Exception, now: datetime) -> None:
+    _log.error("shard not placed", shard=shard.id, exc_info=error)
+    changes = Changes()
+    placing.read(session, [shard])
+    if shard.rule is not None:
+        _record(changes, shard, shard.rule, _undecided(error), now)
+    placing.write(session, changes)
 
 
 def _serve(session: Session, shards: list[Standing], now: datetime) -> None:
     placing.read(session, shards)
     sites = {site.id: site for site in facts.sites(session)}
     judged = incidents.judged(session)
+    rules = {shard.rule.id: facts.rule(shard.rule) for shard in shards if shard.rule}
     changes = Changes()
     for shard in shards:
         rule = shard.rule
@@ -75,7 +91,7 @@ def _serve(session: Session, shards: list[Standing], now: datetime) -> None:
         urgent = _urgency(shard, rule, sites, judged, held)
         if shard.under_way:
             repairs.hasten(session, shard.id, urgent)
-        decision = _decide(shard, rule, sites, held)
+        decision = _decide(shard, rules[rule.id], sites, held)
         _record(changes, shard, rule, decision, now)
         for choice in decision.choices:
             _expect(changes, shard, choice, sites)
@@ -109,10 +125,13 @@ def _counts(row: Row[Any], judged: Mapping[str, Incident]) -> bool:
 
 
 def _decide(
-    shard: Standing, rule: Rule, sites: Mapping[str, SiteFacts], held: Sequence[ReplicaFacts]
+    shard: Standing,
+    rule: RuleFacts,
+    sites: Mapping[str, SiteFacts],
+    held: Sequence[ReplicaFacts],
 ) -> Decision:
     try:
-        return place(facts.rule(rule), shard.size, tuple(sites.values()), held)
+        return place(rule, shard.size, tuple(sites.values()), held)
     except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
         _log.exception("shard not placed", shard=shard.id)
         return _undecided(error)

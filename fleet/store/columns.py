@@ -10,6 +10,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lowercase
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -40,7 +41,7 @@ def new_id(prefix: str) -> str:
     Ids made later sort later, which keeps index pages together.
     """
     number = (time.time_ns() // 1_000_000) << 50 | secrets.randbits(50)
-    return prefix + "-" + "".join(_ALPHABET[number >> shift & 31] for shift in range(95, -1, -5))
+    return prefix + "-" + "".join([_PAIRS[number >> shift & 1023] for shift in range(90, -1, -10)])
 
 
 def moment(**options: Any) -> Any:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
+    or_,
     select,
     true,
     update,
@@ -151,7 +152,7 @@ def write(session: Session, changes: Changes) -> None:
     one: BindParameter[str] = bindparam("one")
     why: BindParameter[str] = bindparam("why")
     placement, replica = _PLACEMENT.c.id == one, _REPLICA.c.id == one
-    absent = _REPLICA.c.state.in_(ABSENT)
+    absent = or_(*(_REPLICA.c.state == state for state in ABSENT))  # no IN for many rows at once
     retired = _REPLICA.c.state == ReplicaState.RETIRED
     pending = {"state": ReplicaState.PENDING, "reason": why}
     statements = (
