@@ -6,8 +6,8 @@ The statements below are understood by SQLite and PostgreSQL alike.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0006"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
