@@ -284,3 +284,15 @@ def _process(home: Path, database: str, *words: str) -> subprocess.CompletedProc
         check=False,
         timeout=60,
     )
+
+
+def test_traffic_shows_each_sites_next_window_and_why(run: Run) -> None:
+    run("site", "apply", str(SAMPLE))
+    told = run("traffic", "--json").json
+    toronto = next(one for one in told["sites"] if one["site"] == "toronto")
+    assert toronto["bwlimit"].startswith("Mon-00:00,off Mon-06:00,1M")
+    assert len(toronto["upcoming"]) >= 14
+    netcup = next(one for one in told["sites"] if one["site"] == "netcup")
+    assert "measured for less than two weeks" in netcup["reason"]
+    assert "declared in the sites file" in " ".join(run("traffic").out.split())
+    assert "quiet hours of netcup" in " ".join(run("why", "netcup").out.split())

@@ -1,5 +1,6 @@
 """Quiet hours, minute by minute, over both changes of the clocks."""
 
+import math
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -202,3 +203,31 @@ def test_work_that_does_not_fit_takes_the_least_busy_hours_outside_the_windows()
 def test_urgent_work_and_sites_without_quiet_hours_never_wait() -> None:
     assert turn(NIGHT, NOON, Work(urgent=True)).goes
     assert turn(None, NOON, Work()).goes
+
+
+@given(
+    change=CHANGE_OF_CLOCKS,
+    quarters=st.integers(-200, 100),
+    hours=st.frozensets(st.integers(0, 167), max_size=70),
+    busy=st.one_of(st.just(()), st.permutations(range(168)).map(tuple)),
+    deadline=st.integers(1, 72),
+    share=st.floats(0.01, 0.8),
+)
+@settings(max_examples=60, deadline=None)
+def test_work_that_can_be_done_in_time_is_done_in_time_however_it_waits(
+    change: tuple[str, datetime],
+    quarters: int,
+    hours: frozenset[int],
+    busy: tuple[float, ...],
+    deadline: int,
+    share: float,
+) -> None:
+    now = change[1].astimezone(UTC) + timedelta(minutes=15 * quarters)
+    due = now + timedelta(hours=deadline)
+    left = share * deadline * 3600  # bytes, of which one comes a second
+    quiet = Quiet("learned", (), change[0], hours, busy)
+    while now < due and left > 0:
+        if turn(quiet, now, Work(False, due, math.ceil(left), 1.0)).goes:
+            left -= 900
+        now += timedelta(minutes=15)
+    assert left <= 0

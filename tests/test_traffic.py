@@ -1,20 +1,24 @@
 """Traffic as sites and outcomes tell it: kept, judged, derived and served."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlmodel import select
 
 from fleet.control import traffic
 from fleet.messages import SourceReport, TrafficReport, TrafficSample
 from fleet.planning.traffic import BIN
+from fleet.settings import SiteSettings
 from fleet.store.database import Store
 from fleet.store.tables import Observation, Site, TrafficBin, Usual
 from tests.api_support import Api, served, three_sites
 from tests.centre_support import Centre
 from tests.conftest import NOON
+from workers.seeder.centre import SeedCentre
 
 WEEK = timedelta(weeks=1)
 
@@ -150,6 +154,19 @@ def test_a_site_tells_its_traffic_under_its_token(api: Api) -> None:
     told = _told(NOON - BIN).model_dump(mode="json")
     assert api.ask("toronto", "POST", "traffic", json=told).status_code == 204
     assert [one.subject for one in _bins(api.centre)] == ["toronto"]
+
+
+def test_a_seeder_tells_its_bins_to_the_centre(api: Api) -> None:
+    settings = SiteSettings(
+        site="toronto", site_token=SecretStr(api.token("toronto")), centre_url=api.url
+    )
+
+    async def tell() -> None:
+        async with SeedCentre(settings) as centre:
+            await centre.traffic(_told(NOON - BIN))
+
+    asyncio.run(tell())
+    assert [one.bytes_in for one in _bins(api.centre)] == [900]
 
 
 def test_anyone_may_read_usual_weeks_and_the_windows_to_come(api: Api) -> None:
