@@ -1,8 +1,8 @@
 """A provider's budget, shared by eight worker processes and counted at its server.
 
 A whole centre (store, control API, dispatch) grants slices of one provider's budget; eight sites'
-workers pull from it, first large files, where its bytes are what is short, then many small ones,
-where its requests are.  Each is counted where it counts for the provider: at the server.  Then one
+workers pull from it, first small files, where its requests are what is short, then large ones,
+where its bytes are.  Each is counted where it counts for the provider: at the server.  Then one
 worker is killed, and its part has to be another's within its lease.
 
 Windows are scaled down, from a minute and five minutes to ``WINDOW`` seconds: what holds in every
@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from sqlalchemy import update
 from sqlmodel import col, select
 
 from benchmarks.contest import missed, options, show
@@ -33,21 +34,23 @@ from fleet.control import mirror, scheduler, sites
 from fleet.control.mirror import RuleSpec
 from fleet.control.sites import ProviderSpec, SiteSpec
 from fleet.planning.budgets import BURST_SECONDS, WHOLE
+from fleet.planning.states import TransferState, VersionState
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.store.migrate import upgrade
-from fleet.store.tables import Attempt, Office, Slice, Wakeup
+from fleet.store.tables import Attempt, Office, Slice, Transfer, Version, Wakeup
+from fleet.store.transfers import LIVE
 
 WORKERS = 8
 STREAMS = 16
 LEASE = 6.0  # seconds
 WINDOW = 6.0  # seconds
-REQUESTS = 32  # a second
+REQUESTS = 12  # a second: so each worker has enough to do with the files of one attempt
 BYTES = 24 * 10**6  # a second
-FILES = 960
+FILES = 640
 SMALL = 4096
 SOCKETS = 512 * 1024  # bytes in both buffers of one stream
-SECONDS = 12
+SECONDS = 14
 PATIENCE = 90.0
 WANTED = {
     "granted_over_ideal": (">=", 0.90),
@@ -145,8 +148,9 @@ class Fleet:
                 process.communicate()
         self.store.close()
 
-    def mirror(self, name: str, paths: Sequence[str]) -> None:
+    def mirror(self, paths: Sequence[str]) -> None:
         """Ask for a dataset of these files."""
+        name = paths[0].rpartition("/")[0]
         listing = self.folder / f"{name}.txt"
         listing.write_text("".join(f"http://{self.host}/{path}\n" for path in paths))
         rule = RuleSpec(copies=1, min=1)
@@ -174,12 +178,16 @@ class Fleet:
             self.tick()
             time.sleep(0.05)
 
-    def finish(self) -> None:
-        """Tick until no worker reads from the provider any more."""
+    def call_off(self) -> None:
+        """End all that was asked for; the workers hear of it with their next heartbeats."""
+        with self.store.write() as session:
+            session.exec(update(Version).values(state=VersionState.WITHDRAWN, look_at=None))
+            live = col(Transfer.state).in_(LIVE)
+            session.exec(update(Transfer).where(live).values(state=TransferState.CANCELLED))
         until = time.monotonic() + PATIENCE
         while any(self.held().values()):
             if time.monotonic() > until:
-                raise RuntimeError(f"not done in {PATIENCE:.0f} s; see the logs in {self.folder}")
+                raise RuntimeError(f"not ended in {PATIENCE:.0f} s; see the logs in {self.folder}")
             self.work(0.2)
 
     def held(self) -> dict[str, int]:
@@ -267,16 +275,19 @@ class Found(NamedTuple):
 
 
 def counted(
-    fleet: Fleet, server: Counted, name: str, paths: Sequence[str], seconds: float
+    fleet: Fleet, server: Counted, paths: Sequence[str], settles: float, seconds: float
 ) -> Found:
-    """Pull files for a while; give what the server counted once all workers held slices."""
-    fleet.mirror(name, paths)
+    """Pull files for a while; give what the server counted once all workers held slices.
+
+    It is counted from ``settles`` seconds later, when sockets are as full as they will be.
+    """
+    fleet.mirror(paths)
     until = time.monotonic() + PATIENCE
     while len([one for one in fleet.held().values() if one]) < WORKERS:
         if time.monotonic() > until:
             raise RuntimeError("not every worker was given a slice")
         fleet.work(0.2)
-    fleet.work(LEASE)
+    fleet.work(settles)
     since = time.monotonic()
     fleet.work(seconds)
     counts, now = server.counts(), time.monotonic()
@@ -305,19 +316,19 @@ def main() -> None:
     """Run the fleet and print what the server counted."""
     given = options(__doc__, f"seconds that are counted of each kind ({SECONDS})")
     seconds = (told := given.parse_args()).size or SECONDS
-    size = int(1.25 * BYTES / WORKERS * (seconds + LEASE))
+    size = BYTES * int(seconds + 2 * LEASE)  # nobody has it all before the end
     large_ones = [f"large{one}/{size}" for one in range(WORKERS)]
     with (
         ground(1024 * MIB) as folder,
         Counted() as server,
         fleet(folder / "fleet", server.host) as running,
     ):
-        say("large files")
-        large = counted(running, server, "large", large_ones, seconds)
-        running.finish()
         say("small files")
         small_ones = [f"small{one}/{SMALL}" for one in range(FILES)]
-        small = counted(running, server, "small", small_ones, seconds)
+        small = counted(running, server, small_ones, LEASE / 2, seconds)
+        running.call_off()
+        say("large files")
+        large = counted(running, server, large_ones, 2 * LEASE, seconds)
         say("one worker is killed")
         back = kill_one(running)
     requests, data = small.requests, large.bytes
