@@ -28,7 +28,7 @@ def site(row: Site, held: int = 0, queued: int = 0) -> SiteFacts:
         provider=row.provider,
         arch=row.arch,
         trusted=row.trusted,
-        retired=row.retired,
+        retired=row.retired or row.retiring is not None,
         silent=row.silent,
         fronts=tuple(row.fronts),
         free=None if row.capacity is None else row.capacity - held,
@@ -49,9 +49,9 @@ def rule_of(session: Session, dataset: str) -> Rule | None:
     ).first()
 
 
-def replica(row: Replica) -> ReplicaFacts:
+def replica(row: Replica, *, tombstone: bool = False) -> ReplicaFacts:
     """Return what is believed of one copy."""
-    return ReplicaFacts(row.site_id, ReplicaState(row.state))
+    return ReplicaFacts(row.site_id, ReplicaState(row.state), tombstone)
 
 
 def windows(session: Session, site_id: str) -> list[WindowFacts]:

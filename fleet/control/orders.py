@@ -50,6 +50,8 @@ def build(
             details, places = _copy(session, settings, transfer, attempt)
         case TransferKind.VERIFY:
             details, places = _verify(session, settings, transfer, attempt)
+        case TransferKind.DROP:
+            details = _drop(session, transfer)
         case _:
             target = session.get_one(Site, transfer.target_id)
             items = samples.choose(session, target)
@@ -129,6 +131,14 @@ def _verify(
         "stream": layout.size,
     }
     return details | laid_out, ranking.places
+
+
+def _drop(session: Session, transfer: Transfer) -> Details:
+    """Name the files of one shard; no other shard's lie at their paths, whatever its version."""
+    shard = session.get_one(Shard, transfer.shard_id)
+    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    items = tuple(_item(one) for one in holdings.artifacts_of(session, shard.id))
+    return {"folder": folder, "shard": shard.id, "items": items}
 
 
 def _item(artifact: Artifact, ranked: tuple[Source, ...] = ()) -> Item:

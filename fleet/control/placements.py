@@ -6,10 +6,13 @@ from datetime import datetime
 import structlog
 from sqlmodel import Session, select
 
-from fleet.control import facts, replicas
+from fleet.control import facts, replicas, tombstones
+from fleet.control.revisits import LOOK_AGAIN
 from fleet.planning.facts import Decision, SiteFacts
+from fleet.planning.lapse import keep
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState, TransferKind
+from fleet.settings import CentreSettings
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
@@ -19,7 +22,7 @@ _AT_ONCE = 100
 _WANTING = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
 
-def step(store: Store) -> bool:
+def step(store: Store, settings: CentreSettings) -> bool:
     """Serve the rules of a batch of dirty shards; False when there are none."""
     with store.write() as session:
         dirty = holdings.dirty_shards(session, _AT_ONCE)
@@ -31,11 +34,11 @@ def step(store: Store) -> bool:
             shard.dirty = False
             version = session.get_one(Version, shard.version_id)
             rule = facts.rule_of(session, version.dataset_id)
-            if rule is None or (rule.expires is not None and rule.expires <= now):
+            if rule is None:
                 continue
             try:
                 with session.begin_nested():
-                    _serve(session, shard, rule, sites, now)
+                    _serve(session, settings, shard, rule, sites, now)
             except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
                 _log.exception("shard not placed", shard=shard.id)
                 reason = f"could not be decided, see the scheduler's log: {error}"
@@ -44,13 +47,22 @@ def step(store: Store) -> bool:
 
 
 def _serve(
-    session: Session, shard: Shard, rule: Rule, sites: dict[str, SiteFacts], now: datetime
+    session: Session,
+    settings: CentreSettings,
+    shard: Shard,
+    rule: Rule,
+    sites: dict[str, SiteFacts],
+    now: datetime,
 ) -> None:
     """Place one shard; what it takes at each site is no longer free for the next."""
-    held = [facts.replica(row) for row in holdings.replicas(session, shard.id)]
+    marked = tombstones.marked(session, shard.id)
+    rows = holdings.replicas(session, shard.id)
+    held = [facts.replica(row, tombstone=row.site_id in marked) for row in rows]
     counted = {one.site for one in held if one.state in holdings.HOLDING}
-    decision = place(facts.rule(rule), shard.size, tuple(sites.values()), held)
+    decide = keep if rule.expires is not None and rule.expires <= now else place
+    decision = decide(facts.rule(rule), shard.size, tuple(sites.values()), held)
     _record(session, shard, rule, decision, now)
+    tombstones.reconcile(session, settings, shard, decision.surplus, now)
     for choice in decision.choices:
         replica = replicas.expect(session, shard.id, choice.site, choice.reason)
         site = sites[choice.site]
@@ -90,12 +102,17 @@ def _record(session: Session, shard: Shard, rule: Rule, decision: Decision, now:
         if row.rule_id != rule.id or row.site_id not in wanted:
             session.delete(row)
         else:
-            reason = wanted.pop(row.site_id)
+            row.reason = wanted.pop(row.site_id)
             if row.site_id is None:
-                row.reason = reason
+                row.look_at = now + LOOK_AGAIN
     for site, reason in wanted.items():
         session.add(
             Placement(
-                rule_id=rule.id, shard_id=shard.id, site_id=site, reason=reason, decided_at=now
+                rule_id=rule.id,
+                shard_id=shard.id,
+                site_id=site,
+                reason=reason,
+                decided_at=now,
+                look_at=now + LOOK_AGAIN if site is None else None,
             )
         )

@@ -21,6 +21,9 @@ from fleet.control import (
     offices,
     outbox,
     placements,
+    retirement,
+    revisits,
+    tombstones,
 )
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
@@ -39,7 +42,10 @@ def tick(store: Store, settings: CentreSettings) -> None:
     leases.announce_again(store, settings)
     steps: tuple[Callable[[], bool], ...] = (
         lambda: drafts.step(store, settings),
-        lambda: placements.step(store),
+        lambda: retirement.step(store),
+        lambda: revisits.step(store),
+        lambda: placements.step(store, settings),
+        lambda: tombstones.step(store),
         lambda: fixity.step(store, settings),
         lambda: dispatch.step(store),
     )

@@ -16,6 +16,7 @@ from fleet.store.tables import (
     Replica,
     Shard,
     Site,
+    Tombstone,
     Transfer,
     Uploading,
     Version,
@@ -158,6 +159,12 @@ def _replica(session: Session, replica: Replica) -> list[Cause]:
             )
         ).all()
     ]
+    marked = session.get(Tombstone, (replica.shard_id, replica.site_id))
+    if marked is not None:
+        reason = f"{marked.reason}; {marked.waits}"
+        causes.append(
+            Cause(f"tombstone at {replica.site_id}", "to be dropped", reason, marked.look_at)
+        )
     causes.append(_web_seed(session, replica))
     transfers = session.exec(
         select(Transfer)
@@ -189,7 +196,8 @@ def _shard(session: Session, shard: Shard) -> list[Cause]:
 
 
 def _site(session: Session, site: Site) -> list[Cause]:
-    causes = [Cause(site.id, "retired" if site.retired else "active", f"{site.kind} {site.region}")]
+    state = "retired" if site.retired else "retiring" if site.retiring else "active"
+    causes = [Cause(site.id, state, f"{site.kind} {site.region}", site.retiring)]
     if (told := session.get(Uploading, site.id)) is not None:
         state = "held" if told.bytes_per_second == 0 else "open"
         causes.append(Cause(f"uploads of {site.id}", state, uploads.in_words(told), told.until))

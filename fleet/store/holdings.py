@@ -24,7 +24,13 @@ from fleet.store.transfers import LIVE, UNENDED
 Row = TypeVar("Row", bound=SQLModel)
 TROUBLED = (ReplicaState.SUSPECT, ReplicaState.BAD, ReplicaState.MISSING)
 SEEDED = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)  # BitTorrent proves each piece
-HOLDING = (ReplicaState.PENDING, ReplicaState.COPYING, ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
+HOLDING = (
+    ReplicaState.PENDING,
+    ReplicaState.COPYING,
+    ReplicaState.AVAILABLE,
+    ReplicaState.SUSPECT,
+    ReplicaState.LEAVING,
+)
 
 
 def find_dataset(session: Session, name: str) -> Dataset | None:
