@@ -44,7 +44,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 LocalTime = Annotated[str, AfterValidator(_local_time)]
 State = Annotated[str, StringConstraints(pattern=r"^[a-z]{0,20}$")]
 Words = Annotated[str, AfterValidator(_short)]  # what people read: an error, a reason
-Task = Literal["pull", "verify", "probe", "publish"]
+Task = Literal["pull", "verify", "probe", "publish", "drop"]
 Digest = Literal["sha256", "md5", "pieces", "bep52", "parts"]
 
 

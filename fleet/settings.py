@@ -98,6 +98,9 @@ class CentreSettings(_Settings):
     fixity_days: float = Field(
         90.0, gt=0, description="A copy unverified for longer stops counting."
     )
+    grace_days: float = Field(
+        14.0, ge=0, description="How long a copy that no rule needs is kept before it is dropped."
+    )
     probe_seconds: float = Field(300.0, gt=0, description="Pause between two probes of a site.")
 
     @property

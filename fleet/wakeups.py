@@ -13,7 +13,14 @@ from kombu.connection import Connection
 
 ADMIN_QUEUE = "admin"
 BULK, LIGHT = "bulk", "light"
-_LANES = {"pull": BULK, "verify": BULK, "publish": BULK, "probe": LIGHT, "seed": LIGHT}
+_LANES = {
+    "pull": BULK,
+    "verify": BULK,
+    "publish": BULK,
+    "drop": BULK,
+    "probe": LIGHT,
+    "seed": LIGHT,
+}
 _PATIENCE = 1.0
 _LEASES, _LEAST_EXPIRY = 10, 300.0
 

@@ -227,6 +227,7 @@ def test_a_bad_rule_is_refused_and_names_its_part(run: Run) -> None:
         ("[]", "dictionary"),
         ('{"copies": 0}', "rule, copies: "),
         ('{"copies": "two"}', "rule, copies: "),
+        ('{"copies": 1, "min": 3}', "rule, min: Value error, 3 is more than the number of copies"),
         ('{"spread_by": ["colour"]}', "cannot spread by 'colour'"),
         ('{"spread": ["country"]}', "rule, spread: "),
         ('{"deadline": "soon"}', "rule, deadline: "),

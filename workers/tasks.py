@@ -14,6 +14,7 @@ from celery import Celery
 from fleet.messages import Order, Outcome
 from fleet.settings import SiteSettings
 from workers.centre import Centre, CentreAway, CentreRefused
+from workers.drop import drop
 from workers.held import HeldLease
 from workers.lease import Lease, Stopped
 from workers.mend import mend
@@ -48,6 +49,10 @@ def register(app: Celery, settings: SiteSettings) -> None:
     def _probe(attempt: str) -> None:
         _carry_out(attempt, settings, partial(_probed, settings))
 
+    @app.task(name="drop")
+    def _drop(attempt: str) -> None:
+        _carry_out(attempt, settings, partial(_dropped, settings))
+
     @app.task(name="seed")
     def _seed() -> None:
         _log.info("nudged the seeder", answer=nudge(settings))
@@ -75,6 +80,11 @@ def _verified(settings: SiteSettings, order: Order, lease: Lease, _centre: Centr
 
 def _probed(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
     return probe(order, lease, settings)
+
+
+def _dropped(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
+    _log.info("nudged the seeder", answer=nudge(settings))  # it lets go of what is to be deleted
+    return drop(order, _storage(settings), lease)
 
 
 def _storage(settings: SiteSettings) -> PosixStorage:

@@ -35,7 +35,7 @@ def site(row: Site, load: loads.Load = _UNLADEN, incident: str = "") -> SiteFact
         provider=row.provider,
         arch=row.arch,
         trusted=row.trusted,
-        retired=row.retired,
+        retired=row.retired or row.retiring is not None,
         silent=row.silent,
         fronts=tuple(row.fronts),
         free=None if row.capacity is None else row.capacity - load.held,
@@ -57,7 +57,9 @@ def rule_of(session: Session, dataset: str) -> Rule | None:
     ).first()
 
 
-def replica(row: Replica | Row[Any], incident: Incident | None = None) -> ReplicaFacts:
+def replica(
+    row: Replica | Row[Any], incident: Incident | None = None, *, tombstone: bool = False
+) -> ReplicaFacts:
     """Return what is believed of one copy, with an incident of its site as a whole.
 
     Of a condemned site nothing is awaited any more, and what was not read since its incident began
@@ -69,7 +71,7 @@ def replica(row: Replica | Row[Any], incident: Incident | None = None) -> Replic
             state = ReplicaState.MISSING
         elif state == ReplicaState.AVAILABLE and not standing.counts(row, incident.began_at):
             state = ReplicaState.SUSPECT
-    return ReplicaFacts(row.site_id, state)
+    return ReplicaFacts(row.site_id, state, tombstone)
 
 
 def windows(session: Session, site_id: str) -> list[WindowFacts]:

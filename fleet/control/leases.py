@@ -14,7 +14,7 @@ from typing import Literal
 
 from sqlmodel import Session
 
-from fleet.control import budgets, ledger, offices, orders, replicas, windows
+from fleet.control import budgets, ledger, offices, orders, replicas, tombstones, windows
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Budget, Heartbeat, HeartbeatAnswer, Order
 from fleet.planning.states import TASKS, AttemptState, TransferKind, TransferState
@@ -40,15 +40,13 @@ def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
     """
     with store.write() as session:
         attempt = _attempt(session, attempt_id, site)
-        transfer = transfers.take(session, attempt_id, site)
-        if transfer is None:
-            raise RefusedError(f"attempt {attempt_id} is {attempt.state}, not announced")
-        now = store.now(session)
-        _heard(session, site)
-        attempt.state, attempt.fence, attempt.claimed_at = AttemptState.RUNNING, transfer.fence, now
-        attempt.lease_until = now + timedelta(seconds=settings.lease_seconds)
-        if transfer.kind == TransferKind.COPY and transfer.shard_id:
-            replicas.copying(session, transfer.shard_id, transfer.target_id)
+        called_off = tombstones.call_off_unsafe(session, attempt.transfer_id, store.now(session))
+        transfer = None if called_off else transfers.take(session, attempt_id, site)
+        if transfer is not None:
+            _begin(session, settings, transfer, attempt, store.now(session))
+    if transfer is None:
+        said = f"attempt {attempt_id} is {attempt.state}, not announced"
+        raise RefusedError(called_off or said)
     try:
         return _order(store, settings, attempt)
     except Exception as error:
@@ -56,6 +54,20 @@ def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
         with store.write() as session:
             transfers.give_back(session, attempt_id, reason)
         raise
+
+
+def _begin(
+    session: Session,
+    settings: CentreSettings,
+    transfer: Transfer,
+    attempt: Attempt,
+    now: datetime,
+) -> None:
+    _heard(session, attempt.site_id)
+    attempt.state, attempt.fence, attempt.claimed_at = AttemptState.RUNNING, transfer.fence, now
+    attempt.lease_until = now + timedelta(seconds=settings.lease_seconds)
+    if transfer.kind == TransferKind.COPY and transfer.shard_id:
+        replicas.copying(session, transfer.shard_id, transfer.target_id)
 
 
 def _order(store: Store, settings: CentreSettings, attempt: Attempt) -> Order:

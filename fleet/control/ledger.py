@@ -21,6 +21,7 @@ from fleet.control import (
     probes,
     replicas,
     scores,
+    tombstones,
     traffic,
 )
 from fleet.control.errors import NotFoundError, RefusedError
@@ -164,6 +165,8 @@ class _Application:
                 return self._copy()
             case TransferKind.VERIFY:
                 return self._verify()
+            case TransferKind.DROP:
+                return self._drop()
             case _:
                 problem = self._problem()
                 probes.note(self.session, self.settings, self.transfer, self.outcome, self.now)
@@ -266,6 +269,17 @@ class _Application:
                 return problem
         _end(self.transfer, TransferState.DONE, problem, self.now)
         return problem
+
+    def _drop(self) -> str:
+        shard = holdings.lock(self.session, Shard, self.transfer.shard_id)
+        problem = self._problem()
+        if problem or len(self.outcome.items) != shard.files:
+            self._try_again(problem or "it did not report on every file")
+            return problem
+        tombstones.dropped(self.session, shard.id, self.transfer.target_id, self.now)
+        shard.dirty = True
+        _end(self.transfer, TransferState.DONE, "", self.now)
+        return ""
 
     def _arrive(self, shard: Shard) -> None:
         target = self.transfer.target_id

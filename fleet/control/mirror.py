@@ -10,7 +10,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from sqlalchemy import func, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
@@ -44,6 +52,17 @@ class RuleSpec(BaseModel):
     priority: int = 0
     deadline: AwareDatetime | None = None
     expires: AwareDatetime | None = None
+
+    @field_validator("min")
+    @classmethod
+    def _reachable(cls, value: int, info: ValidationInfo) -> int:
+        copies = info.data.get("copies")
+        if copies is not None and value > copies:
+            raise ValueError(
+                f"{value} is more than the number of copies, {copies}: ask for more copies, or for "
+                "a smaller min"
+            )
+        return value
 
     @field_validator("selector")
     @classmethod
@@ -247,6 +266,7 @@ def _commit(
             priority=spec.priority,
             deadline=spec.deadline,
             expires=spec.expires,
+            look_at=spec.expires,
         )
     )
     versions = select(Version.id).where(Version.dataset_id == version.dataset_id)

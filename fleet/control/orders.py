@@ -52,6 +52,8 @@ def build(
             details, places = _copy(session, settings, transfer, attempt)
         case TransferKind.VERIFY:
             details, places = _verify(session, settings, transfer, attempt)
+        case TransferKind.DROP:
+            details = _drop(session, transfer)
         case _:
             target = session.get_one(Site, transfer.target_id)
             items = samples.choose(session, target)
@@ -136,6 +138,14 @@ def _verify(
 def _when(attempt: Attempt) -> datetime:
     """Return when an attempt was claimed, as its order is written just after."""
     return attempt.claimed_at or attempt.announced_at
+
+
+def _drop(session: Session, transfer: Transfer) -> Details:
+    """Name the files of one shard; no other shard's lie at their paths, whatever its version."""
+    shard = session.get_one(Shard, transfer.shard_id)
+    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    items = tuple(_item(one) for one in holdings.artifacts_of(session, shard.id))
+    return {"folder": folder, "shard": shard.id, "items": items}
 
 
 def _item(artifact: Artifact, ranked: tuple[Source, ...] = ()) -> Item:

@@ -8,7 +8,7 @@ Rules this module keeps:
 - What a shard takes at a site is no longer free for the next one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,11 +18,14 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from fleet.control import facts, incidents, repairs, standing
+from fleet.control import facts, incidents, repairs, standing, tombstones
+from fleet.control.revisits import LOOK_AGAIN
 from fleet.planning import repair
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
+from fleet.planning.lapse import keep
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState, TransferKind
+from fleet.settings import CentreSettings
 from fleet.store import placing
 from fleet.store.database import Store
 from fleet.store.placing import Changes, Standing
@@ -33,34 +36,38 @@ _AT_ONCE = 500
 _TAKES_NO_ROOM = frozenset({ReplicaState.BAD, ReplicaState.MISSING, ReplicaState.RETIRED})
 
 
-def step(store: Store) -> bool:
+def step(store: Store, settings: CentreSettings) -> bool:
     """Serve the rules of a batch of dirty shards; False when there are none."""
     with store.write() as session:
         shards = placing.take(session, _AT_ONCE)
         if not shards:
             return False
-        _serve_each(session, shards, store.now(session))
+        _serve_each(session, settings, shards, store.now(session))
         return True
 
 
-def _serve_each(session: Session, shards: list[Standing], now: datetime) -> None:
+def _serve_each(
+    session: Session, settings: CentreSettings, shards: list[Standing], now: datetime
+) -> None:
     """Serve a batch; while it cannot be written, halve it, until the bad shard is by itself."""
-    fault = _fault_of(session, shards, now)
+    fault = _fault_of(session, settings, shards, now)
     middle = len(shards) // 2
     if fault is None:
         return
     if middle:
-        _serve_each(session, shards[:middle], now)
-        _serve_each(session, shards[middle:], now)
+        _serve_each(session, settings, shards[:middle], now)
+        _serve_each(session, settings, shards[middle:], now)
     else:
         _set_aside(session, shards[0], fault, now)
 
 
-def _fault_of(session: Session, shards: list[Standing], now: datetime) -> Exception | None:
+def _fault_of(
+    session: Session, settings: CentreSettings, shards: list[Standing], now: datetime
+) -> Exception | None:
     """Serve shards, or change nothing and return why that cannot be."""
     try:
         with session.begin_nested():
-            _serve(session, shards, now)
+            _serve(session, settings, shards, now)
     except Exception as error:
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise  # the database is gone: no shard's fault
@@ -77,7 +84,9 @@ def _set_aside(session: Session, shard: Standing, error: Exception, now: datetim
     placing.write(session, changes)
 
 
-def _serve(session: Session, shards: list[Standing], now: datetime) -> None:
+def _serve(
+    session: Session, settings: CentreSettings, shards: list[Standing], now: datetime
+) -> None:
     placing.read(session, shards)
     sites = {site.id: site for site in facts.sites(session)}
     judged = incidents.judged(session)
@@ -85,14 +94,20 @@ def _serve(session: Session, shards: list[Standing], now: datetime) -> None:
     changes = Changes()
     for shard in shards:
         rule = shard.rule
-        if rule is None or (rule.expires is not None and rule.expires <= now):
+        if rule is None:
             continue
-        held = [facts.replica(row, judged.get(row.site_id)) for row in shard.replicas]
+        held = [
+            facts.replica(row, judged.get(row.site_id), tombstone=row.site_id in shard.marked)
+            for row in shard.replicas
+        ]
         urgent = _urgency(shard, rule, sites, judged, held)
         if shard.under_way:
             repairs.hasten(session, shard.id, urgent)
-        decision = _decide(shard, rules[rule.id], sites, held)
+        expired = rule.expires is not None and rule.expires <= now
+        decision = _decide(keep if expired else place, shard, rules[rule.id], sites, held)
         _record(changes, shard, rule, decision, now)
+        if decision.surplus or shard.marked:
+            tombstones.reconcile(session, settings, shard.id, decision.surplus, now)
         for choice in decision.choices:
             _expect(changes, shard, choice, sites)
             if _is_copied(shard, choice.site, judged):
@@ -125,13 +140,14 @@ def _counts(row: Row[Any], judged: Mapping[str, Incident]) -> bool:
 
 
 def _decide(
+    choose: Callable[..., Decision],
     shard: Standing,
     rule: RuleFacts,
     sites: Mapping[str, SiteFacts],
     held: Sequence[ReplicaFacts],
 ) -> Decision:
     try:
-        return place(rule, shard.size, tuple(sites.values()), held)
+        return choose(rule, shard.size, tuple(sites.values()), held)
     except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
         _log.exception("shard not placed", shard=shard.id)
         return _undecided(error)
@@ -153,8 +169,9 @@ def _record(
             changes.dropped.append({"one": row.id})
             continue
         reason = wanted.pop(row.site_id)
-        if row.site_id is None and row.reason != reason:
-            changes.reworded.append({"one": row.id, "why": reason})
+        again = now + LOOK_AGAIN if row.site_id is None else None
+        if row.reason != reason or again is not None:
+            changes.reworded.append({"one": row.id, "why": reason, "again": again})
     changes.placements += (
         {
             "rule_id": rule.id,
@@ -162,6 +179,7 @@ def _record(
             "site_id": site,
             "reason": reason,
             "decided_at": now,
+            "look_at": now + LOOK_AGAIN if site is None else None,
         }
         for site, reason in wanted.items()
     )

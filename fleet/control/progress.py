@@ -11,6 +11,8 @@ from fleet.store import holdings
 from fleet.store.tables import Artifact, Attempt, Placement, Replica, Shard, Transfer, Version
 from fleet.store.transfers import LIVE
 
+_GOING = (ReplicaState.LEAVING, ReplicaState.RETIRED)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -101,7 +103,7 @@ def _replicas(session: Session, version_id: str) -> tuple[int, int, int, int]:
     rows = session.exec(
         select(Replica.state, func.count(), func.sum(col(Shard.size)))
         .join(Shard, col(Shard.id) == col(Replica.shard_id))
-        .where(Shard.version_id == version_id, Replica.state != ReplicaState.RETIRED)
+        .where(Shard.version_id == version_id, col(Replica.state).not_in(_GOING))
         .group_by(col(Replica.state))
     ).all()
     there = [row for row in rows if row[0] == ReplicaState.AVAILABLE]

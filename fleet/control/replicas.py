@@ -58,6 +58,8 @@ def arrive(
     """Note that every byte of a shard was verified at a site just now."""
     holdings.lock(session, Shard, shard)
     row = expect(session, shard, site, "its bytes arrived here first")
+    if row.state == ReplicaState.LEAVING:
+        return
     session.flush()
     fresh = row.state != ReplicaState.AVAILABLE
     if fresh:
@@ -85,7 +87,7 @@ def lose(
     """
     locked = holdings.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
-    if row is None:
+    if row is None or row.state == ReplicaState.LEAVING:
         return
     corrupt = any(item.fault == "corrupt" for item in faulty)
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
@@ -149,6 +151,38 @@ def _suspect(session: Session, shard: str, site: str, reason: str, now: datetime
         return None
     row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now
     return row
+
+
+def leave(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+    """Stop offering a replica that is about to be deleted; its bytes still take room."""
+    row = holdings.replica(session, shard, site)
+    if row is not None:
+        row.state, row.reason, row.look_at = ReplicaState.LEAVING, reason, None
+        row.proved_at, row.proved_by = None, None
+        transfers.nudge(session, site, now)
+
+
+def stay(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+    """Keep a replica after all; it counts again once it was read."""
+    row = holdings.replica(session, shard, site)
+    if row is None or row.state != ReplicaState.LEAVING:
+        return
+    holdings.lock(session, Shard, shard).dirty = True
+    row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
+    want_verify(session, shard, site, reason, now)
+
+
+def gone(session: Session, shard: str, site: str, reason: str) -> None:
+    """Note that nothing of a shard is at a site any more, or ever was."""
+    row = holdings.replica(session, shard, site)
+    if row is not None:
+        row.state, row.faulty, row.reason, row.look_at = ReplicaState.RETIRED, [], reason, None
+
+
+def only_wanted(session: Session, shard: str, site: str) -> bool:
+    """Whether a site was to copy a shard and never began."""
+    row = holdings.replica(session, shard, site)
+    return row is not None and row.state == ReplicaState.PENDING
 
 
 def prove(session: Session, shard: str, site: str, by: str, began: datetime, now: datetime) -> bool:

@@ -1,13 +1,96 @@
-"""Retiring a site: what it holds counts no more, and its work goes to others."""
+"""Retiring a site: what it holds counts no more, and its work goes to others.
 
-from datetime import datetime
+A site whose copies are needed is retired later: as long as a shard lacks ``min`` good copies at
+other sites, it stays a source and goes on with its work, but gets nothing new.
+"""
 
-from sqlmodel import Session
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from fleet.control import incidents, probes, replicas
-from fleet.planning.states import TransferKind, TransferState
+from sqlalchemy import func
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from fleet.control import incidents, probes, replicas, tombstones
+from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
 from fleet.store import holdings, transfers
-from fleet.store.tables import Version
+from fleet.store.database import Store
+from fleet.store.tables import Replica, Rule, Shard, Site, Version
+
+_LOOK_AGAIN = timedelta(minutes=10)
+
+
+def begin(session: Session, site: Site, now: datetime) -> str:
+    """Retire a site now, or once none of its copies is needed any more; say which, and why."""
+    needed = _needed(session, site.id)
+    if not needed:
+        _finish(session, site, now)
+        return "retired"
+    site.retiring = now + _LOOK_AGAIN
+    for shard in sorted(needed):
+        holdings.lock(session, Shard, shard).dirty = True
+    return (
+        f"is retired once {len(needed)} shards have as many copies elsewhere as they must have; "
+        "until then keep it running"
+    )
+
+
+def step(store: Store) -> bool:
+    """Look at the sites that are to be retired; False when none was due."""
+    with store.write() as session:
+        now = store.now(session)
+        due = session.exec(select(Site).where(col(Site.retiring) <= now)).all()
+        for site in due:
+            if _needed(session, site.id, most=1):
+                site.retiring = now + _LOOK_AGAIN
+            else:
+                _finish(session, site, now)
+        return bool(due)
+
+
+def _finish(session: Session, site: Site, now: datetime) -> None:
+    site.retired, site.retiring = True, None
+    retire(session, site.id, now)
+
+
+def _needed(session: Session, site: str, most: int | None = None) -> Sequence[str]:
+    """Name the shards of which a site has a copy and others have fewer than must be."""
+    other, elsewhere = aliased(Replica), aliased(Site)
+    others = (
+        select(func.count())
+        .select_from(other)
+        .join(elsewhere, col(elsewhere.id) == col(other.site_id))
+        .where(
+            col(other.shard_id) == col(Replica.shard_id),
+            col(other.site_id) != site,
+            col(other.state) == ReplicaState.AVAILABLE,
+            col(elsewhere.retired).is_(False),
+            col(elsewhere.retiring).is_(None),
+            col(elsewhere.silent).is_(False),
+        )
+        .correlate(Replica)
+        .scalar_subquery()
+    )
+    least = (
+        select(Rule.min_copies)
+        .where(col(Rule.dataset_id) == col(Version.dataset_id))
+        .order_by(col(Rule.id).desc())
+        .limit(1)
+        .correlate(Version)
+        .scalar_subquery()
+    )
+    return session.exec(
+        select(Replica.shard_id)
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .join(Version, col(Version.id) == col(Shard.version_id))
+        .where(
+            Replica.site_id == site,
+            col(Replica.state).in_(holdings.SEEDED),
+            Version.state != VersionState.WITHDRAWN,
+            others < func.coalesce(least, 1),
+        )
+        .limit(most)
+    ).all()
 
 
 def retire(session: Session, site: str, now: datetime) -> None:
@@ -24,6 +107,7 @@ def retire(session: Session, site: str, now: datetime) -> None:
                 artifact.ingest_id = None
         if transfer.version_id:
             holdings.lock(session, Version, transfer.version_id).dirty = True
+    tombstones.forget_site(session, site)
     replicas.retire(session, site, now)
     incident = incidents.of(session, site)
     if incident is not None:

@@ -22,6 +22,9 @@ from fleet.control import (
     offices,
     outbox,
     placements,
+    retirement,
+    revisits,
+    tombstones,
     traffic,
 )
 from fleet.settings import CentreSettings
@@ -44,7 +47,10 @@ def tick(store: Store, settings: CentreSettings) -> None:
     steps: tuple[Callable[[], bool], ...] = (
         lambda: drafts.step(store, settings),
         lambda: judging.step(store),
-        lambda: placements.step(store),
+        lambda: retirement.step(store),
+        lambda: revisits.step(store),
+        lambda: placements.step(store, settings),
+        lambda: tombstones.step(store),
         lambda: fixity.step(store, settings),
         lambda: traffic.step(store),
         lambda: dispatch.step(store),

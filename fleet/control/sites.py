@@ -206,13 +206,18 @@ def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetim
         changes = [f"{spec.id}: added"]
     else:
         changed = [name for name, value in values.items() if getattr(site, name) != value]
+        retires = "retired" in changed and spec.retired
         for name in changed:
-            setattr(site, name, values[name])
+            if name != "retired" or not retires:
+                setattr(site, name, values[name])
         changes = [f"{spec.id}: {', '.join(changed)} changed"] if changed else []
         if "read_url" in changed and not spec.retired:
             probes.begin_anew(session, spec.id, now)
-        if "retired" in changed and spec.retired:
-            retirement.retire(session, spec.id, now)
+        if retires:
+            changes.append(f"{spec.id}: {retirement.begin(session, site, now)}")
+        elif site.retiring is not None and not spec.retired:
+            site.retiring = None
+            changes.append(f"{spec.id}: is not retired after all")
     session.exec(delete(Window).where(col(Window.site_id) == spec.id))
     session.exec(delete(Budget).where(col(Budget.site_id) == spec.id))
     session.add_all(Window(site_id=spec.id, **window.model_dump()) for window in spec.windows)

@@ -17,6 +17,7 @@ from fleet.store.tables import (
     Replica,
     Shard,
     Site,
+    Tombstone,
     Transfer,
     Version,
 )
@@ -157,6 +158,12 @@ def _replica(session: Session, replica: Replica, now: datetime) -> list[Cause]:
             )
         ).all()
     ]
+    marked = session.get(Tombstone, (replica.shard_id, replica.site_id))
+    if marked is not None:
+        reason = f"{marked.reason}; {marked.waits}"
+        found.append(
+            Cause(f"tombstone at {replica.site_id}", "to be dropped", reason, marked.look_at)
+        )
     found.append(_web_seed(session, replica))
     transfers = session.exec(
         select(Transfer)

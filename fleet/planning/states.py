@@ -71,6 +71,7 @@ class TransferKind(StrEnum):
     COPY = "copy"
     VERIFY = "verify"
     PROBE = "probe"
+    DROP = "drop"
 
 
 TASKS: dict[str, str] = {
@@ -78,4 +79,5 @@ TASKS: dict[str, str] = {
     TransferKind.COPY: "pull",
     TransferKind.VERIFY: "verify",
     TransferKind.PROBE: "probe",
+    TransferKind.DROP: "drop",
 }

@@ -13,6 +13,7 @@ Rules this module keeps:
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -39,8 +40,9 @@ _PLACED = (VersionState.PUBLISHED, VersionState.SUPERSEDED)
 _Values = dict[str, Any]
 
 
-_SHARD, _REPLICA, _PLACEMENT, _TRANSFER = (
-    SQLModel.metadata.tables[name] for name in ("shard", "replica", "placement", "transfer")
+_SHARD, _REPLICA, _PLACEMENT, _TRANSFER, _TOMBSTONE = (
+    SQLModel.metadata.tables[name]
+    for name in ("shard", "replica", "placement", "transfer", "tombstone")
 )
 
 
@@ -49,7 +51,8 @@ class Standing:
     """What the store knows of one shard: its rule, and what serves it.
 
     ``replicas`` have ``id, site_id, state, verified_at``, ``placements`` have ``id, rule_id,
-    site_id, reason``; ``under_way`` names the sites that a copy goes to, or one that was suspended.
+    site_id, reason``; ``under_way`` names the sites that a copy goes to, or one that was suspended,
+    ``marked`` those whose copy has a tombstone.
     """
 
     id: str
@@ -59,6 +62,7 @@ class Standing:
     replicas: list[Row[Any]] = field(default_factory=list)
     placements: list[Row[Any]] = field(default_factory=list)
     under_way: set[str] = field(default_factory=set)
+    marked: set[str] = field(default_factory=set)
 
     def at(self, site: str) -> Row[Any] | None:
         """Return the replica at a site, if there is one."""
@@ -70,7 +74,7 @@ class Changes:
     """What was decided of a batch, as rows to write."""
 
     dropped: list[_Values] = field(default_factory=list)  # placements: one
-    reworded: list[_Values] = field(default_factory=list)  # placements: one, why
+    reworded: list[_Values] = field(default_factory=list)  # placements: one, why, again
     placements: list[_Values] = field(default_factory=list)
     expected: list[_Values] = field(default_factory=list)  # replicas: one, why
     revived: list[_Values] = field(default_factory=list)  # replicas: one, why
@@ -115,10 +119,12 @@ def read(session: Session, shards: Sequence[Standing]) -> None:
         transfer.target_id,
         where=(transfer.kind == TransferKind.COPY, transfer.state.in_(UNENDED)),
     )
+    marked = _by_shard(session, ids, _TOMBSTONE.c.site_id)
     for shard in shards:
         shard.rule = rules.get(shard.version)
         shard.replicas, shard.placements = replicas[shard.id], placements[shard.id]
         shard.under_way = {row.target_id for row in under_way[shard.id]}
+        shard.marked = {row.site_id for row in marked[shard.id]}
 
 
 def _rules(session: Session, versions: set[str]) -> dict[str, Rule]:
@@ -151,13 +157,14 @@ def write(session: Session, changes: Changes) -> None:
     """Write what was decided; what was there goes before what comes in its place."""
     one: BindParameter[str] = bindparam("one")
     why: BindParameter[str] = bindparam("why")
+    again: BindParameter[datetime | None] = bindparam("again")
     placement, replica = _PLACEMENT.c.id == one, _REPLICA.c.id == one
     absent = or_(*(_REPLICA.c.state == state for state in ABSENT))  # no IN for many rows at once
     retired = _REPLICA.c.state == ReplicaState.RETIRED
     pending = {"state": ReplicaState.PENDING, "reason": why}
     statements = (
         (delete(_PLACEMENT).where(placement), changes.dropped),
-        (update(_PLACEMENT).where(placement).values(reason=why), changes.reworded),
+        (update(_PLACEMENT).where(placement).values(reason=why, look_at=again), changes.reworded),
         (insert(_PLACEMENT), changes.placements),
         (update(_REPLICA).where(replica, absent).values(reason=why), changes.expected),
         (update(_REPLICA).where(replica, retired).values(pending), changes.revived),

@@ -147,7 +147,11 @@ class TorrentAlias(SQLModel, table=True):
 
 
 class Site(SQLModel, table=True):
-    """A place that can hold replicas, as its line in the sites file declares it."""
+    """A place that can hold replicas, as its line in the sites file declares it.
+
+    While it is to be retired but holds copies that are needed, ``retiring`` is when that is looked
+    at again.
+    """
 
     id: str = Field(primary_key=True)
     kind: str
@@ -166,6 +170,7 @@ class Site(SQLModel, table=True):
     fronts: list[str] = Field(default_factory=list, sa_type=JSON)
     slots: int = 4
     retired: bool = False
+    retiring: datetime | None = moment()
     silent: bool = False
     token_hash: str | None = None
     timezone: str = ""
@@ -253,6 +258,7 @@ class Rule(SQLModel, table=True):
     priority: int = 0
     deadline: datetime | None = moment()
     expires: datetime | None = moment()
+    look_at: datetime | None = moment(index=True)
 
 
 class Placement(SQLModel, table=True):
@@ -265,6 +271,24 @@ class Placement(SQLModel, table=True):
     site_id: str | None = None
     reason: str
     decided_at: datetime = moment(default=...)
+    look_at: datetime | None = moment(index=True)
+
+
+class Tombstone(SQLModel, table=True):
+    """A replica that serves no rule any more and is to be dropped, ``reason`` says why.
+
+    Nothing happens before ``drop_after``; ``waits`` is what it waits for until ``look_at``, and
+    ``transfer_id`` the drop once that was decided.
+    """
+
+    shard_id: str = Field(foreign_key="shard.id", primary_key=True)
+    site_id: str = Field(foreign_key="site.id", primary_key=True)
+    reason: str
+    waits: str = ""
+    made_at: datetime = moment(default=...)
+    drop_after: datetime = moment(default=...)
+    look_at: datetime | None = moment(index=True)
+    transfer_id: str | None = Field(default=None, index=True)
 
 
 class Replica(SQLModel, table=True):

@@ -18,7 +18,7 @@ from fleet.store.tables import Attempt, Site, Transfer, Wakeup
 LIVE = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.RUNNING)
 TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
 UNENDED = (*LIVE, TransferState.SUSPENDED)
-BULK_KINDS = (TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY)
+BULK_KINDS = (TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY, TransferKind.DROP)
 _RANK = (
     col(Transfer.priority).desc(),
     col(Transfer.deadline).is_(None),

@@ -155,6 +155,23 @@ class PosixStorage:
         """Delete a published file; one that is already gone is fine."""
         path.unlink(missing_ok=True)
 
+    def prune(self, folder: Path) -> None:
+        """Remove a folder below the root if it is empty, then those above it that are empty then.
+
+        What is left is made durable.
+
+        Raises:
+            OSError: a folder cannot be read or removed.
+        """
+        while folder != self.root and self.root in folder.parents:
+            with contextlib.suppress(FileNotFoundError):
+                if any(folder.iterdir()):
+                    break
+                folder.rmdir()
+            folder = folder.parent
+        if folder.is_dir():
+            sync(folder)
+
     def free(self) -> int:
         """Bytes that can still be written here."""
         self.root.mkdir(parents=True, exist_ok=True)

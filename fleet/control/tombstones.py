@@ -1,0 +1,243 @@
+"""Dropping copies that serve no rule any more: a tombstone, a time of grace, readings, a drop.
+
+Rules this module keeps (the decision is ``fleet.planning.tombstones``):
+
+- A tombstone is lifted as soon as its copy serves the rule again, or fewer than ``min`` others are
+  good, up to the moment at which the site claims the drop.
+- Once a drop is announced the copy is ``leaving``: nobody is sent to it, and no seeder holds it.
+- A drop whose others are no longer proved when it is claimed is called off, and the copy is read
+  before it counts again.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from fleet.control import facts, replicas
+from fleet.planning.facts import Choice
+from fleet.planning.states import AttemptState, ReplicaState, TransferKind, TransferState
+from fleet.planning.tombstones import Act, OtherCopy, next_act
+from fleet.settings import CentreSettings
+from fleet.store import holdings, transfers
+from fleet.store.database import Store
+from fleet.store.tables import (
+    Attempt,
+    Placement,
+    Replica,
+    Shard,
+    Site,
+    Tombstone,
+    Transfer,
+    Version,
+)
+
+_AT_ONCE = 50
+_LATER = timedelta(hours=6)
+_READS = (TransferKind.VERIFY, TransferKind.COPY)
+_UNCLAIMED = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.SUSPENDED)
+
+
+def marked(session: Session, shard: str) -> set[str]:
+    """Name the sites whose copy of a shard has a tombstone."""
+    return set(session.exec(select(Tombstone.site_id).where(Tombstone.shard_id == shard)).all())
+
+
+def reconcile(
+    session: Session,
+    settings: CentreSettings,
+    shard: str,
+    surplus: Iterable[Choice],
+    now: datetime,
+) -> None:
+    """Give each surplus copy of a locked shard a tombstone, and lift those of the others."""
+    extra = {one.site: one.reason for one in surplus}
+    rows = session.exec(select(Tombstone).where(Tombstone.shard_id == shard)).all()
+    for row in rows:
+        reason = extra.pop(row.site_id, "")
+        if row.transfer_id is not None:
+            row.look_at = now  # by itself: a transfer is locked before its shard
+        elif reason:
+            row.reason = reason
+        else:
+            session.delete(row)
+    drop_after = now + timedelta(days=settings.grace_days)
+    for site, reason in extra.items():
+        if not _give_up_copying(session, shard, site, reason, now):
+            session.add(
+                Tombstone(
+                    shard_id=shard,
+                    site_id=site,
+                    reason=reason,
+                    waits=f"is kept until {drop_after:%Y-%m-%d %H:%M} UTC",
+                    made_at=now,
+                    drop_after=drop_after,
+                    look_at=drop_after,
+                )
+            )
+
+
+def step(store: Store) -> bool:
+    """Look at a batch of tombstones whose time has come; False when there are none."""
+    with store.read() as session:
+        now = store.now(session)
+        due = session.exec(
+            select(Tombstone.shard_id, Tombstone.site_id)
+            .where(col(Tombstone.look_at) <= now)
+            .order_by(col(Tombstone.look_at))
+            .limit(_AT_ONCE)
+        ).all()
+    for key in due:
+        with store.write() as session:
+            row = session.get(Tombstone, key)
+            if row is not None:
+                _look_at(session, row, store.now(session))
+    return bool(due)
+
+
+def call_off_unsafe(session: Session, transfer_id: str, now: datetime) -> str:
+    """Call a drop off that nobody has claimed, where its others are no longer proved; say why.
+
+    Of any other transfer nothing is said.
+    """
+    transfer = session.get_one(Transfer, transfer_id)
+    if transfer.kind != TransferKind.DROP:
+        return ""
+    transfer = transfers.lock(session, transfer_id)
+    row = session.get(Tombstone, (transfer.shard_id, transfer.target_id))
+    if row is None or transfer.state not in _UNCLAIMED:
+        return ""
+    holdings.lock(session, Shard, row.shard_id)
+    act = _next_act(session, row, now)
+    if act.do == "drop":
+        return ""
+    reason = f"the drop was called off: {act.reason}"
+    _call_off(session, row, transfer, reason, now)
+    return reason
+
+
+def _call_off(
+    session: Session, row: Tombstone, transfer: Transfer, reason: str, now: datetime
+) -> None:
+    """Take back a drop; what it may have done before is found out by reading the copy."""
+    transfers.withdraw_announced(session, transfer.id)
+    transfer.state, transfer.ended_at, transfer.reason = TransferState.CANCELLED, now, reason
+    row.transfer_id, row.look_at, row.waits = None, now + _LATER, reason
+    replicas.stay(session, row.shard_id, row.site_id, reason, now)
+
+
+def dropped(session: Session, shard: str, site: str, now: datetime) -> None:
+    """Note that a site has deleted its copy of a shard."""
+    row = session.get(Tombstone, (shard, site))
+    reason = row.reason if row else "its tombstone was lifted meanwhile"
+    replicas.gone(session, shard, site, f"dropped {now:%Y-%m-%d}: {reason}")
+    if row is not None:
+        session.delete(row)
+
+
+def forget_site(session: Session, site: str) -> None:
+    """Lift the tombstones of a site that is retired: nothing on its disks is touched."""
+    for row in session.exec(select(Tombstone).where(Tombstone.site_id == site)).all():
+        session.delete(row)
+
+
+def _look_at(session: Session, row: Tombstone, now: datetime) -> None:
+    if row.transfer_id is not None:
+        row.look_at = None
+        call_off_unsafe(session, row.transfer_id, now)
+        return
+    holdings.lock(session, Shard, row.shard_id)
+    act = _next_act(session, row, now)
+    row.waits, row.look_at = act.reason, act.until
+    for site in act.verify:
+        reason = f"read before the copy at {row.site_id} is dropped"
+        replicas.want_verify(session, row.shard_id, site, reason, now)
+    if act.do != "drop":
+        return
+    shard = session.get_one(Shard, row.shard_id)
+    reason = f"{row.reason}; {act.reason}"
+    transfer = Transfer(
+        kind=TransferKind.DROP,
+        version_id=shard.version_id,
+        shard_id=shard.id,
+        target_id=row.site_id,
+        executor_id=row.site_id,
+        reason=reason,
+        created_at=now,
+    )
+    session.add(transfer)
+    row.transfer_id = transfer.id
+    replicas.leave(session, shard.id, row.site_id, reason, now)
+
+
+def _next_act(session: Session, row: Tombstone, now: datetime) -> Act:
+    busy = transfers.live(session, row.shard_id, row.site_id, _READS)
+    shard = session.get_one(Shard, row.shard_id)
+    rule = facts.rule_of(session, session.get_one(Version, shard.version_id).dataset_id)
+    return next_act(
+        row.drop_after,
+        max(1, rule.min_copies if rule else 1),
+        _others(session, row),
+        f"its {busy.kind}, which is {busy.state}" if busy else "",
+        now,
+    )
+
+
+def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
+    """List the copies that were chosen for the shard's rule, without those to be dropped."""
+    read = dict(
+        session.exec(
+            select(Transfer.target_id, func.max(col(Attempt.claimed_at)))
+            .join(Attempt, col(Attempt.transfer_id) == col(Transfer.id))
+            .where(
+                Transfer.shard_id == row.shard_id,
+                col(Transfer.kind).in_(_READS),
+                Attempt.state == AttemptState.SUCCEEDED,
+            )
+            .group_by(col(Transfer.target_id))
+        ).all()
+    )
+    copies = session.exec(
+        select(Replica.state, Site)
+        .join(Site, col(Site.id) == col(Replica.site_id))
+        .join(
+            Placement,
+            (col(Placement.shard_id) == col(Replica.shard_id))
+            & (col(Placement.site_id) == col(Replica.site_id)),
+        )
+        .where(Replica.shard_id == row.shard_id, Replica.site_id != row.site_id)
+    ).all()
+    going = marked(session, row.shard_id)
+    return [
+        OtherCopy(
+            site.id,
+            state == ReplicaState.AVAILABLE and not site.silent and not site.retired,
+            read.get(site.id),
+        )
+        for state, site in copies
+        if site.id not in going
+    ]
+
+
+def _give_up_copying(session: Session, shard: str, site: str, reason: str, now: datetime) -> bool:
+    """Cancel a copy that has not begun; whether nothing of the shard can be at the site."""
+    transfer = session.exec(
+        select(Transfer)
+        .where(
+            Transfer.shard_id == shard,
+            Transfer.target_id == site,
+            Transfer.kind == TransferKind.COPY,
+            col(Transfer.state).in_(_UNCLAIMED),
+        )
+        .with_for_update(skip_locked=True)  # who holds it may wait for the shard
+        .execution_options(populate_existing=True)
+    ).first()
+    if transfer is None:
+        return False
+    transfers.withdraw_announced(session, transfer.id)
+    transfer.state, transfer.ended_at, transfer.reason = TransferState.CANCELLED, now, reason
+    if transfer.attempts or not replicas.only_wanted(session, shard, site):
+        return False
+    replicas.gone(session, shard, site, reason)
+    return True

@@ -1,0 +1,44 @@
+"""Dropping a shard: its files are deleted at their places, and what was staged of them.
+
+Rules this module keeps:
+
+- Only the order's own files are touched, and folders that are empty without them.
+- A file that is gone already is dropped; one that cannot be deleted is reported and does not stop
+  the others.  So a drop that was broken off is done again from its beginning.
+"""
+
+from fleet.messages import Item, ItemResult, Order
+from workers.lease import Lease
+from workers.storage.doubts import Doubts
+from workers.storage.paths import UnsafePathError
+from workers.storage.posix import PosixStorage
+from workers.work import Work
+
+_STAGED = (".part", ".map", ".json")
+
+
+def drop(order: Order, storage: PosixStorage, lease: Lease) -> Work:
+    """Delete every item of ``order``.
+
+    Raises:
+        Stopped: the lease ended; some files may be gone.
+    """
+    results = []
+    for item in order.items:
+        lease.check()
+        results.append(_drop(order.folder, item, storage))
+    return Work(items=tuple(results))
+
+
+def _drop(folder: str, item: Item, storage: PosixStorage) -> ItemResult:
+    try:
+        path = storage.path(folder, item.path)
+        storage.remove(path)
+        Doubts(storage.root).lift(path)
+        for suffix in _STAGED:
+            storage.remove(storage.staging(item.artifact).with_suffix(suffix))
+        storage.prune(path.parent)
+    except (OSError, UnsafePathError) as error:
+        reason = f"{item.path} cannot be deleted: {error}"
+        return ItemResult(artifact=item.artifact, ok=False, reason=reason, fault="local")
+    return ItemResult(artifact=item.artifact, ok=True)
