@@ -22,7 +22,7 @@ def test_copies_made_on_one_day_are_all_read_before_their_age_is_over_a_few_a_da
 ) -> None:
     hold(centre, COPIES, ("toronto",))
     read = Counter[int]()
-    for day in range(77):
+    for day in range(84):
         before = len(centre.transfers(kind="verify"))
         centre.work()
         read[day] = len(centre.transfers(kind="verify")) - before
