@@ -11,7 +11,7 @@ from fleet.store.tables import Shard
 from tests.centre_support import Centre
 from tests.holdings_support import doubt, hold, incidents, moved, states
 
-FILES = 120
+FILES = 70
 
 
 def _hold(centre: Centre, files: int = FILES) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_site_whose_samples_are_right_is_cleared_and_what_was_accused_is_read(
 
 
 def test_a_site_with_a_wrong_sample_is_read_whole_and_repaired(centre: Centre) -> None:
-    shards = _hold(centre, 60)
+    shards = _hold(centre, 45)
     bad = frozenset(shards[20:])
     doubt(centre, "toronto", shards[: MANY + 1])
     _work(centre, bad)

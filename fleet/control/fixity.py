@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from fleet.control import incidents, replicas, standing, windows
-from fleet.planning.fixity import RISKS, DueCopy, Reader, choose, room
+from fleet.planning.fixity import LATE, DueCopy, Reader, choose, level, room
 from fleet.planning.windows import Work, turn
 from fleet.settings import CentreSettings
 from fleet.store import fixity, holdings
@@ -62,16 +62,18 @@ def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
     limits = _reader(session, site, now, condemned=incident is not None)
     if not room(limits):
         return False
-    shards = holdings.lock_shards(
-        session, fixity.due(session, site, now, _OVERSIGHT * room(limits))
-    )
+    most = _OVERSIGHT * room(limits)
+    due = fixity.due(session, site, now, most)
+    if len(due) == most:  # those that wait for nothing may be behind those that do
+        due += [row.shard_id for row in fixity.too_old(session, site, now - age * LATE, most, now)]
+    shards = holdings.lock_shards(session, due)
     stand = standing.of(session, [shard.id for shard in shards])
     copies: dict[str, DueCopy] = {}
     rows: dict[str, Replica] = {}
     for shard in shards:
         good = stand[shard.id].good
         row = next(row for row in stand[shard.id].rows if row.site_id == site)
-        row.risk = min(good, RISKS - 1)  # what became of whole sites was not noted of each copy
+        row.risk = level(row.state, good)  # what became of whole sites was not noted of each copy
         rows[row.id] = row
         copies[row.id] = DueCopy(row.id, row.state, good, shard.size, row.verified_at)
     for reading in choose(copies.values(), limits, age, now).readings:

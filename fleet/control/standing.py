@@ -13,7 +13,7 @@ from sqlalchemy import Row
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents
-from fleet.planning.fixity import RISKS
+from fleet.planning.fixity import level
 from fleet.planning.repair import independent
 from fleet.planning.states import ReplicaState
 from fleet.store.tables import Incident, Replica, Site
@@ -62,8 +62,8 @@ def recount(session: Session, shard: str) -> Standing:
     """Note the risk that a shard's copies are at, after one of them changed."""
     session.flush()
     standing = of(session, (shard,))[shard]
-    risk = min(standing.good, RISKS - 1)
     for row in standing.rows:
+        risk = level(row.state, standing.good)
         if row.risk != risk:
             row.risk = risk
     return standing

@@ -109,22 +109,30 @@ def priority(state: str, good: int) -> int:
     return URGENT if good <= 1 else 0
 
 
+def level(state: str, good: int) -> int:
+    """Return the level of risk that a copy is kept at; the lowest is read first."""
+    return 0 if state == ReplicaState.SUSPECT else min(max(good, 1), RISKS - 1)
+
+
 def choose(copies: Iterable[DueCopy], reader: Reader, age: timedelta, now: datetime) -> Plan:
     """Choose what a site reads now of what is due there."""
     left, free = daily(reader, age) - reader.read, room(reader)
     readings: list[Reading] = []
+    held_back = ""
     for copy in sorted(copies, key=risk):
         if len(readings) == free:
             return Plan(tuple(readings), f"{reader.site} reads as much at once as it may")
         if not (reader.condemned or _pressing(copy, age, now)):
             if reader.wait is not None:
-                return Plan(tuple(readings), f"{reader.site} {reader.wait.reason}")
+                held_back = f"{reader.site} {reader.wait.reason}"
+                continue
             if left <= 0:
-                wait = f"{reader.site} has read its share of the day, {daily(reader, age):,} bytes"
-                return Plan(tuple(readings), wait)
+                share = f"{daily(reader, age):,} bytes"
+                held_back = f"{reader.site} has read its share of the day, {share}"
+                continue
             left -= copy.size
         readings.append(Reading(copy.id, priority(copy.state, copy.good), _why(copy)))
-    return Plan(tuple(readings))
+    return Plan(tuple(readings), held_back)
 
 
 def _pressing(copy: DueCopy, age: timedelta, now: datetime) -> bool:

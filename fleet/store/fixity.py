@@ -94,18 +94,21 @@ def next_due(session: Session, site: str) -> datetime | None:
     return min((at for at in moments if at is not None), default=None)
 
 
-def too_old(session: Session, site: str, oldest: datetime, limit: int) -> Sequence[Replica]:
-    """Return copies at a site that count, and were last read before ``oldest``."""
-    return session.exec(
-        select(Replica)
-        .where(
-            Replica.site_id == site,
-            Replica.state == ReplicaState.AVAILABLE,
-            col(Replica.verified_at) < oldest,
-        )
-        .order_by(col(Replica.verified_at))
-        .limit(limit)
-    ).all()
+def too_old(
+    session: Session, site: str, oldest: datetime, limit: int, due: datetime | None = None
+) -> Sequence[Replica]:
+    """Return copies at a site that count, and were last read before ``oldest``.
+
+    With ``due``, only those that are due by then: of the others a reading is under way.
+    """
+    query = select(Replica).where(
+        Replica.site_id == site,
+        Replica.state == ReplicaState.AVAILABLE,
+        col(Replica.verified_at) < oldest,
+    )
+    if due is not None:
+        query = query.where(col(Replica.look_at) <= due)
+    return session.exec(query.order_by(col(Replica.verified_at)).limit(limit)).all()
 
 
 def any_unread(session: Session, site: str, since: datetime) -> bool:

@@ -296,8 +296,8 @@ class Replica(SQLModel, table=True):
 
     ``proved_at`` is when another site, ``proved_by``, last read a whole piece of it by a range;
     none since it became available: it is no web seed.  ``arrived_at`` is when its bytes came,
-    ``troubled_at`` when they were last found wrong or put in doubt.  ``risk`` is how many
-    independent good copies the shard had when that last changed, up to a few; 0 is the worst.
+    ``troubled_at`` when they were last found wrong or put in doubt.  ``risk`` is 0 in doubt,
+    else how many independent good copies the shard had when that last changed, up to a few.
     """
 
     __table_args__ = (

@@ -40,6 +40,7 @@ def upgrade() -> None:
         "UPDATE replica SET risk = (SELECT CASE WHEN count(*) > 4 THEN 4 ELSE count(*) END"
         " FROM replica AS other"
         " WHERE other.shard_id = replica.shard_id AND other.state = 'available')"
+        " WHERE state = 'available'"
     )
 
 
