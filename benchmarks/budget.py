@@ -12,34 +12,19 @@ stream.
 """
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
-
-from sqlalchemy import update
-from sqlmodel import col, select
 
 from benchmarks.contest import missed, options, show
 from benchmarks.counted import BIN
 from benchmarks.engine import HOME
+from benchmarks.fleets import PATIENCE, Fleet, fleet
 from benchmarks.ground import MIB, ground, say
-from fleet.control import mirror, scheduler, sites
-from fleet.control.mirror import RuleSpec
-from fleet.control.sites import ProviderSpec, SiteSpec
+from fleet.control.sites import ProviderSpec
 from fleet.planning.budgets import BURST_SECONDS, WHOLE
-from fleet.planning.states import TransferState, VersionState
-from fleet.settings import CentreSettings
-from fleet.store.database import Store
-from fleet.store.migrate import upgrade
-from fleet.store.tables import Attempt, Office, Slice, Transfer, Version, Wakeup
-from fleet.store.transfers import LIVE
 
 WORKERS = 8
 STREAMS = 16
@@ -51,7 +36,6 @@ FILES = 640
 SMALL = 4096
 SOCKETS = 512 * 1024  # bytes in both buffers of one stream
 SECONDS = 14
-PATIENCE = 90.0
 WANTED = {
     "granted_over_ideal": (">=", 0.90),
     "granted_over_ideal_most": ("<=", 1.02),
@@ -91,151 +75,6 @@ class Counted:
         return self._process.stdout.readline()
 
 
-class Fleet:
-    """A centre and its sites' workers, as processes; the broker's part is played here."""
-
-    def __init__(self, folder: Path, host: str) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self.host = host
-        database = f"sqlite:///{folder / 'fleet.db'}"
-        upgrade(database)
-        self.store = Store(database)
-        self.settings = CentreSettings(home=folder, database_url=database, lease_seconds=LEASE)
-        self.names = [f"site{number}" for number in range(WORKERS)]
-        specs = [SiteSpec(id=one, kind="node", driver="posix", slots=1) for one in self.names]
-        provider = ProviderSpec(
-            name="counted",
-            hosts=(host,),
-            requests_per_minute=60 * REQUESTS,
-            bytes_per_5_minutes=300 * BYTES,
-            streams=STREAMS,
-        )
-        sites.apply(self.store, tuple(specs), (provider,))
-        with self.store.write() as session:  # so that leases may expire from the start
-            since, until = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-            for role in ("server", "scheduler"):
-                session.merge(Office(role=role, holder="benchmark", since=since, until=until))
-        self.workers: dict[str, subprocess.Popen[str]] = {}
-
-    def start(self, port: int) -> None:
-        """Start the server and the workers, and wait for them."""
-        common = {key: value for key, value in os.environ.items() if "FLEET_" not in key} | {
-            "FLEET_HOME": str(self.folder),
-            "FLEET_DATABASE_URL": self.settings.database_url,
-            "FLEET_LEASE_SECONDS": str(LEASE),
-            "FLEET_LISTEN": f"127.0.0.1:{port}",
-            "FLEET_CENTRE_URL": f"http://127.0.0.1:{port}",
-            "FLEET_ALLOW_NETWORKS": "127.0.0.0/8",
-        }
-        self.server = _process(["fleet", "server"], common, self.folder / "server.log")
-        for one in self.names:
-            env = common | {
-                "FLEET_SITE": one,
-                "FLEET_SITE_TOKEN": sites.make_token(self.store, one),
-                "FLEET_ROOT": str(self.folder / one),
-            }
-            self.workers[one] = _process(["benchmarks.puller"], env, self.folder / f"{one}.log")
-        for worker in self.workers.values():
-            assert worker.stdout is not None
-            worker.stdout.readline()
-
-    def stop(self) -> None:
-        """End every process."""
-        for process in [self.server, *self.workers.values()]:
-            process.kill()
-            with suppress(BrokenPipeError):
-                process.communicate()
-        self.store.close()
-
-    def mirror(self, paths: Sequence[str]) -> None:
-        """Ask for a dataset of these files."""
-        name = paths[0].rpartition("/")[0]
-        listing = self.folder / f"{name}.txt"
-        listing.write_text("".join(f"http://{self.host}/{path}\n" for path in paths))
-        rule = RuleSpec(copies=1, min=1)
-        mirror.mirror_dataset(self.store, str(listing), rule, dataset=name, key=name)
-
-    def tick(self) -> None:
-        """Tick, and bring the wake-ups to the workers."""
-        scheduler.tick(self.store, self.settings)
-        with self.store.write() as session:
-            rows = session.exec(select(Wakeup).where(col(Wakeup.sent_at).is_(None))).all()
-            for row in rows:
-                row.sent_at = self.store.now(session)
-        for row in rows:
-            stdin = self.workers[row.site_id].stdin
-            if row.task != "pull" or stdin is None:
-                continue
-            with suppress(BrokenPipeError):  # a killed worker's
-                stdin.write(f"{row.attempt_id}\n")
-                stdin.flush()
-
-    def work(self, seconds: float) -> None:
-        """Tick for a while."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.tick()
-            time.sleep(0.05)
-
-    def call_off(self) -> None:
-        """End all that was asked for; the workers hear of it with their next heartbeats."""
-        with self.store.write() as session:
-            session.exec(update(Version).values(state=VersionState.WITHDRAWN, look_at=None))
-            live = col(Transfer.state).in_(LIVE)
-            session.exec(update(Transfer).where(live).values(state=TransferState.CANCELLED))
-        until = time.monotonic() + PATIENCE
-        while any(self.held().values()):
-            if time.monotonic() > until:
-                raise RuntimeError(f"not ended in {PATIENCE:.0f} s; see the logs in {self.folder}")
-            self.work(0.2)
-
-    def held(self) -> dict[str, int]:
-        """Say what shares the sites' attempts hold now."""
-        with self.store.read() as session:
-            now = self.store.now(session)
-            rows = session.exec(
-                select(Attempt.site_id, Slice.share)
-                .join(Slice, col(Slice.attempt_id) == col(Attempt.id))
-                .where(col(Slice.starts) <= now, col(Slice.until) > now)
-            ).all()
-        shares: dict[str, int] = {}
-        for site, share in rows:
-            shares[site] = shares.get(site, 0) + share
-        return shares
-
-
-def _process(words: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[str]:
-    with log.open("w") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", *words],
-            cwd=HOME,
-            env=dict(env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-
-
-@contextmanager
-def fleet(folder: Path, host: str) -> Iterator[Fleet]:
-    """Run a fleet for a while."""
-    made = Fleet(folder, host)
-    try:
-        made.start(_free_port())
-        yield made
-    finally:
-        made.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 class Series:
     """Counts by bin between two moments of the monotonic clock."""
 
@@ -264,6 +103,17 @@ class Series:
         width = int(WINDOW / BIN)
         starts = range(max(1, len(self.bins) - width + 1))
         return max(sum(self.bins[at : at + width]) for at in starts)
+
+
+def provider(host: str) -> ProviderSpec:
+    """Say what all workers together may ask of the server."""
+    return ProviderSpec(
+        name="counted",
+        hosts=(host,),
+        requests_per_minute=60 * REQUESTS,
+        bytes_per_5_minutes=300 * BYTES,
+        streams=STREAMS,
+    )
 
 
 class Found(NamedTuple):
@@ -321,7 +171,7 @@ def main() -> None:
     with (
         ground(1024 * MIB) as folder,
         Counted() as server,
-        fleet(folder / "fleet", server.host) as running,
+        fleet(folder / "fleet", provider(server.host), WORKERS, LEASE) as running,
     ):
         say("small files")
         small_ones = [f"small{one}/{SMALL}" for one in range(FILES)]
