@@ -27,12 +27,15 @@ class Report:
 
     Attributes:
         seconds: all ticks together.
+        processor_seconds: what this process used of a processor meanwhile; PostgreSQL's server
+            uses some beside it.
         ticks: how many there were.
         longest_unit: seconds of the longest unit of work, while others may have to wait.
         peak_memory_mb: most memory that the process has held so far.
     """
 
     seconds: float
+    processor_seconds: float
     ticks: int
     longest_unit: float
     peak_memory_mb: float
@@ -61,12 +64,13 @@ def main() -> None:
     units = _Units(store.engine)
     for _ in sys.stdin:
         units.longest = 0.0
-        began, ticks = time.perf_counter(), 0
+        began, used, ticks = time.perf_counter(), time.process_time(), 0
         while not ticks or _busy(store):
             scheduler.tick(store, settings)
             ticks += 1
         seconds = time.perf_counter() - began
-        report = Report(seconds, ticks, units.longest, peak_memory() / 1e6)
+        used = time.process_time() - used
+        report = Report(seconds, used, ticks, units.longest, peak_memory() / 1e6)
         print(json.dumps(asdict(report)), file=answers, flush=True)
 
 
