@@ -27,7 +27,7 @@ from benchmarks.ticker import Report
 from fleet.store.database import Store
 from fleet.store.migrate import upgrade
 from tests.databases import postgres_cluster
-from tests.filled_store import COPIES, MOMENT, fill, lose
+from tests.filled_store import COPIES, fill, lose
 
 REPLICAS = 1_000_000
 CHANGED = 10_000
@@ -59,7 +59,7 @@ class Filled:
         self.url, self.shards, self.turn = url, replicas // COPIES, 0
         self.store = Store(url)
         say(f"filling {self.store.engine.dialect.name} with {replicas:,} replicas")
-        fill(self.store, url, replicas)
+        self.filled = fill(self.store, url, replicas)
 
     def lose(self, changed: int) -> None:
         """Let one copy of each of so many shards be missing."""
@@ -95,7 +95,9 @@ class Filled:
     def _decided(self) -> int:
         """Count the placements and transfers that were decided since the store was filled."""
         with self.store.read() as session:
-            return sum(session.execute(text(one), {"now": MOMENT}).scalar_one() for one in COUNTED)
+            return sum(
+                session.execute(text(one), {"now": self.filled}).scalar_one() for one in COUNTED
+            )
 
     def _undecided(self) -> int:
         """Count the shards that lack a copy and that none is on its way to."""

@@ -1,5 +1,6 @@
 """A store with ever so many replicas, filled by a few statements: for the tick at scale."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -12,7 +13,7 @@ from fleet.store.database import Store
 
 COPIES = 3
 SITES = 12
-MOMENT, LATER = "2026-03-01 00:00:00.000000", "2126-03-01 00:00:00.000000"
+LATER = "2126-03-01 00:00:00.000000"
 _FILL = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8").split(";\n")
 # one copy of every so many shards, of others each time
 _LOSE = (
@@ -23,8 +24,12 @@ _LOSE = (
 )
 
 
-def fill(store: Store, url: str, replicas: int) -> None:
-    """Fill empty tables: shards of three copies on twelve sites, and what made these copies."""
+def fill(store: Store, url: str, replicas: int) -> str:
+    """Fill empty tables: shards of three copies on twelve sites, and what made these copies.
+
+    Returns:
+        The moment at which all of that is said to have happened.
+    """
     sites.apply(
         store,
         tuple(
@@ -39,7 +44,8 @@ def fill(store: Store, url: str, replicas: int) -> None:
         ),
     )
     postgres = store.engine.dialect.name == "postgresql"
-    values = {"shards": replicas // COPIES, "now": MOMENT, "later": LATER}
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"  # read just now: no fixity is due
+    values = {"shards": replicas // COPIES, "now": now, "later": LATER}
     with store.write() as session:
         if postgres:  # no triggers: the sums are made at the end
             session.execute(text("SET LOCAL session_replication_role = replica"))
@@ -49,6 +55,7 @@ def fill(store: Store, url: str, replicas: int) -> None:
     if postgres:  # as its own service would, in time
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
+    return now
 
 
 def lose(store: Store, every: int, turn: int) -> None:

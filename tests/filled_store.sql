@@ -20,10 +20,11 @@ INSERT INTO artifact (id, version_id, path, role, origins, state, reason, size, 
                       "offset")
 SELECT 'ar' || id, version_id, id, 'data', '[]', 'known', '', size, '[]', id, 0 FROM shard;
 
-INSERT INTO replica (id, shard_id, site_id, state, faulty, reason, verified_at, look_at)
+INSERT INTO replica (id, shard_id, site_id, state, faulty, reason, risk, arrived_at, verified_at,
+                     look_at)
 SELECT 're' || id || cast(copy AS text), id,
        'site-' || substr(cast(100 + (position * 7 + copy * 5) % 12 AS text), 2),
-       'available', '[]', 'already holds it', :now, :later
+       'available', '[]', 'already holds it', 3, :now, :now, :later
 FROM shard, (SELECT 0 AS copy UNION ALL SELECT 1 UNION ALL SELECT 2) c;
 
 INSERT INTO placement (id, rule_id, shard_id, site_id, reason, decided_at)

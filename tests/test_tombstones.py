@@ -220,7 +220,9 @@ def test_when_a_rule_expires_its_last_copies_stay_and_the_others_go(full: Centre
     assert sorted(_states(full).values()) == ["available", "retired", "retired"]
     with full.store.read() as session:
         kept = session.exec(select(Replica).where(Replica.state == "available")).one()
-        reasons = [one.reason for one in why.explain(session, kept.id).causes]
+        reasons = [
+            one.reason for one in why.explain(session, kept.id, full.store.now(session)).causes
+        ]
     assert f"the rule has expired, and {kept.site_id} keeps one of the last 1" in reasons
 
 
@@ -244,7 +246,9 @@ def test_why_tells_of_a_tombstone_and_when_it_is_looked_at(full: Centre) -> None
     with full.store.read() as session:
         copy = session.exec(select(Replica).where(col(Replica.site_id) == mark.site_id)).one()
         [cause] = [
-            one for one in why.explain(session, copy.id).causes if one.state == "to be dropped"
+            one
+            for one in why.explain(session, copy.id, full.store.now(session)).causes
+            if one.state == "to be dropped"
         ]
     assert cause.again == mark.drop_after
     assert "is kept until 2026-03-15 12:00 UTC" in cause.reason
@@ -277,7 +281,7 @@ def test_a_site_that_is_being_retired_can_be_kept_after_all(centre: Centre) -> N
     centre.work()
     centre.apply_sites("toronto", retired=True)
     with centre.store.read() as session:
-        [cause, *_] = why.explain(session, "toronto").causes
+        [cause, *_] = why.explain(session, "toronto", centre.store.now(session)).causes
         assert (cause.state, cause.again is not None) == ("retiring", True)
     centre.apply_sites("toronto", retired=False)
     centre.work()

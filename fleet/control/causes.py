@@ -66,11 +66,12 @@ def _wanted(row: Rule) -> str:
 
 def site(session: Session, row: Site, now: datetime) -> list[Cause]:
     """Tell how a site is, what it waits for, what it holds and what it reads again."""
-    state = "retired" if row.retired else "silent" if row.silent else "active"
+    state = "retired" if row.retired else "retiring" if row.retiring else ""
+    state = state or ("silent" if row.silent else "active")
     reason = f"{row.kind} {row.region}".strip()
     if row.silent:
         reason += ": it answers no wake-up; it is asked again all the time"
-    causes = [Cause(row.id, state, reason), *troubles(session, row.id, now)]
+    causes = [Cause(row.id, state, reason, row.retiring), *troubles(session, row.id, now)]
     if (told := session.get(Uploading, row.id)) is not None:
         state = "held" if told.bytes_per_second == 0 else "open"
         causes.append(Cause(f"uploads of {row.id}", state, uploads.in_words(told), told.until))
