@@ -11,7 +11,7 @@ from sqlmodel import Session
 from fleet.control import facts, sources
 from fleet.planning.states import TASKS, TransferKind
 from fleet.planning.windows import wait_for
-from fleet.store import transfers
+from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Site, Transfer
 
@@ -41,7 +41,7 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
         if room <= 0:
             continue
         for transfer in transfers.due(session, site.id, lane, min(room, _AT_ONCE), now):
-            if wait and transfer.kind in _WINDOWED and transfer.priority < URGENT:
+            if wait and _may_wait(session, transfer):
                 transfer.not_before, transfer.reason = wait.until, f"{site.id} {wait.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead
             elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
@@ -50,6 +50,16 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
             elif transfers.announce(session, transfer, TASKS[transfer.kind], now):
                 announced += 1
     return announced
+
+
+def _may_wait(session: Session, transfer: Transfer) -> bool:
+    """Whether bulk traffic may wait for quiet hours: not while it is to be a second good copy."""
+    if transfer.kind not in _WINDOWED or transfer.priority >= URGENT:
+        return False
+    if transfer.kind != TransferKind.COPY or transfer.shard_id is None:
+        return True
+    shard = transfer.shard_id
+    return holdings.good(session, shard) + transfers.copies_taken(session, shard) != 1
 
 
 def _lacking(session: Session, transfer: Transfer) -> str:

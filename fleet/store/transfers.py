@@ -67,6 +67,19 @@ def taken(session: Session, executor: str, kinds: Sequence[str]) -> int:
     ).one()
 
 
+def copies_taken(session: Session, shard: str) -> int:
+    """Count the copies of a shard that sites were told to make or are making."""
+    return session.exec(
+        select(func.count())
+        .select_from(Transfer)
+        .where(
+            Transfer.shard_id == shard,
+            Transfer.kind == TransferKind.COPY,
+            col(Transfer.state).in_(TAKEN),
+        )
+    ).one()
+
+
 def live(
     session: Session, shard: str, target: str, kinds: Sequence[str], states: Sequence[str] = LIVE
 ) -> Transfer | None:
