@@ -20,7 +20,7 @@ from fleet.twin.report import Report, Size, simulate
 from fleet.twin.truth import Held, Truth
 from fleet.twin.twin import START, twin
 
-SMALL = Size(seed=3, days=100, datasets=20, sites=8)  # over the change of clocks in March
+SMALL = Size(seed=3, days=75, datasets=8, sites=6)  # over the change of clocks in March
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 

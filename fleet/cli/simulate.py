@@ -16,7 +16,7 @@ _WORDS = {
     "version_hours_below_min": "version-hours below min",
     "version_hours_on_one_copy": "version-hours on one copy or none",
     "versions_once_lost": "versions without a whole copy once",
-    "hours_to_second_copy": "hours to the second copy (p95)",
+    "hours_to_second_copy": "hours to the second copy, 95 of 100 times",
     "deadlines_met": "deadlines met",
     "repairs": "repairs",
     "repaired_bytes": "  bytes",

@@ -40,7 +40,7 @@ class Provider:
 # Round figures of 2025's public price lists: a rented server with drives, a cloud with dear
 # egress, and a store that sends for nothing.
 _PROVIDERS = (
-    Provider("rented", 1000, 2.5, 1.0, read=True),
+    Provider("rented", 1000, 2.5, 1.0, read=False),
     Provider("cloud", 5000, 23.0, 85.0, read=False),
     Provider("flat", 2500, 15.0, 0.0, read=True),
 )
