@@ -309,6 +309,31 @@ def demo(
     raise typer.Exit(run.main(keep=keep, as_json=as_json))
 
 
+@app.command()
+def simulate(
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Two policies: default, naive, or a .toml file."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="What all chance is drawn from.")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Virtual days from 1 January.")] = 365,
+    datasets: Annotated[int, typer.Option(min=1, max=100_000, help="That come meanwhile.")] = 1000,
+    sites: Annotated[int, typer.Option(min=1, max=200, help="That can hold them.")] = 12,
+    as_json: Json = False,
+) -> None:
+    """Run a virtual year of a made-up fleet, with its faults, under two policies.
+
+    The decisions and the store are the real ones; time, sites and faults are
+    not. Without --compare it is the default policy and a naive one, which does
+    not spread, repairs in the order of asking and waits for no quiet hours.
+    """
+    from fleet.cli import simulate as simulation
+    from fleet.twin.report import Size
+
+    size = Size(seed=seed, days=days, datasets=datasets, sites=sites)
+    simulation.main(size, compare or (), as_json=as_json)
+
+
 def main() -> None:
     """Run the command line; say what was refused in one line."""
     try:

@@ -36,8 +36,8 @@ TICK_MOST = 2.0  # seconds after which a tick begins no further round
 OFFICE_SECONDS = 5.0
 
 
-def tick(store: Store, settings: CentreSettings) -> None:
-    """Look at everything that is dirty or due, in turns, for a moment at most.
+def tick(store: Store, settings: CentreSettings, *, most: float = TICK_MOST) -> None:
+    """Look at everything that is dirty or due, in turns, for ``most`` seconds.
 
     What is left is for the next tick: in between leases expire and wake-ups are sent.
     """
@@ -55,7 +55,7 @@ def tick(store: Store, settings: CentreSettings) -> None:
         lambda: traffic.step(store),
         lambda: dispatch.step(store),
     )
-    end = time.monotonic() + TICK_MOST
+    end = time.monotonic() + most
     while any([step() for step in steps]) and time.monotonic() < end:  # noqa: C419 - all of them
         continue
 

@@ -7,7 +7,6 @@ from urllib.parse import quote
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents, swarms, webseeds
-from fleet.control.sealing import metainfo
 from fleet.importers import CENTRE
 from fleet.messages import Source
 from fleet.planning.facts import SwarmFacts
@@ -18,6 +17,16 @@ from fleet.store import holdings
 from fleet.store.tables import Artifact, Shard, Site, Transfer
 from fleet.torrent.metainfo import magnet
 from fleet.torrent.shard import web_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a sealed shard's own row tells of its torrent, without its pieces' hashes."""
+
+    name: str
+    size: int
+    infohash: str
+    single: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ def swarm(
     if shard.infohash is None:
         return None
     facts, peers = swarms.around(session, shard.infohash, site)
-    meta = metainfo(session, shard)
+    meta = Sealed(shard.name, shard.size, shard.infohash, shard.files == 1)
     seeds = [
         web_seed(one.read_url, shard.folder, meta)
         for one in (webseeds.sites(session, shard.id) if mending else ())

@@ -14,7 +14,7 @@ from fleet.planning.states import TransferKind
 from fleet.planning.traffic import Profile
 from fleet.planning.windows import Turn, Work
 from fleet.planning.windows import turn as decide
-from fleet.store import transfers
+from fleet.store import holdings, transfers
 from fleet.store.tables import Budget, Site, SourceScore, Transfer, Usual
 
 _BULK = (TransferKind.INGEST, TransferKind.COPY)
@@ -46,16 +46,25 @@ def turn(session: Session, quiet: Quiet | None, transfer: Transfer, now: datetim
     """Decide whether a transfer goes on now, or waits for quiet hours of its executor."""
     if quiet is None or transfer.kind not in _BULK:
         return Turn(True, "")
+    urgent = transfer.priority >= URGENT or _is_second(session, transfer)
     if transfer.deadline is None:
-        return decide(quiet, now, Work(urgent=transfer.priority >= URGENT))
+        return decide(quiet, now, Work(urgent=urgent))
     work = Work(
-        urgent=transfer.priority >= URGENT,
+        urgent=urgent,
         deadline=transfer.deadline,
         left=transfers.bytes_due(session, transfer.executor_id, _BULK, transfer.deadline),
         # of what has no size yet nobody can say that it fits
         bytes_per_second=_speed(session, transfer.executor_id) if transfer.size else 0.0,
     )
     return decide(quiet, now, work)
+
+
+def _is_second(session: Session, transfer: Transfer) -> bool:
+    """Whether a transfer makes an only good copy a second one: a night is long on one disk."""
+    if transfer.kind != TransferKind.COPY or transfer.shard_id is None:
+        return False
+    others = transfers.copies_taken(session, transfer.shard_id, but=transfer.id)
+    return holdings.good(session, transfer.shard_id) + others == 1
 
 
 def wanted(session: Session, quiet: Quiet | None, site: Site, now: datetime) -> bool:

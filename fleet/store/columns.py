@@ -2,6 +2,8 @@
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,13 +37,29 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
+_numbers: Iterator[int] | None = None
+
+
 def new_id(prefix: str) -> str:
     """Make an opaque id such as ``tr-01j9…``: 50 bits of time, then 50 of chance.
 
     Ids made later sort later, which keeps index pages together.
     """
     number = (time.time_ns() // 1_000_000) << 50 | secrets.randbits(50)
+    if _numbers is not None:
+        number = next(_numbers)
     return prefix + "-" + "".join([_PAIRS[number >> shift & 1023] for shift in range(90, -1, -10)])
+
+
+@contextmanager
+def ids_from(numbers: Iterator[int]) -> Iterator[None]:
+    """Make ids of ``numbers`` meanwhile, so that a simulation can be repeated to the letter."""
+    global _numbers  # noqa: PLW0603 - ids are made where no store is at hand
+    before, _numbers = _numbers, numbers
+    try:
+        yield
+    finally:
+        _numbers = before
 
 
 def moment(**options: Any) -> Any:

@@ -247,6 +247,15 @@ def replicas(session: Session, shard: str) -> Sequence[Replica]:
     return session.exec(select(Replica).where(Replica.shard_id == shard)).all()
 
 
+def good(session: Session, shard: str) -> int:
+    """Count the copies of a shard that are verified and not in doubt."""
+    return session.exec(
+        select(func.count())
+        .select_from(Replica)
+        .where(Replica.shard_id == shard, Replica.state == ReplicaState.AVAILABLE)
+    ).one()
+
+
 def at_site(session: Session, site: str) -> Sequence[Replica]:
     """Return all that a site holds or is to hold."""
     return session.exec(

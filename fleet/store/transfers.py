@@ -109,6 +109,20 @@ def taken(session: Session, executors: Iterable[str]) -> Counter[tuple[str, str]
     return Counter({(executor, kind): number for executor, kind, number in rows})
 
 
+def copies_taken(session: Session, shard: str, but: str) -> int:
+    """Count the copies of a shard, but one, that sites were told to make or are making."""
+    return session.exec(
+        select(func.count())
+        .select_from(Transfer)
+        .where(
+            Transfer.shard_id == shard,
+            Transfer.id != but,
+            Transfer.kind == TransferKind.COPY,
+            col(Transfer.state).in_(TAKEN),
+        )
+    ).one()
+
+
 def live(
     session: Session, shard: str, target: str, kinds: Sequence[str], states: Sequence[str] = LIVE
 ) -> Transfer | None:

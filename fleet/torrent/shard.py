@@ -6,9 +6,22 @@ layout and any site is a web seed as it is, without a copy or a link made for it
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from fleet.torrent.metainfo import Metainfo, MetainfoError
+
+
+class Named(Protocol):
+    """What the address of a torrent's content depends on."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, or the folder's."""
+
+    @property
+    def single(self) -> bool:
+        """Whether it is a lone file, without a folder around it."""
 
 
 def shard_metainfo(
@@ -51,7 +64,7 @@ def save_folder(dataset: str, version: str, meta: Metainfo, path: str) -> str:
     return "/".join(part for part in (dataset, version, path.rpartition("/")[0]) if part)
 
 
-def web_seed(read_url: str, folder: str, meta: Metainfo) -> str:
+def web_seed(read_url: str, folder: str, meta: Named) -> str:
     """Name the address at which a site that is read over HTTP is a web seed (BEP 19).
 
     For a lone file it is the file's full address.  For a folder of files it is a base that ends

@@ -1,0 +1,313 @@
+"""The twin's workers: they claim, take the time that the work takes, and report to the ledger.
+
+Rules this module keeps:
+
+- A worker knows what a real one knows: its order, and what it finds.  What lies where, it asks the
+  truth only about its own disk and about the source that it reads.
+- It obeys its heartbeat's answers, keeps what it fetched of a file when it dies, and says nothing
+  more once its site is down.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fleet.control import blobs, leases, ledger
+from fleet.control.errors import FleetError
+from fleet.messages import (
+    BlobRef,
+    Heartbeat,
+    Item,
+    ItemResult,
+    Order,
+    Outcome,
+    Source,
+    SourceReport,
+)
+from fleet.settings import CentreSettings
+from fleet.store.database import Store
+from fleet.torrent.pieces import DIGEST_BYTES, piece_count, piece_length
+from fleet.twin import traffic
+from fleet.twin.places import SLOTS, Place
+from fleet.twin.truth import Truth
+
+_DISK = 150e6  # bytes/s that a verify reads
+_FAILS_AFTER = 60.0  # seconds until a worker gives a source up
+_PROBE_SECONDS = 30.0
+
+
+class Time(Protocol):
+    """The twin's clock and what is to happen."""
+
+    @property
+    def now(self) -> datetime:
+        """The present moment."""
+
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Have something happen later."""
+
+    def reported(self) -> None:
+        """Let the scheduler look: a worker has reported, and has room for more."""
+
+
+@dataclass
+class Job:
+    """One order being worked on; ``size`` bytes at ``rate`` bytes/s, since ``at``."""
+
+    order: Order
+    site: Place
+    life: int
+    at: datetime
+    size: int = 0
+    rate: float = 0.0
+    done: float = 0.0
+    source: Source | None = None
+    giver: str = ""
+    failure: ItemResult | None = None
+    reports: list[SourceReport] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is left on the disk of a pull that died is this one's."""
+        return self.site.id, self.order.items[0].path
+
+
+class Hands:
+    """All the workers of the twin."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: CentreSettings,
+        time: Time,
+        truth: Truth,
+        rng: Random,
+        *,
+        throttled: float,
+    ) -> None:
+        """Work for the centre of ``store``; ``throttled`` is the share of pulls refused."""
+        self._store, self._settings, self._time = store, settings, time
+        self._truth, self._rng, self._throttled = truth, rng, throttled
+        self.sizes: dict[str, int] = {}  # of files at their origins, by path
+        self.arrived: dict[str, str] = {}  # sites, by the path of a file that no shard has yet
+        self.down: set[str] = set()
+        self.lives = Counter[str]()  # how often a site went down: what ran before is dead
+        self._partial: dict[tuple[str, str], float] = {}
+        self.events = 0
+        self.jobs = Counter[str]()
+        self.moved = Counter[str]()  # bytes, by class of hour at the site that pulls
+        self.egress_cost = 0.0
+
+    def stop(self, site: str) -> None:
+        """Let a site go down: all that runs there dies."""
+        self.down.add(site)
+        self.lives[site] += 1
+
+    def start(self, site: str) -> None:
+        """Let a site come up again."""
+        self.down.discard(site)
+
+    def wipe(self, site: str) -> None:
+        """Take away what a site's pulls had on disk."""
+        for key in [key for key in self._partial if key[0] == site]:
+            del self._partial[key]
+
+    def wake(self, attempt: str, site: str) -> None:
+        """Let a wake-up reach a site; one that is down does not hear it."""
+        if site in self.down:
+            return
+        try:
+            order = leases.claim(self._store, self._settings, attempt, site)
+        except FleetError:  # as a worker: not its to do any more
+            return
+        self.events += 1
+        self.jobs[order.task] += 1
+        place, life = self._truth.places[site], self.lives[site]
+        self._begin(Job(order, place, life, self._time.now))
+
+    def _begin(self, job: Job) -> None:
+        if job.order.task == "pull":
+            self._begin_pull(job)
+        elif job.order.task == "verify":
+            job.size, job.rate = sum(item.size or 0 for item in job.order.items), _DISK
+        else:
+            job.size, job.rate = 1, 1 / _PROBE_SECONDS
+        self._go_on(job)
+
+    def _begin_pull(self, job: Job) -> None:
+        """Find a source that serves it, in the order that the centre ranked them."""
+        item, shard = job.order.items[0], job.order.shard
+        job.size = self.sizes[item.path]
+        job.done = min(self._partial.get(job.key, 0.0), job.size - 1)
+        if shard is not None and self._truth.whole_at(shard, job.site.id):
+            job.rate, job.done = _DISK, 0.0  # it lies here: it is only read
+            return
+        for source in item.sources:
+            giver, trouble = self._ask(source, shard, job.site.id)
+            if not trouble:
+                job.source, job.giver = source, giver
+                full = self._speed(job.site, giver)
+                job.rate = min(full, job.order.budget.bytes_per_second or full)
+                return
+            evidence = trouble if trouble.startswith("wrong") else ""
+            job.reports.append(
+                SourceReport(
+                    host=_host(source),
+                    site=source.site,
+                    requests=1,
+                    errors=1,
+                    last_error=trouble,
+                    evidence=evidence,
+                )
+            )
+        why = job.reports[-1].last_error if job.reports else "the order names no source"
+        job.failure = ItemResult(artifact=item.artifact, ok=False, reason=why, fault="source")
+        job.size, job.done, job.rate = 1, 0.0, 1 / _FAILS_AFTER
+
+    def _ask(self, source: Source, shard: str | None, own: str) -> tuple[str, str]:
+        """Say who serves a source, and what is wrong with it; empty when nothing is."""
+        if source.kind == "torrent":
+            holders = self._truth.holders(shard) if shard else ()
+            up = [site for site in holders if site not in self.down and site != own]
+            return (up[0], "") if up else ("", "nobody in its swarm answers")
+        if source.site is None:
+            refused = self._rng.random() < self._throttled
+            return "", "429: the origin asks to come back later" if refused else ""
+        if source.site in self.down:
+            return "", f"{source.site} does not answer"
+        whole = self._truth.whole_at(shard, source.site) if shard else True
+        if whole is None:
+            return "", f"{source.site} has no such file"
+        return source.site, "" if whole else f"wrong bytes came from {source.site}"
+
+    def _speed(self, site: Place, giver: str) -> float:
+        now, rate = self._time.now, site.bytes_per_second * traffic.left(site.zone, self._time.now)
+        if giver:
+            other = self._truth.places[giver]
+            rate = min(rate, other.bytes_per_second * traffic.left(other.zone, now))
+        return rate / SLOTS
+
+    def _go_on(self, job: Job) -> None:
+        """Have the next thing happen to a job: its end, or its heartbeat before that."""
+        beat = job.order.lease_seconds / 2
+        left = (job.size - job.done) / job.rate if job.rate else beat * 2
+        if left <= beat:
+            self._time.after(left, lambda: self._end(job))
+        else:
+            self._time.after(beat, lambda: self._beat(job))
+
+    def _advance(self, job: Job) -> None:
+        """Count what was done since the last time."""
+        now = self._time.now
+        brought = min(job.rate * (now - job.at).total_seconds(), job.size - job.done)
+        if job.order.task == "pull" and job.failure is None and job.source is not None:
+            for hour, share in traffic.hours(job.at, now):
+                self.moved[traffic.hour_class(job.site.zone, hour)] += round(brought * share)
+            if job.giver:
+                self.egress_cost += brought / 1e12 * self._truth.places[job.giver].egress
+            self._partial[job.key] = job.done + brought
+        job.done, job.at = job.done + brought, now
+
+    def _beat(self, job: Job) -> None:
+        if job.life != self.lives[job.site.id]:
+            return
+        self.events += 1
+        self._advance(job)
+        order = job.order
+        beat = Heartbeat(fence=order.fence, bytes_done=round(job.done))
+        try:
+            answer = leases.heartbeat(self._store, self._settings, order.attempt, order.site, beat)
+        except FleetError:
+            return
+        if answer.action == "stop":
+            return
+        if answer.action == "pause":
+            job.rate = 0.0
+        else:
+            full = _DISK if job.source is None else self._speed(job.site, job.giver)
+            job.rate = min(full, answer.budget.bytes_per_second or full)
+        self._go_on(job)
+
+    def _end(self, job: Job) -> None:
+        if job.life != self.lives[job.site.id]:
+            return
+        self.events += 1
+        began = self._time.now - timedelta(seconds=1)
+        self._advance(job)
+        if job.source is not None:
+            job.reports.append(
+                SourceReport(
+                    host=_host(job.source),
+                    site=job.source.site,
+                    bytes=job.size,
+                    seconds=job.size / job.rate if job.rate else 0.0,
+                    requests=1,
+                )
+            )
+        outcome = Outcome(
+            attempt=job.order.attempt,
+            fence=job.order.fence,
+            site=job.order.site,
+            started_at=began,
+            ended_at=self._time.now,
+            items=tuple(self._result(job, item) for item in job.order.items),
+            sources=tuple(job.reports),
+            bytes_fetched=job.size if job.source else 0,
+        )
+        with suppress(FleetError):
+            ledger.apply(self._store, self._settings, outcome)
+            self._time.reported()
+
+    def _result(self, job: Job, item: Item) -> ItemResult:
+        if job.failure is not None:
+            return job.failure
+        if job.order.task == "probe":
+            return self._seen(item)
+        if job.order.task == "verify":
+            return self._read(job, item)
+        self._partial.pop(job.key, None)
+        if job.order.shard is not None:
+            self._truth.arrive(job.order.shard, job.site.id, self._time.now)
+            return self._well(item)
+        self.arrived[item.path] = job.site.id
+        size = self.sizes[item.path]
+        length = piece_length(size)
+        data = bytes(piece_count(size, length) * DIGEST_BYTES)
+        name = hashlib.sha256(data).hexdigest()
+        blobs.keep(self._store, name, data)
+        pieces = BlobRef(sha256=name, size=len(data))
+        return self._well(item).model_copy(update={"piece_length": length, "pieces": pieces})
+
+    def _well(self, item: Item) -> ItemResult:
+        digest = hashlib.sha256(item.path.encode()).hexdigest()
+        return ItemResult(
+            artifact=item.artifact, ok=True, size=self.sizes[item.path], sha256=digest
+        )
+
+    def _read(self, job: Job, item: Item) -> ItemResult:
+        """Read a file where it lies."""
+        whole = self._truth.whole_at(job.order.shard or "", job.site.id)
+        if whole:
+            return self._well(item)
+        fault = "missing" if whole is None else "corrupt"
+        return ItemResult(
+            artifact=item.artifact, ok=False, fault=fault, reason=f"{item.path} is {fault}"
+        )
+
+    def _seen(self, item: Item) -> ItemResult:
+        """Read a piece of a copy from outside; one bad sector is seldom in it."""
+        source = item.sources[0]
+        if source.site in self.down:
+            reason = f"{source.site} does not answer"
+            return ItemResult(artifact=item.artifact, ok=False, reason=reason, fault="source")
+        return ItemResult(artifact=item.artifact, ok=True)
+
+
+def _host(source: Source) -> str:
+    return "torrent" if source.kind == "torrent" else urlsplit(source.url).hostname or ""

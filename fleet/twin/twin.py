@@ -1,0 +1,316 @@
+"""The twin itself: events on a virtual clock, the centre's own functions, and people.
+
+Rules this module keeps:
+
+- The centre is the real one: its tick, claims, heartbeats, ledger, sites file and requests.  The
+  twin plays what is around it: time, workers, origins, faults, and an operator who looks in daily.
+- The scheduler ticks where something is dirty or due, on a grid of some minutes; nothing waits for
+  real time, and everything that is drawn by chance is drawn from one seed.
+- Leases last an hour here and sites are probed weekly: in a year of seconds nothing else would
+  happen.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from random import Random
+
+from sqlmodel import Session, col, select
+
+from fleet.control import mirror, offices, scheduler, sites, suspensions
+from fleet.control.sites import SiteSpec
+from fleet.planning.states import TransferState, VersionState
+from fleet.settings import CentreSettings
+from fleet.store import transfers
+from fleet.store.clock import VirtualClock
+from fleet.store.tables import Artifact, Shard, Transfer, Version
+from fleet.twin import due, faults
+from fleet.twin.faults import Fault, Kind
+from fleet.twin.hands import Hands
+from fleet.twin.onestore import OneStore, opened
+from fleet.twin.places import Place, places, successor
+from fleet.twin.policy import Policy
+from fleet.twin.truth import Held, Truth
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = 86400.0
+_GRID = 7200.0  # seconds between two ticks at the least
+_REST = 24 * 3600.0  # seconds after which the scheduler looks in any case
+_DECLARED_LOST = timedelta(days=2)  # the operator gives a silent site up
+_DEADLINE = timedelta(days=3)
+_WITH_DEADLINE = 0.3  # of the datasets
+_MEDIAN, _SPREAD, _LARGEST = 8e9, 1.3, 400e9  # bytes of a dataset
+_ORIGINS = ("zenodo", "archive", "statcan", "opendata")
+_CATCH_UP = 0.5  # of the datasets come in the first month, the others over the year
+
+
+class Twin:
+    """One policy's year."""
+
+    def __init__(
+        self, store: OneStore, clock: VirtualClock, policy: Policy, *, seed: int, days: int
+    ) -> None:
+        """Make an empty fleet; ``clock`` is the store's."""
+        self.store, self.policy, self.days = store, policy, days
+        self.settings = CentreSettings(
+            lease_seconds=3600, probe_seconds=7 * DAY, fixity_days=policy.fixity_days
+        )
+        self.clock, self._moment = clock, START
+        self.truth = Truth(policy.copies)
+        parts = ("faults", "data", "decay", "work")
+        self._rngs = {part: Random(f"{seed} {part}") for part in parts}  # noqa: S311 - a model
+        self.hands = Hands(
+            store,
+            self.settings,
+            self,
+            self.truth,
+            self._rngs["work"],
+            throttled=faults.STANDARD.throttled_pulls,
+        )
+        self.events = self.ticks = self.interventions = 0
+        self.happened: dict[str, int] = dict.fromkeys(Kind, 0)
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = count()
+        self._tick_at: float | None = None
+        self._specs: dict[str, SiteSpec] = {}
+        self._capacity = 0
+        self._lost: dict[str, tuple[datetime, bool]] = {}  # since when, and if its provider too
+        self.drafts: dict[str, tuple[str, datetime | None]] = {}
+        self._successors = count(2)
+
+    @property
+    def now(self) -> datetime:
+        """The present moment of the twin."""
+        return self._moment
+
+    @property
+    def _seconds(self) -> float:
+        return (self._moment - START).total_seconds()
+
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Have something happen ``seconds`` from now."""
+        self._at(self._seconds + seconds, act)
+
+    def reported(self) -> None:
+        """Let the scheduler look: a worker has reported, and has room for more."""
+        self._wake(self._seconds)
+
+    def _at(self, seconds: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (seconds, next(self._number), act))
+
+    def fill(self, datasets: int, number: int) -> None:
+        """Set up ``number`` sites, and draw what comes and what goes wrong."""
+        with self.store.write() as session:
+            for role in (offices.SCHEDULER, offices.SERVER):
+                offices.hold(session, role, "twin", (self.days + 2) * DAY, START)
+        rng = self._rngs["data"]
+        sizes = [min(_LARGEST, _MEDIAN * rng.lognormvariate(0, _SPREAD)) for _ in range(datasets)]
+        self._capacity = int(sum(sizes) * self.policy.copies / number * 3 + 4 * _LARGEST)
+        self._join(places(number))
+        for at, size in enumerate(sizes, 1):
+            early = rng.random() < _CATCH_UP
+            day = rng.uniform(0.0, (min(30.0, self.days / 4) if early else self.days * 0.95))
+            self._at(day * DAY, self._arrival(f"dataset-{at:05}", int(size)))
+        for fault in faults.draw(faults.STANDARD, places(number), self.days, self._rngs["faults"]):
+            self._at(fault.at, self._fault(fault))
+        for day in range(self.days):
+            self._at(day * DAY + 9 * 3600, self._morning)
+
+    def run(self, progress: Callable[[float], None]) -> None:
+        """Let the days pass; ``progress`` is told the share that has passed, now and then."""
+        end, told = self.days * DAY, 0.0
+        self._wake(0.0)
+        while self._heap and self._heap[0][0] <= end:
+            seconds, _, act = heapq.heappop(self._heap)
+            self._set(seconds)
+            self.events += 1
+            act()
+            if seconds - told >= end / 200:
+                told = seconds
+                progress(seconds / end)
+        self._set(end)
+        self.truth.close(self.now)
+
+    def _set(self, seconds: float) -> None:
+        moment = START + timedelta(seconds=seconds)
+        self.clock.advance((moment - self._moment).total_seconds())
+        self._moment = moment
+
+    def _wake(self, seconds: float) -> None:
+        """Have the scheduler tick at the first moment of its grid from ``seconds`` on."""
+        at = -(-seconds // _GRID) * _GRID
+        if self._tick_at is None or at < self._tick_at:
+            self._tick_at = at
+            self._at(at, self._tick)
+
+    def _tick(self) -> None:
+        if self._tick_at != self._seconds:
+            return  # one that was set earlier has come before it
+        self._tick_at = None
+        with self.store.read() as session:
+            due_now = due.anything(session, self.settings, self.now)
+        if due_now:
+            self.ticks += 1
+            scheduler.tick(self.store, self.settings, most=math.inf)
+            self._see_published()
+        self._send()
+        with self.store.read() as session:
+            at = due.next_at(session, self.settings, self.now)
+        later = self._seconds + _REST
+        if at is not None:
+            later = min(later, max((at - START).total_seconds(), self._seconds + 1))
+        self._wake(later)
+
+    def _send(self) -> None:
+        """Let what waits in the outbox reach the workers, as the broker does."""
+        with self.store.read() as session:
+            rows = transfers.unsent(session, 1000)
+        if not rows:
+            return
+        with self.store.write() as session:
+            if not self.policy.repairs_first:
+                _in_order_of_asking(session)
+            transfers.mark_sent(session, [row.id or 0 for row in rows], self.now)
+        for row in rows:
+            if row.attempt_id:
+                self.hands.wake(row.attempt_id, row.site_id)
+
+    def _see_published(self) -> None:
+        """Begin to count the versions that the tick has published."""
+        if not any(path in self.hands.arrived for path, _ in self.drafts.values()):
+            return
+        with self.store.read() as session:
+            rows = session.exec(
+                select(Version, Shard, Artifact.path)
+                .join(Shard, col(Shard.version_id) == col(Version.id))
+                .join(Artifact, col(Artifact.shard_id) == col(Shard.id))
+                .where(
+                    col(Version.id).in_(list(self.drafts)),
+                    Version.state == VersionState.PUBLISHED,
+                )
+                .order_by(col(Version.id))
+            ).all()
+        for version, shard, path in rows:
+            _, deadline = self.drafts.pop(version.id)
+            held = Held(path, shard.size, version.published_at or self.now, deadline)
+            self.truth.publish(shard.id, held, self.hands.arrived.pop(path))
+
+    def _arrival(self, name: str, size: int) -> Callable[[], None]:
+        rng = self._rngs["data"]
+        origin = rng.choice(_ORIGINS)
+        urgent = rng.random() < _WITH_DEADLINE
+
+        def arrive() -> None:
+            path = f"{name}.zip"
+            self.hands.sizes[path] = size
+            deadline = self.now + _DEADLINE if urgent else None
+            rule = self.policy.rule().model_copy(update={"deadline": deadline})
+            url = f"https://{origin}.example/{path}"
+            made = mirror.mirror_dataset(self.store, url, rule, dataset=name, key=name)
+            self.drafts[made.version] = (path, deadline)
+            self._wake(self._seconds)
+
+        return arrive
+
+    def _fault(self, fault: Fault) -> Callable[[], None]:
+        def happen() -> None:
+            self.happened[fault.kind] += 1
+            here = [
+                one
+                for one, place in self.truth.places.items()
+                if fault.subject in (one, place.provider) and not self._specs[one].retired
+            ]
+            for site in here:
+                match fault.kind:
+                    case Kind.OUTAGE | Kind.PROVIDER_OUTAGE:
+                        self._away(site, fault.seconds)
+                    case Kind.LOSS | Kind.PROVIDER_LOSS:
+                        self._lose(site, moved=fault.kind == Kind.PROVIDER_LOSS)
+                    case Kind.LEAVE:
+                        self._leave(site)
+
+        return happen
+
+    def _away(self, site: str, seconds: float) -> None:
+        if site not in self.hands.down:
+            self.hands.stop(site)
+            self.after(seconds, lambda: self._back(site))
+
+    def _back(self, site: str) -> None:
+        if site not in self._lost:
+            self.hands.start(site)
+
+    def _lose(self, site: str, *, moved: bool) -> None:
+        """Lose a site and all that it holds; nobody tells the centre."""
+        self.hands.stop(site)
+        self.hands.wipe(site)
+        self.truth.lose_site(site, self.now)
+        self._lost.setdefault(site, (self.now, moved))
+
+    def _leave(self, site: str) -> None:
+        """Let a site go that has said so: it is retired at once, and there for its notice."""
+        self._retire([(site, False)])
+
+        def gone() -> None:
+            self._lose(site, moved=False)
+            del self._lost[site]
+
+        self.after(faults.STANDARD.notice_days * DAY, gone)
+
+    def _morning(self) -> None:
+        """Let bytes go bad, and let the operator see to what waits for a person."""
+        self.truth.decay(faults.STANDARD.corruptions_per_tb, 1.0, self.now, self._rngs["decay"])
+        given_up = [
+            (site, moved)
+            for site, (since, moved) in self._lost.items()
+            if self.now - since >= _DECLARED_LOST
+        ]
+        for site, _ in given_up:
+            del self._lost[site]
+        if given_up:
+            self._retire(given_up)
+        with self.store.read() as session:
+            waiting = session.exec(
+                select(Transfer.id)
+                .where(Transfer.state == TransferState.SUSPENDED, Transfer.kind != "ingest")
+                .order_by(col(Transfer.id))
+            ).all()
+        for transfer in waiting:
+            self.interventions += 1
+            suspensions.retry(self.store, transfer)
+            self._wake(self._seconds)
+
+    def _retire(self, gone: list[tuple[str, bool]]) -> None:
+        """Declare sites retired, and others in their place, in the sites file."""
+        self.interventions += 1
+        number = next(self._successors)
+        for site, _ in gone:
+            self._specs[site] = self._specs[site].model_copy(update={"retired": True})
+        new = [successor(self.truth.places[site], number, moved=moved) for site, moved in gone]
+        self._join(new)
+
+    def _join(self, new: list[Place]) -> None:
+        for place in new:
+            self.truth.places[place.id] = place
+            self._specs[place.id] = place.spec(self._capacity, windows=self.policy.windows)
+        sites.apply(self.store, tuple(self._specs.values()))
+        self._wake(self._seconds)
+
+
+def _in_order_of_asking(session: Session) -> None:
+    """Take from what waits the place that the centre gave it before others."""
+    for row in session.exec(
+        select(Transfer).where(Transfer.state == TransferState.WAITING, Transfer.priority != 0)
+    ).all():
+        row.priority = 0
+
+
+@contextmanager
+def twin(policy: Policy, *, seed: int, days: int) -> Iterator[Twin]:
+    """Make a twin, with a store of its own that is gone afterwards."""
+    clock = VirtualClock(START)
+    with opened(clock, seed) as store:
+        yield Twin(store, clock, policy, seed=seed, days=days)

@@ -1,0 +1,48 @@
+"""What waits for quiet hours, and what does not."""
+
+from pathlib import Path
+
+from fleet.control.mirror import RuleSpec
+from fleet.settings import CentreSettings
+from fleet.store.database import Store
+from tests.centre_support import Centre
+
+NIGHT = [{"timezone": "UTC", "opens": "00:00", "closes": "06:00"}]
+
+
+def test_a_second_copy_does_not_wait_for_quiet_hours_and_a_third_does(
+    store: Store, tmp_path: Path
+) -> None:
+    settings = CentreSettings(lease_seconds=10, retry_seconds=5, max_attempts=3, alone_from=1)
+    centre = Centre(store, tmp_path, settings)
+    names = ("toronto", "amsterdam", "netcup")
+    centre.apply_sites(*names)
+    centre.open_doors()
+    centre.mirror("a.bin", rule=RuleSpec(copies=3))
+    centre.tick()
+    (ingest,) = centre.orders()
+    centre.report(ingest)
+    centre.apply_sites(*names, windows=NIGHT)  # it is noon
+    centre.tick()
+    running = centre.transfers(kind="copy", state="announced")
+    waiting = centre.transfers(kind="copy", state="waiting")
+    assert (len(running), len(waiting)) == (1, 1)
+    assert "quiet hours" in waiting[0].reason
+    (copy,) = [order for order in centre.orders() if order.task == "pull"]
+    centre.report(copy)
+    centre.tick()
+    assert centre.transfers(kind="copy", state="waiting") == waiting
+
+
+def test_of_two_copies_left_none_hurries(store: Store, tmp_path: Path) -> None:
+    settings = CentreSettings(lease_seconds=10, retry_seconds=5, max_attempts=3, alone_from=1)
+    centre = Centre(store, tmp_path, settings)
+    centre.apply_sites("toronto", "amsterdam")
+    centre.open_doors()
+    centre.mirror("a.bin", rule=RuleSpec(copies=3))
+    centre.work()
+    centre.apply_sites("toronto", "amsterdam", "netcup", windows=NIGHT)
+    centre.tick()
+    (copy,) = centre.transfers(kind="copy", target_id="netcup")
+    assert copy.state == "waiting"
+    assert "quiet hours" in copy.reason
