@@ -11,10 +11,32 @@ from sqlmodel import Session, col
 from fleet.planning.states import AttemptState, TransferState, VersionState
 from fleet.settings import CentreSettings
 from fleet.store.columns import UtcDateTime
-from fleet.store.tables import Attempt, Replica, Shard, Transfer, Version
+from fleet.store.tables import (
+    Attempt,
+    Incident,
+    Placement,
+    Replica,
+    Rule,
+    Shard,
+    Site,
+    Tombstone,
+    Transfer,
+    Version,
+)
 
 _NOW = bindparam("now", type_=UtcDateTime())
 _UNCLAIMED_SINCE = bindparam("unclaimed_since", type_=UtcDateTime())
+_LOOKED_AT = [
+    col(moment)
+    for moment in (
+        Replica.look_at,
+        Placement.look_at,
+        Rule.look_at,
+        Tombstone.look_at,
+        Incident.look_at,
+        Site.retiring,
+    )
+]
 
 _ANYTHING = select(
     or_(
@@ -24,7 +46,7 @@ _ANYTHING = select(
             col(Version.id) == col(Shard.version_id),
             col(Version.state) != VersionState.DRAFT,
         ),
-        exists().where(col(Replica.look_at) <= _NOW),
+        *(exists().where(moment <= _NOW) for moment in _LOOKED_AT),
         exists().where(
             col(Transfer.state) == TransferState.WAITING,
             or_(col(Transfer.not_before).is_(None), col(Transfer.not_before) <= _NOW),
@@ -38,7 +60,7 @@ _ANYTHING = select(
 )
 _NEXT = union_all(
     select(func.min(col(Version.look_at))).where(col(Version.look_at) > _NOW),
-    select(func.min(col(Replica.look_at))).where(col(Replica.look_at) > _NOW),
+    *(select(func.min(moment)).where(moment > _NOW) for moment in _LOOKED_AT),
     select(func.min(col(Transfer.not_before))).where(
         col(Transfer.state) == TransferState.WAITING, col(Transfer.not_before) > _NOW
     ),

@@ -271,6 +271,9 @@ class Hands:
             return self._seen(item)
         if job.order.task == "verify":
             return self._read(job, item)
+        if job.order.task == "drop":
+            self._truth.lose(job.order.shard or "", job.site.id, self._time.now)
+            return self._well(item)
         self._partial.pop(job.key, None)
         if job.order.shard is not None:
             self._truth.arrive(job.order.shard, job.site.id, self._time.now)
