@@ -39,7 +39,7 @@ class ProviderFacts:
 DEFAULTS: tuple[ProviderFacts, ...] = (
     # https://developers.zenodo.org/#rate-limiting: guests have 60 requests a minute and 2,000 an
     # hour, so 33 a minute for hours; files count as requests do, a range like a whole file.  It
-    # publishes no limit of streams, and throttled anonymous clients that opened many.
+    # publishes no limit of streams.
     ProviderFacts(
         "zenodo",
         ("zenodo.org", "*.zenodo.org"),
@@ -49,7 +49,7 @@ DEFAULTS: tuple[ProviderFacts, ...] = (
         source="guests: 60 requests a minute, 2,000 an hour; streams: restraint",
     ),
     # https://archive.org/developers/ias3.html: writes are refused (503 SlowDown) when its queues
-    # are full; agreed with its operators: 30 GB in 5 minutes.  It publishes no limit of requests.
+    # are full.  30 GB in 5 minutes is what our users found it to bear; it publishes no limits of reads.
     ProviderFacts(
         "archive.org",
         ("archive.org", "*.archive.org"),
@@ -59,8 +59,7 @@ DEFAULTS: tuple[ProviderFacts, ...] = (
         weight=0.5,
         source="30 GB in 5 minutes; requests and streams: restraint",
     ),
-    # https://docs.source.coop: it publishes no limits.  Its proxy lists objects once a minute and
-    # is made for many clients, but it is given to the public for nothing.
+    # None published was found.  Its proxy is given to the public for nothing.
     ProviderFacts(
         "source.coop",
         ("source.coop", "*.source.coop"),
