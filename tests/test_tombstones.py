@@ -22,7 +22,8 @@ _ALL = ("amsterdam", "netcup", "toronto")
 
 @pytest.fixture
 def full(centre: Centre) -> Centre:
-    """A centre whose three sites hold a shard."""
+    """A centre whose three sites hold a shard, which nobody reads unless it is asked to."""
+    centre.settings = centre.settings.model_copy(update={"fixity_days": 3650})
     centre.mirror("a.csv", "b.csv")
     centre.work()
     assert _states(centre) == dict.fromkeys(_ALL, "available")

@@ -49,7 +49,7 @@ DEFAULTS: tuple[ProviderFacts, ...] = (
         source="guests: 60 requests a minute, 2,000 an hour; streams: restraint",
     ),
     # https://archive.org/developers/ias3.html: writes are refused (503 SlowDown) when its queues
-    # are full.  30 GB in 5 minutes is what our users found it to bear; it publishes no limits of reads.
+    # are full.  30 GB in 5 minutes is what our users found it to bear; of reads it publishes none.
     ProviderFacts(
         "archive.org",
         ("archive.org", "*.archive.org"),
