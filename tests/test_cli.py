@@ -213,7 +213,7 @@ def test_status_tells_how_far_a_dataset_is(on_each: Run, database_url: str, tmp_
     [done] = [one["progress"] for one in data["datasets"]]
     assert (done["state"], done["known"], done["replicas_available"]) == ("published", 2, 2)
     assert {one["id"]: one["available"] for one in data["sites"]} == {"toronto": 1, "amsterdam": 1}
-    assert "every byte verified" in on_each("why", str(replica)).out
+    assert "every byte was verified" in on_each("why", str(replica)).out
 
 
 def test_an_unknown_name_is_refused_in_one_line(run: Run) -> None:

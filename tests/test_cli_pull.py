@@ -195,7 +195,7 @@ def test_json_is_all_there_is_on_standard_output(place: Place, server: FaultServ
     [source] = told["sources"]
     assert set(source) == {
         *("host", "bytes", "seconds", "requests", "errors", "last_error", "evidence"),
-        *("throttled", "latency_ms"),
+        *("throttled", "retry_after", "latency_ms"),
     }
     assert (source["host"], source["bytes"]) == (server.netloc, len(BODY))
     assert told["bytes"] == len(BODY)

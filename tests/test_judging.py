@@ -121,7 +121,8 @@ def test_a_site_that_cannot_be_read_for_a_day_is_condemned(centre: Centre) -> No
 
 
 def test_an_incident_ends_when_its_site_is_retired(centre: Centre) -> None:
-    doubt(centre, "toronto", _hold(centre))
+    shards = hold(centre, FILES, ("toronto", "amsterdam"), copies=2, least=1)
+    doubt(centre, "toronto", shards)
     centre.apply_sites("toronto", retired=True)
     [incident] = incidents(centre.store)
     assert incident.ended_at is not None

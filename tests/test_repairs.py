@@ -1,6 +1,7 @@
 """Repairs: those with the fewest copies first, and none that writes to what may be the last."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from fleet.control.errors import RefusedError
 from fleet.messages import ItemResult, Order
 from fleet.planning.repair import URGENT
 from fleet.store.clock import VirtualClock
+from fleet.store.columns import ids_from
 from fleet.store.database import Store
 from fleet.store.tables import Shard, Transfer
 from tests.centre_support import MOMENT, Centre
@@ -101,6 +103,8 @@ class Faults(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
+        self.ids = ids_from(count(1))  # else what comes first would differ when it is run again
+        self.ids.__enter__()
         self.store = Store(self.databases.make(), VirtualClock(MOMENT))
         self.centre = Centre(self.store, Path(self.folder.name))
         self.centre.apply_sites(*SITES)
@@ -138,6 +142,9 @@ class Faults(RuleBasedStateMachine):
                 order = self.centre.claim(attempt, site)
             except RefusedError:
                 continue
+            if order.task == "probe":
+                self.centre.report(order)
+                continue
             if order.task == "pull":
                 self.good.discard((site, order.shard or ""))
             self.orders.append(order)
@@ -147,9 +154,7 @@ class Faults(RuleBasedStateMachine):
         if not self.orders:
             return
         order = self.orders.pop(data.draw(st.integers(0, len(self.orders) - 1)))
-        if order.task == "probe":
-            self.centre.report(order)
-        elif order.task == "verify":
+        if order.task == "verify":
             self._verify(order)
         else:
             self._copy(order)
@@ -172,6 +177,7 @@ class Faults(RuleBasedStateMachine):
             assert any((site, shard) in self.good for site in SITES)
 
     def teardown(self) -> None:
+        self.ids.__exit__(None, None, None)
         self.store.close()
         self.folder.cleanup()
 

@@ -18,12 +18,15 @@ def sites(session: Session) -> list[SiteFacts]:
     """Return every site that is not retired, with its free space and its queue."""
     found = loads.loads(session)
     rows = session.exec(select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)).all()
-    judged = {name: one.reason for name, one in incidents.judged(session).items()}
-    return [site(row, found.get(row.id, _UNLADEN), judged.get(row.id, "")) for row in rows]
+    judged = incidents.judged(session)
+    return [site(row, found.get(row.id, _UNLADEN), judged.get(row.id)) for row in rows]
 
 
-def site(row: Site, load: loads.Load = _UNLADEN, incident: str = "") -> SiteFacts:
-    """Return one site with what it holds and has to do, and an incident of it as a whole."""
+def site(row: Site, load: loads.Load = _UNLADEN, incident: Incident | None = None) -> SiteFacts:
+    """Return one site with what it holds and has to do, and an incident of it as a whole.
+
+    A condemned one answers for nothing, so that what it holds is copied elsewhere below ``min``.
+    """
     return SiteFacts(
         id=row.id,
         kind=row.kind,
@@ -36,12 +39,12 @@ def site(row: Site, load: loads.Load = _UNLADEN, incident: str = "") -> SiteFact
         arch=row.arch,
         trusted=row.trusted,
         retired=row.retired or row.retiring is not None,
-        silent=row.silent,
+        silent=row.silent or _condemned(incident),
         fronts=tuple(row.fronts),
         free=None if row.capacity is None else row.capacity - load.held,
         queued=load.queued,
         speed_mbps=row.speed_mbps,
-        incident=incident,
+        incident=incident.reason if incident else "",
     )
 
 
@@ -66,12 +69,16 @@ def replica(
     is in doubt, though each copy's own state says so only once its turn has come.
     """
     state = ReplicaState(row.state)
-    if incident is not None and incident.stage in (incidents.CONDEMNED, incidents.READING):
+    if incident is not None and _condemned(incident):
         if state in (ReplicaState.PENDING, ReplicaState.COPYING):
             state = ReplicaState.MISSING
         elif state == ReplicaState.AVAILABLE and not standing.counts(row, incident.began_at):
             state = ReplicaState.SUSPECT
     return ReplicaFacts(row.site_id, state, tombstone)
+
+
+def _condemned(incident: Incident | None) -> bool:
+    return incident is not None and incident.stage in (incidents.CONDEMNED, incidents.READING)
 
 
 def windows(session: Session, site_id: str) -> list[WindowFacts]:
