@@ -12,7 +12,7 @@ from fleet.control import seeds, why
 from fleet.control.errors import RefusedError
 from fleet.control.mirror import RuleSpec
 from fleet.messages import ItemResult
-from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone
+from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone
 from tests.centre_support import Centre
 
 _DAY = 86_400.0
@@ -189,6 +189,27 @@ def test_a_drop_that_waited_too_long_is_called_off_until_the_others_are_read_aga
         _round(full)
         _wait(full, _DAY / 4)
     assert _states(full)[site] == "retired"
+
+
+def test_what_a_judged_site_has_not_read_since_proves_nothing(full: Centre) -> None:
+    attempt, site = _announce_drop(full)
+    other = next(one for one in _ALL if one != site)
+    with full.store.write() as session:
+        now = full.store.now(session) + timedelta(seconds=1)
+        session.add(
+            Incident(site_id=other, kind="judged", reason="rot", stage="reading", began_at=now)
+        )
+    with pytest.raises(RefusedError, match="called off: is kept: 1 of the 2 other copies"):
+        full.claim(attempt, site)
+
+
+def test_a_site_that_is_to_be_retired_proves_nothing(full: Centre) -> None:
+    attempt, site = _announce_drop(full)
+    with full.store.write() as session:
+        other = next(one for one in _ALL if one != site)
+        session.get_one(Site, other).retiring = full.store.now(session) + timedelta(days=1)
+    with pytest.raises(RefusedError, match="called off: is kept: 1 of the 2 other copies"):
+        full.claim(attempt, site)
 
 
 def test_a_copy_that_was_not_begun_is_merely_given_up(centre: Centre) -> None:

@@ -15,15 +15,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, replicas
+from fleet.control import facts, incidents, replicas, standing
 from fleet.planning.facts import Choice
-from fleet.planning.states import AttemptState, ReplicaState, TransferKind, TransferState
+from fleet.planning.states import AttemptState, TransferKind, TransferState
 from fleet.planning.tombstones import Act, OtherCopy, next_act
 from fleet.settings import CentreSettings
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import (
     Attempt,
+    Incident,
     Placement,
     Replica,
     Shard,
@@ -185,7 +186,10 @@ def _next_act(session: Session, row: Tombstone, now: datetime) -> Act:
 
 
 def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
-    """List the copies that were chosen for the shard's rule, without those to be dropped."""
+    """List the copies that were chosen for the shard's rule, without those to be dropped.
+
+    Of a site that is at fault as a whole only what was read since that began is good.
+    """
     read = dict(
         session.exec(
             select(Transfer.target_id, func.max(col(Attempt.claimed_at)))
@@ -199,7 +203,7 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
         ).all()
     )
     copies = session.exec(
-        select(Replica.state, Site)
+        select(Replica, Site)
         .join(Site, col(Site.id) == col(Replica.site_id))
         .join(
             Placement,
@@ -207,17 +211,25 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
             & (col(Placement.site_id) == col(Replica.site_id)),
         )
         .where(Replica.shard_id == row.shard_id, Replica.site_id != row.site_id)
+        .execution_options(populate_existing=True)
     ).all()
     going = marked(session, row.shard_id)
+    judged = incidents.judged(session)
     return [
-        OtherCopy(
-            site.id,
-            state == ReplicaState.AVAILABLE and not site.silent and not site.retired,
-            read.get(site.id),
-        )
-        for state, site in copies
+        _other(copy, site, judged.get(site.id), read.get(site.id))
+        for copy, site in copies
         if site.id not in going
     ]
+
+
+def _other(
+    copy: Replica, site: Site, incident: Incident | None, read: datetime | None
+) -> OtherCopy:
+    began = incident.began_at if incident else None
+    stays = not site.silent and not site.retired and site.retiring is None
+    if began is not None and read is not None and read < began:
+        read = None
+    return OtherCopy(site.id, stays and standing.counts(copy, began), read)
 
 
 def _give_up_copying(session: Session, shard: str, site: str, reason: str, now: datetime) -> bool:
