@@ -91,9 +91,7 @@ def step(store: Store) -> bool:
         ).all()
     for key in due:
         with store.write() as session:
-            row = session.get(Tombstone, key)
-            if row is not None:
-                _look_at(session, row, store.now(session))
+            _look_at(session, key, store.now(session))
     return bool(due)
 
 
@@ -106,10 +104,10 @@ def call_off_unsafe(session: Session, transfer_id: str, now: datetime) -> str:
     if transfer.kind != TransferKind.DROP:
         return ""
     transfer = transfers.lock(session, transfer_id)
-    row = session.get(Tombstone, (transfer.shard_id, transfer.target_id))
+    holdings.lock(session, Shard, transfer.shard_id)
+    row = _again(session, (transfer.shard_id or "", transfer.target_id))
     if row is None or transfer.state not in _UNCLAIMED:
         return ""
-    holdings.lock(session, Shard, row.shard_id)
     act = _next_act(session, row, now)
     if act.do == "drop":
         return ""
@@ -143,12 +141,26 @@ def forget_site(session: Session, site: str) -> None:
         session.delete(row)
 
 
-def _look_at(session: Session, row: Tombstone, now: datetime) -> None:
-    if row.transfer_id is not None:
-        row.look_at = None
-        call_off_unsafe(session, row.transfer_id, now)
+def _again(session: Session, key: tuple[str, str]) -> Tombstone | None:
+    """Read a tombstone anew, under the lock of its shard; None if it was lifted meanwhile."""
+    return session.get(Tombstone, key, populate_existing=True)
+
+
+def _look_at(session: Session, key: tuple[str, str], now: datetime) -> None:
+    """Look at a tombstone; nothing of it is written before its transfer and shard are taken."""
+    row = session.get(Tombstone, key)
+    if row is None:
+        return
+    drop = row.transfer_id
+    if drop is not None and call_off_unsafe(session, drop, now):
         return
     holdings.lock(session, Shard, row.shard_id)
+    row = _again(session, key)
+    if row is None or row.transfer_id != drop:
+        return
+    if drop is not None:
+        row.look_at = None
+        return
     act = _next_act(session, row, now)
     row.waits, row.look_at = act.reason, act.until
     for site in act.verify:
