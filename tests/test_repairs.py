@@ -19,6 +19,7 @@ from tests.centre_support import MOMENT, Centre
 from tests.databases import Databases
 from tests.holdings_support import doubt, hold, states
 
+NIGHT = [{"timezone": "UTC", "opens": "00:00", "closes": "06:00"}]
 SITES = ("toronto", "amsterdam", "netcup")
 
 
@@ -57,6 +58,20 @@ def test_a_repair_that_waits_goes_earlier_when_another_copy_is_lost(centre: Cent
     [now] = [one for one in centre.transfers(shard_id=shards[2]) if one.id == last.id]
     assert now.priority > last.priority
     assert "1 verified copy is left" in now.reason
+
+
+def test_a_paused_copy_goes_on_when_another_copy_is_lost(centre: Centre) -> None:
+    [shard] = hold(centre, 1, SITES[1:], copies=3, least=2)
+    centre.apply_sites("toronto")
+    centre.tick()
+    [order] = [one for one in centre.orders() if one.task == "pull"]
+    centre.apply_sites("toronto", windows=NIGHT)  # it is noon
+    assert centre.beat(order).action == "pause"
+    _lose(centre, "amsterdam", [shard])
+    centre.tick()
+    [copy] = centre.transfers(kind="copy", target_id="toronto")
+    assert (copy.state, copy.priority >= URGENT) == ("running", True)
+    assert centre.beat(order).action == "continue"
 
 
 def test_a_copy_over_one_that_is_in_doubt_is_given_up_and_it_is_read_instead(
