@@ -74,6 +74,23 @@ def test_a_paused_copy_goes_on_when_another_copy_is_lost(centre: Centre) -> None
     assert centre.beat(order).action == "continue"
 
 
+def test_what_is_found_wrong_at_a_retired_site_is_no_loss(centre: Centre) -> None:
+    [shard] = hold(centre, 1, SITES)
+    centre.apply_sites("toronto", retired=True)
+    _lose(centre, "toronto", [shard])
+    assert states(centre.store, "toronto") == {shard: "retired"}
+
+
+def test_what_comes_late_from_a_retired_site_makes_no_work_for_it(centre: Centre) -> None:
+    hold(centre, 1, SITES[1:], copies=3, least=2)
+    centre.apply_sites("toronto")
+    centre.tick()
+    [order] = [one for one in centre.orders() if one.task == "pull"]
+    centre.apply_sites("toronto", retired=True)
+    assert not centre.report(order).applied
+    assert centre.transfers(kind="verify", target_id="toronto") == []
+
+
 def test_a_copy_over_one_that_is_in_doubt_is_given_up_and_it_is_read_instead(
     centre: Centre,
 ) -> None:

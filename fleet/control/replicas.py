@@ -17,10 +17,11 @@ from fleet.planning.fixity import due, priority
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import fixity, holdings, transfers
-from fleet.store.tables import Artifact, Replica, Shard, Transfer
+from fleet.store.tables import Artifact, Replica, Shard, Site, Transfer
 
 _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
+_GOING = frozenset({ReplicaState.LEAVING, ReplicaState.RETIRED})
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
 _LOOK_AGAIN = timedelta(days=1)
 
@@ -87,7 +88,7 @@ def lose(
     """
     locked = holdings.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
-    if row is None or row.state == ReplicaState.LEAVING:
+    if row is None or row.state in _GOING:
         return
     corrupt = any(item.fault == "corrupt" for item in faulty)
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
@@ -121,9 +122,13 @@ def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -
         row.look_at = now + _LOOK_AGAIN
 
 
-def outdate(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
-    """Stop counting a replica that nobody has read for too long, and have it read in its turn."""
+def outdate(session: Session, shard: str, site: str, oldest: datetime, now: datetime) -> None:
+    """Stop counting a replica that was last read before ``oldest``; it is read in its turn."""
     locked = holdings.lock(session, Shard, shard)
+    row = holdings.replica(session, shard, site)
+    if row is None or row.verified_at is None or row.verified_at >= oldest:
+        return  # it was read meanwhile
+    reason = f"not read since {row.verified_at:%Y-%m-%d}"
     if _suspect(session, shard, site, reason, now) is not None:
         standing.recount(session, shard)
         locked.dirty = True
@@ -259,6 +264,15 @@ def want_verify(
     )
     session.add(transfer)
     return transfer
+
+
+def read_anew(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+    """Have what a superseded attempt brought read, unless nothing is to be there any more."""
+    holdings.lock(session, Shard, shard)
+    row = holdings.replica(session, shard, site)
+    retired = row is not None and row.state == ReplicaState.RETIRED
+    if not retired and not session.get_one(Site, site).retired:
+        want_verify(session, shard, site, reason, now)
 
 
 def retire(session: Session, site: str, now: datetime) -> None:

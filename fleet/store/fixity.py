@@ -96,12 +96,12 @@ def next_due(session: Session, site: str) -> datetime | None:
 
 def too_old(
     session: Session, site: str, oldest: datetime, limit: int, due: datetime | None = None
-) -> Sequence[Replica]:
-    """Return copies at a site that count, and were last read before ``oldest``.
+) -> Sequence[str]:
+    """Return the shards whose copies at a site count, and were last read before ``oldest``.
 
     With ``due``, only those that are due by then: of the others a reading is under way.
     """
-    query = select(Replica).where(
+    query = select(Replica.shard_id).where(
         Replica.site_id == site,
         Replica.state == ReplicaState.AVAILABLE,
         col(Replica.verified_at) < oldest,
