@@ -91,5 +91,7 @@ def test_a_copy_that_was_read_meanwhile_goes_on_counting(centre: Centre) -> None
     [shard] = hold(centre, 1, ("toronto",))
     with centre.store.write() as session:
         now = centre.store.now(session)
+        for row in session.exec(select(Replica)).all():
+            row.verified_at = now
         replicas.outdate(session, shard, "toronto", now, now)
     assert states(centre.store, "toronto") == {shard: "available"}
