@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, func, true, update
+from sqlalchemy import bindparam, exists, func, true, update
 from sqlmodel import Session, SQLModel, col, select
 
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
@@ -12,6 +12,7 @@ from fleet.store.tables import (
     Artifact,
     Dataset,
     DatasetAlias,
+    Incident,
     Replica,
     Shard,
     Site,
@@ -103,7 +104,15 @@ def expected_among(session: Session, version: str, ids: Iterable[str]) -> Sequen
 
 
 def other_node(session: Session, site: str) -> str | None:
-    """Return a node other than ``site`` that is there and answers, if any does."""
+    """Return a node other than ``site`` that is there, stays and answers, if any does.
+
+    None that is at fault as a whole.
+    """
+    judged = exists().where(
+        col(Incident.site_id) == col(Site.id),
+        col(Incident.kind) == "judged",
+        col(Incident.ended_at).is_(None),
+    )
     return session.exec(
         select(Site.id)
         .where(
@@ -111,6 +120,8 @@ def other_node(session: Session, site: str) -> str | None:
             Site.id != site,
             col(Site.silent).is_(False),
             col(Site.retired).is_(False),
+            col(Site.retiring).is_(None),
+            ~judged,
         )
         .order_by(col(Site.id))
     ).first()
