@@ -21,7 +21,7 @@ from fleet.store.tables import Artifact, Replica, Shard, Site, Transfer
 
 _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
-_GOING = frozenset({ReplicaState.LEAVING, ReplicaState.RETIRED})
+GOING = frozenset({ReplicaState.LEAVING, ReplicaState.RETIRED})
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
 _LOOK_AGAIN = timedelta(days=1)
 
@@ -88,7 +88,7 @@ def lose(
     """
     locked = holdings.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
-    if row is None or row.state in _GOING:
+    if row is None or row.state in GOING:
         return
     corrupt = any(item.fault == "corrupt" for item in faulty)
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING

@@ -161,6 +161,10 @@ def _look_at(session: Session, key: tuple[str, str], now: datetime) -> None:
     if drop is not None:
         row.look_at = None
         return
+    incident = incidents.of(session, row.site_id)
+    if incident is not None:  # its copies may be samples, or all that is left
+        row.waits, row.look_at = f"is kept while {row.site_id} is judged", now + _LATER
+        return
     act = _next_act(session, row, now)
     row.waits, row.look_at = act.reason, act.until
     for site in act.verify:
