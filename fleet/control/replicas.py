@@ -164,6 +164,7 @@ def leave(session: Session, shard: str, site: str, reason: str, now: datetime) -
     if row is not None:
         row.state, row.reason, row.look_at = ReplicaState.LEAVING, reason, None
         row.proved_at, row.proved_by = None, None
+        standing.recount(session, shard)
         transfers.nudge(session, site, now)
 
 
@@ -174,7 +175,9 @@ def stay(session: Session, shard: str, site: str, reason: str, now: datetime) ->
         return
     holdings.lock(session, Shard, shard).dirty = True
     row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
-    want_verify(session, shard, site, reason, now)
+    good = standing.recount(session, shard).good
+    want_verify(session, shard, site, reason, now, priority(row.state, good))
+    transfers.nudge(session, site, now)  # its seeder may hold it again
 
 
 def gone(session: Session, shard: str, site: str, reason: str) -> None:
@@ -182,6 +185,7 @@ def gone(session: Session, shard: str, site: str, reason: str) -> None:
     row = holdings.replica(session, shard, site)
     if row is not None:
         row.state, row.faulty, row.reason, row.look_at = ReplicaState.RETIRED, [], reason, None
+        standing.recount(session, shard)
 
 
 def only_wanted(session: Session, shard: str, site: str) -> bool:
