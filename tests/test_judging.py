@@ -4,7 +4,7 @@ from collections import Counter
 
 from sqlmodel import select
 
-from fleet.control import why
+from fleet.control import replicas, why
 from fleet.messages import ItemResult, Order
 from fleet.planning.health import MANY, PATIENCE, SAMPLES
 from fleet.store.tables import Incident, Replica, Shard
@@ -150,6 +150,27 @@ def test_a_draft_whose_sealing_was_given_up_is_sealed_elsewhere(centre: Centre) 
     copies = [one.target_id for one in centre.transfers(kind="copy")]
     assert copies
     assert "toronto" not in copies
+
+
+def test_a_reading_that_was_given_up_is_not_made_anew_and_ends_the_incident(
+    centre: Centre,
+) -> None:
+    shards = _hold(centre, 3)
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        session.add(
+            Incident(site_id="toronto", kind="judged", reason="rot", began_at=now, stage="reading")
+        )
+        for shard in shards:
+            verify = replicas.want_verify(session, shard, "toronto", "judged", now)
+            assert verify is not None
+            verify.state, verify.ended_at = "suspended", now
+    for _ in range(3):
+        _work(centre)
+    [incident] = incidents(centre.store)
+    assert incident.ended_at is not None
+    assert set(states(centre.store, "toronto").values()) == {"suspect"}
+    assert len(centre.transfers(kind="verify", target_id="toronto")) == len(shards)
 
 
 def test_an_incident_ends_when_its_site_is_retired(centre: Centre) -> None:

@@ -85,19 +85,23 @@ def _advance(session: Session, incident: Incident, drawn: list[str], now: dateti
     if incident.stage == CONDEMNED:
         return _make_due(session, incident, now)
     if incident.stage == READING:
-        if fixity.any_unread(session, incident.site_id, incident.began_at):
-            return False
+        given_up = fixity.unreadable(session, incident.site_id, incident.began_at, _AT_ONCE)
+        for shard in given_up:
+            replicas.unreadable(session, shard, incident.site_id, now)
+        if given_up or fixity.any_unread(session, incident.site_id, incident.began_at):
+            return bool(given_up)
         incident.stage = ENDING
     return _end(session, incident, now)
 
 
 def _order_samples(session: Session, incident: Incident, drawn: list[str], now: datetime) -> None:
     site, samples = incident.site_id, []
-    for row in session.exec(select(Replica).where(col(Replica.id).in_(drawn))).all():
+    copies = select(Replica.shard_id).where(col(Replica.id).in_(drawn))
+    for shard in holdings.lock_shards(session, session.exec(copies).all()):
         reason = f"drawn by lot, to tell whether {site} is at fault as a whole"
-        made = replicas.want_verify(session, row.shard_id, site, reason, now, _FIRST)
-        kinds = (TransferKind.VERIFY,)
-        transfer = made or transfers.live(session, row.shard_id, site, kinds)
+        made = replicas.want_verify(session, shard.id, site, reason, now, _FIRST)
+        kinds, states = (TransferKind.VERIFY,), transfers.UNENDED  # one given up tells, too
+        transfer = made or transfers.live(session, shard.id, site, kinds, states)
         if transfer is not None:
             samples.append(transfer.id)
     incident.samples = samples

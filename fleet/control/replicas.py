@@ -23,6 +23,7 @@ _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSIN
 
 GOING = frozenset({ReplicaState.LEAVING, ReplicaState.RETIRED})
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
+_FOR_A_PERSON = "its reading was given up and waits for a person to let it be tried again"
 _LOOK_AGAIN = timedelta(days=1)
 
 
@@ -130,6 +131,16 @@ def outdate(session: Session, shard: str, site: str, oldest: datetime, now: date
         return  # it was read meanwhile
     reason = f"not read since {row.verified_at:%Y-%m-%d}"
     if _suspect(session, shard, site, reason, now) is not None:
+        standing.recount(session, shard)
+        locked.dirty = True
+
+
+def unreadable(session: Session, shard: str, site: str, now: datetime) -> None:
+    """Stop counting a replica whose reading was given up."""
+    locked = holdings.lock(session, Shard, shard)
+    if not fixity.given_up(session, shard, site):
+        return
+    if _suspect(session, shard, site, _FOR_A_PERSON, now) is not None:
         standing.recount(session, shard)
         locked.dirty = True
 
@@ -250,9 +261,17 @@ def tell_of_site(session: Session, site: str, failed: Sequence[str]) -> bool:
 def want_verify(
     session: Session, shard: str, site: str, reason: str, now: datetime, priority: int = 0
 ) -> Transfer | None:
-    """Have a shard's bytes read where they lie, unless that is under way."""
+    """Have a shard's bytes read where they lie, unless that is under way.
+
+    A reading that was given up is not made anew: it waits for a person, and its copy says so.
+    """
     kinds = (TransferKind.VERIFY, TransferKind.COPY)  # a copy reads what is there, too
     if transfers.live(session, shard, site, kinds) is not None:
+        return None
+    if fixity.given_up(session, shard, site):
+        copy = holdings.replica(session, shard, site)
+        if copy is not None and _FOR_A_PERSON not in copy.reason:
+            copy.reason = f"{reason}; {_FOR_A_PERSON}"
         return None
     row = session.get_one(Shard, shard)
     transfer = Transfer(
