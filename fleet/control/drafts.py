@@ -13,7 +13,7 @@ import time
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from fleet.control import facts, incidents, probes, replicas
@@ -273,4 +273,4 @@ def _publish(session: Session, version: Version, now: datetime) -> None:
         version.previous_id = other.id
     version.state, version.published_at = VersionState.PUBLISHED, now
     version.reason = f"published without {excluded} files" if excluded else ""
-    session.exec(update(Shard).where(col(Shard.version_id) == version.id).values(dirty=True))
+    holdings.dirty_shards(session, select(Version.id).where(Version.id == version.id))

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import bindparam, exists, func, true, update
 from sqlmodel import Session, SQLModel, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store.tables import (
@@ -50,6 +51,13 @@ def lock_shards(session: Session, shards: Iterable[str]) -> Sequence[Shard]:
         .with_for_update()
         .execution_options(populate_existing=True)
     ).all()
+
+
+def dirty_shards(session: Session, versions: SelectOfScalar[str]) -> None:
+    """Have all shards of some versions looked at; they are taken in the order that all keep."""
+    theirs = col(Shard.version_id).in_(versions)
+    session.exec(select(Shard.id).where(theirs).order_by(col(Shard.id)).with_for_update()).all()
+    session.exec(update(Shard).where(theirs).values(dirty=True))
 
 
 def folder(version: Version) -> str:
