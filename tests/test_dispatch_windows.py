@@ -46,3 +46,23 @@ def test_of_two_copies_left_none_hurries(store: Store, tmp_path: Path) -> None:
     (copy,) = centre.transfers(kind="copy", target_id="netcup")
     assert copy.state == "waiting"
     assert "quiet hours" in copy.reason
+
+
+def test_of_two_copies_that_run_beside_an_only_good_one_just_one_goes_on(
+    store: Store, tmp_path: Path
+) -> None:
+    centre = Centre(store, tmp_path, CentreSettings(alone_from=1))
+    names = ("toronto", "amsterdam", "netcup")
+    centre.apply_sites(*names)
+    centre.open_doors()
+    centre.mirror("a.bin", rule=RuleSpec(copies=3))
+    centre.tick()
+    (ingest,) = centre.orders()
+    centre.report(ingest)
+    centre.tick()
+    copies = [order for order in centre.orders() if order.task == "pull"]
+    assert len(copies) == 2
+    centre.apply_sites(*names, windows=NIGHT)  # it is noon
+    for _ in range(3):
+        answers = [centre.beat(order).action for order in copies]
+        assert sorted(answers) == ["continue", "pause"]

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from sqlmodel import select
 
+from fleet.control import replicas
 from fleet.store.tables import Replica
 from tests.centre_support import Centre
-from tests.holdings_support import hold, moved
+from tests.holdings_support import hold, moved, states
 
 DAY = 86_400.0
 COPIES = 30
@@ -84,3 +85,13 @@ def test_quiet_hours_hold_back_ordinary_readings(centre: Centre) -> None:
     _advance(centre, 16 * 3600)  # 01:00 in Toronto
     centre.tick()
     assert {one.target_id for one in moved(centre)} == {"amsterdam", "toronto"}
+
+
+def test_a_copy_that_was_read_meanwhile_goes_on_counting(centre: Centre) -> None:
+    [shard] = hold(centre, 1, ("toronto",))
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        for row in session.exec(select(Replica)).all():
+            row.verified_at = now
+        replicas.outdate(session, shard, "toronto", now, now)
+    assert states(centre.store, "toronto") == {shard: "available"}

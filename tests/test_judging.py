@@ -4,10 +4,10 @@ from collections import Counter
 
 from sqlmodel import select
 
-from fleet.control import why
+from fleet.control import replicas, why
 from fleet.messages import ItemResult, Order
 from fleet.planning.health import MANY, PATIENCE, SAMPLES
-from fleet.store.tables import Shard
+from fleet.store.tables import Incident, Replica, Shard
 from tests.centre_support import Centre
 from tests.holdings_support import doubt, hold, incidents, moved, states
 
@@ -118,6 +118,59 @@ def test_a_site_that_cannot_be_read_for_a_day_is_condemned(centre: Centre) -> No
     copies = centre.transfers(kind="copy")
     assert {one.target_id for one in copies} == {"netcup"}
     assert {one.shard_id for one in copies} == set(shards)
+
+
+def test_samples_that_were_dropped_tell_nothing_and_others_are_drawn(centre: Centre) -> None:
+    doubt(centre, "toronto", _hold(centre))
+    centre.tick()
+    [before] = incidents(centre.store)
+    drawn = {one.shard_id for one in centre.transfers() if one.id in before.samples}
+    with centre.store.write() as session:
+        for row in session.exec(select(Replica).where(Replica.site_id == "toronto")).all():
+            if row.shard_id in drawn:
+                row.state = "leaving"
+    centre.tick()
+    [after] = incidents(centre.store)
+    assert after.stage == "sampling"
+    assert after.samples
+    assert not set(after.samples) & set(before.samples)
+
+
+def test_a_draft_whose_sealing_was_given_up_is_sealed_elsewhere(centre: Centre) -> None:
+    centre.mirror("a.csv", "b.csv")
+    centre.tick()
+    for order in centre.orders():
+        centre.report(order)
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        session.add(
+            Incident(site_id="toronto", kind="judged", reason="rot", began_at=now, stage="sampling")
+        )
+    centre.tick()
+    copies = [one.target_id for one in centre.transfers(kind="copy")]
+    assert copies
+    assert "toronto" not in copies
+
+
+def test_a_reading_that_was_given_up_is_not_made_anew_and_ends_the_incident(
+    centre: Centre,
+) -> None:
+    shards = _hold(centre, 3)
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        session.add(
+            Incident(site_id="toronto", kind="judged", reason="rot", began_at=now, stage="reading")
+        )
+        for shard in shards:
+            verify = replicas.want_verify(session, shard, "toronto", "judged", now)
+            assert verify is not None
+            verify.state, verify.ended_at = "suspended", now
+    for _ in range(3):
+        _work(centre)
+    [incident] = incidents(centre.store)
+    assert incident.ended_at is not None
+    assert set(states(centre.store, "toronto").values()) == {"suspect"}
+    assert len(centre.transfers(kind="verify", target_id="toronto")) == len(shards)
 
 
 def test_an_incident_ends_when_its_site_is_retired(centre: Centre) -> None:

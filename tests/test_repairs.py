@@ -21,6 +21,7 @@ from tests.centre_support import MOMENT, Centre
 from tests.databases import Databases
 from tests.holdings_support import doubt, hold, states
 
+NIGHT = [{"timezone": "UTC", "opens": "00:00", "closes": "06:00"}]
 SITES = ("toronto", "amsterdam", "netcup")
 
 
@@ -59,6 +60,37 @@ def test_a_repair_that_waits_goes_earlier_when_another_copy_is_lost(centre: Cent
     [now] = [one for one in centre.transfers(shard_id=shards[2]) if one.id == last.id]
     assert now.priority > last.priority
     assert "1 verified copy is left" in now.reason
+
+
+def test_a_paused_copy_goes_on_when_another_copy_is_lost(centre: Centre) -> None:
+    [shard] = hold(centre, 1, SITES[1:], copies=3, least=2)
+    centre.apply_sites("toronto")
+    centre.tick()
+    [order] = [one for one in centre.orders() if one.task == "pull"]
+    centre.apply_sites("toronto", windows=NIGHT)  # it is noon
+    assert centre.beat(order).action == "pause"
+    _lose(centre, "amsterdam", [shard])
+    centre.tick()
+    [copy] = centre.transfers(kind="copy", target_id="toronto")
+    assert (copy.state, copy.priority >= URGENT) == ("running", True)
+    assert centre.beat(order).action == "continue"
+
+
+def test_what_is_found_wrong_at_a_retired_site_is_no_loss(centre: Centre) -> None:
+    [shard] = hold(centre, 1, SITES)
+    centre.apply_sites("toronto", retired=True)
+    _lose(centre, "toronto", [shard])
+    assert states(centre.store, "toronto") == {shard: "retired"}
+
+
+def test_what_comes_late_from_a_retired_site_makes_no_work_for_it(centre: Centre) -> None:
+    hold(centre, 1, SITES[1:], copies=3, least=2)
+    centre.apply_sites("toronto")
+    centre.tick()
+    [order] = [one for one in centre.orders() if one.task == "pull"]
+    centre.apply_sites("toronto", retired=True)
+    assert not centre.report(order).applied
+    assert centre.transfers(kind="verify", target_id="toronto") == []
 
 
 def test_a_copy_over_one_that_is_in_doubt_is_given_up_and_it_is_read_instead(

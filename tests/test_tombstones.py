@@ -12,7 +12,7 @@ from fleet.control import seeds, why
 from fleet.control.errors import RefusedError
 from fleet.control.mirror import RuleSpec
 from fleet.messages import ItemResult
-from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone
+from fleet.store.tables import Incident, Placement, Replica, Rule, Shard, Site, Tombstone
 from tests.centre_support import Centre
 
 _DAY = 86_400.0
@@ -146,6 +146,20 @@ def test_a_tombstone_is_lifted_when_its_copy_is_needed_again(full: Centre) -> No
     assert full.transfers(kind="drop") == []
 
 
+def test_what_cannot_be_decided_leaves_placements_and_tombstones_alone(full: Centre) -> None:
+    _rule(full, copies=2, min_copies=2, selector="kind=node")
+    full.tick()
+    with full.store.read() as session:
+        before = {row.site_id for row in session.exec(select(Placement)).all()}
+    [mark] = _tombstones(full)
+    _rule(full, selector="kind=(")
+    full.tick()
+    with full.store.read() as session:
+        rows = session.exec(select(Placement)).all()
+    assert {row.site_id for row in rows} == before | {None}
+    assert [one.site_id for one in _tombstones(full)] == [mark.site_id]
+
+
 def _announce_drop(centre: Centre) -> tuple[str, str]:
     """Bring it to where a drop is announced; return its attempt and site."""
     _rule(centre, copies=2, min_copies=2, selector="kind=node")
@@ -163,6 +177,18 @@ def test_a_copy_that_is_leaving_is_offered_to_nobody(full: Centre) -> None:
     _, site = _announce_drop(full)
     assert _states(full)[site] == "leaving"
     assert seeds.desired(full.store, site).seeds == ()
+
+
+def _risks(centre: Centre) -> dict[str, int]:
+    with centre.store.read() as session:
+        return {row.site_id: row.risk for row in session.exec(select(Replica)).all()}
+
+
+def test_the_others_are_at_more_risk_once_a_copy_is_leaving(full: Centre) -> None:
+    before = _risks(full)
+    _, site = _announce_drop(full)
+    after = _risks(full)
+    assert all(after[other] < before[other] for other in _ALL if other != site)
 
 
 def test_a_drop_is_called_off_when_an_other_is_lost_before_it_is_claimed(full: Centre) -> None:
@@ -189,6 +215,27 @@ def test_a_drop_that_waited_too_long_is_called_off_until_the_others_are_read_aga
         _round(full)
         _wait(full, _DAY / 4)
     assert _states(full)[site] == "retired"
+
+
+def test_what_a_judged_site_has_not_read_since_proves_nothing(full: Centre) -> None:
+    attempt, site = _announce_drop(full)
+    other = next(one for one in _ALL if one != site)
+    with full.store.write() as session:
+        now = full.store.now(session) + timedelta(seconds=1)
+        session.add(
+            Incident(site_id=other, kind="judged", reason="rot", stage="reading", began_at=now)
+        )
+    with pytest.raises(RefusedError, match="called off: is kept: 1 of the 2 other copies"):
+        full.claim(attempt, site)
+
+
+def test_a_site_that_is_to_be_retired_proves_nothing(full: Centre) -> None:
+    attempt, site = _announce_drop(full)
+    with full.store.write() as session:
+        other = next(one for one in _ALL if one != site)
+        session.get_one(Site, other).retiring = full.store.now(session) + timedelta(days=1)
+    with pytest.raises(RefusedError, match="called off: is kept: 1 of the 2 other copies"):
+        full.claim(attempt, site)
 
 
 def test_a_copy_that_was_not_begun_is_merely_given_up(centre: Centre) -> None:

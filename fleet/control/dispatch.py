@@ -48,7 +48,11 @@ def _able(session: Session) -> list[str]:
     """Return the sites that have something to do now and room for it."""
     ready = transfers.ready(session)
     taken = transfers.taken(session, ready)
-    slots = session.exec(select(Site.id, Site.slots).where(col(Site.id).in_(list(ready)))).all()
+    slots = session.exec(
+        select(Site.id, Site.slots).where(
+            col(Site.id).in_(list(ready)), col(Site.retired).is_(False)
+        )
+    ).all()
     return [
         site
         for site, most in slots

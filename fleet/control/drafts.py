@@ -13,10 +13,10 @@ import time
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, probes, replicas
+from fleet.control import facts, incidents, probes, replicas
 from fleet.control.sealing import seal
 from fleet.messages import BlobRef
 from fleet.planning import ingest, shards
@@ -206,13 +206,14 @@ def _pieces(session: Session, shard: Shard, group: tuple[FileFacts, ...]) -> Blo
     return BlobRef(sha256=blob.sha256, size=len(blob.data))
 
 
-def _have_sealed(session: Session, shard: Shard, site: str, now: datetime) -> None:
+def _have_sealed(session: Session, shard: Shard, site: str, now: datetime) -> bool:
+    """Have a shard's piece hashes computed; False where no site is there that can."""
     reason = f"most of it arrived at {site}, where its piece hashes are computed"
-    if session.get_one(Site, site).retired:
+    if unfit := _unfit(session, site):
         other = holdings.other_node(session, site)
         if other is None:
-            return
-        site, reason = other, f"{site} was retired, so its piece hashes are computed at {other}"
+            return False
+        site, reason = other, f"{site} {unfit}, so its piece hashes are computed at {other}"
     replicas.expect(session, shard.id, site, reason)
     session.add(
         Transfer(
@@ -226,6 +227,15 @@ def _have_sealed(session: Session, shard: Shard, site: str, now: datetime) -> No
             created_at=now,
         )
     )
+    return True
+
+
+def _unfit(session: Session, site: str) -> str:
+    """Say why nothing new is to be computed at a site; empty where it may."""
+    row = session.get_one(Site, site)
+    if row.retired or row.retiring is not None:
+        return "was retired" if row.retired else "is to be retired"
+    return "is at fault as a whole" if incidents.of(session, site) is not None else ""
 
 
 def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
@@ -244,7 +254,8 @@ def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
     elif sealed < cut:
         version.reason = f"waits for the piece hashes of {cut - sealed} of its shards"
         for shard in holdings.unsealed_by_nobody(session, version.id):
-            _have_sealed(session, shard, holdings.arrival(session, shard.id), now)
+            if not _have_sealed(session, shard, holdings.arrival(session, shard.id), now):
+                version.look_at = now + _LOOK_AGAIN
     else:
         _publish(session, version, now)
 
@@ -262,4 +273,4 @@ def _publish(session: Session, version: Version, now: datetime) -> None:
         version.previous_id = other.id
     version.state, version.published_at = VersionState.PUBLISHED, now
     version.reason = f"published without {excluded} files" if excluded else ""
-    session.exec(update(Shard).where(col(Shard.version_id) == version.id).values(dirty=True))
+    holdings.dirty_shards(session, select(Version.id).where(Version.id == version.id))

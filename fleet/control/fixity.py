@@ -65,7 +65,7 @@ def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
     most = _OVERSIGHT * room(limits)
     due = fixity.due(session, site, now, most)
     if len(due) == most:  # those that wait for nothing may be behind those that do
-        due += [row.shard_id for row in fixity.too_old(session, site, now - age * LATE, most, now)]
+        due += fixity.too_old(session, site, now - age * LATE, most, now)
     shards = holdings.lock_shards(session, due)
     stand = standing.of(session, [shard.id for shard in shards])
     copies: dict[str, DueCopy] = {}
@@ -87,11 +87,10 @@ def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
 
 def _outdate(session: Session, site: str, age: timedelta, now: datetime) -> bool:
     """Stop counting what was not read for longer than the fixity age, a batch of it."""
-    rows = fixity.too_old(session, site, now - age, _AT_ONCE)
-    for row in sorted(rows, key=lambda row: row.shard_id):
-        since = f"{row.verified_at:%Y-%m-%d}" if row.verified_at else "ever"
-        replicas.outdate(session, row.shard_id, site, f"not read since {since}", now)
-    return bool(rows)
+    shards = fixity.too_old(session, site, now - age, _AT_ONCE)
+    for shard in sorted(shards):
+        replicas.outdate(session, shard, site, now - age, now)
+    return bool(shards)
 
 
 def _today(session: Session, site: str, now: datetime) -> Fixity:

@@ -21,7 +21,7 @@ from fleet.planning.repair import LEVELS, URGENT
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.store import fixity, holdings, transfers
 from fleet.store.database import Store
-from fleet.store.tables import Incident, Replica, Transfer, Version
+from fleet.store.tables import Incident, Replica, Shard, Transfer, Version
 
 _AT_ONCE = 200
 _FIRST = URGENT * (LEVELS + 1)  # the priority of samples: they decide about everything else
@@ -49,13 +49,18 @@ def step(store: Store) -> bool:
 
 
 def sampled(session: Session, incident: Incident) -> health.Sampled:
-    """Tell what became of the samples of a site that is judged."""
+    """Tell what became of the samples of a site that is judged.
+
+    One whose copy was dropped or retired meanwhile tells nothing.
+    """
     right = wrong = waiting = 0
     for transfer in session.exec(
         select(Transfer).where(col(Transfer.id).in_(incident.samples))
     ).all():
         row = holdings.replica(session, transfer.shard_id or "", transfer.target_id)
-        if row is not None and standing.counts(row, incident.began_at):
+        if row is None or row.state in replicas.GOING:
+            continue
+        if standing.counts(row, incident.began_at):
             right += 1
         elif transfer.state in transfers.LIVE:
             waiting += 1
@@ -80,26 +85,34 @@ def _advance(session: Session, incident: Incident, drawn: list[str], now: dateti
     if incident.stage == CONDEMNED:
         return _make_due(session, incident, now)
     if incident.stage == READING:
-        if fixity.any_unread(session, incident.site_id, incident.began_at):
-            return False
+        given_up = fixity.unreadable(session, incident.site_id, incident.began_at, _AT_ONCE)
+        for shard in given_up:
+            replicas.unreadable(session, shard, incident.site_id, now)
+        if given_up or fixity.any_unread(session, incident.site_id, incident.began_at):
+            return bool(given_up)
         incident.stage = ENDING
     return _end(session, incident, now)
 
 
 def _order_samples(session: Session, incident: Incident, drawn: list[str], now: datetime) -> None:
     site, samples = incident.site_id, []
-    for row in session.exec(select(Replica).where(col(Replica.id).in_(drawn))).all():
+    copies = select(Replica.shard_id).where(col(Replica.id).in_(drawn))
+    for shard in holdings.lock_shards(session, session.exec(copies).all()):
         reason = f"drawn by lot, to tell whether {site} is at fault as a whole"
-        made = replicas.want_verify(session, row.shard_id, site, reason, now, _FIRST)
-        kinds = (TransferKind.VERIFY,)
-        transfer = made or transfers.live(session, row.shard_id, site, kinds)
+        made = replicas.want_verify(session, shard.id, site, reason, now, _FIRST)
+        kinds, states = (TransferKind.VERIFY,), transfers.UNENDED  # one given up tells, too
+        transfer = made or transfers.live(session, shard.id, site, kinds, states)
         if transfer is not None:
             samples.append(transfer.id)
     incident.samples = samples
 
 
 def _decide(session: Session, incident: Incident, now: datetime) -> bool:
-    finding = health.decide(sampled(session, incident), incident.began_at, now)
+    found = sampled(session, incident)
+    if incident.samples and found == health.Sampled():
+        incident.samples = []  # all of them went: others are drawn
+        return True
+    finding = health.decide(found, incident.began_at, now)
     if finding.outcome == "wait":
         return False
     incident.reason = f"{incident.reason}; {finding.reason}"
@@ -128,19 +141,30 @@ def _make_due(session: Session, incident: Incident, now: datetime) -> bool:
 
 
 def _give_up_transfers(session: Session, site: str, now: datetime) -> bool:
-    """Leave a batch of what a condemned site was to fetch to others; whether there was any."""
+    """Leave a batch of what a condemned site was to fetch to others; whether there was any.
+
+    Transfers are taken first, then versions, then shards, as everywhere.
+    """
     reason = f"{site} is at fault as a whole"
     waiting = transfers.waiting_for(session, site, _FETCHES, _AT_ONCE)
-    for transfer in sorted(waiting, key=lambda one: one.shard_id or ""):
-        if not transfers.cancel(session, transfer, reason, now):
-            continue
+    ended = [one for one in waiting if transfers.cancel(session, one, reason, now)]
+    drafts = {one.version_id for one in ended if _is_of_draft(session, one)}
+    for version in sorted(filter(None, drafts)):
+        holdings.lock(session, Version, version).dirty = True
+    for transfer in sorted(ended, key=lambda one: one.shard_id or ""):
         if transfer.kind == TransferKind.INGEST:
             for artifact in holdings.ingested_by(session, transfer.id):
                 artifact.ingest_id = None
-            holdings.lock(session, Version, transfer.version_id).dirty = True
         elif transfer.shard_id is not None:
             replicas.forgo(session, transfer.shard_id, site, reason)
     return bool(waiting)
+
+
+def _is_of_draft(session: Session, transfer: Transfer) -> bool:
+    """Whether a version waits for a transfer: for its files, or for a shard's piece hashes."""
+    if transfer.shard_id is None:
+        return transfer.kind == TransferKind.INGEST
+    return session.get_one(Shard, transfer.shard_id).infohash is None
 
 
 def _end(session: Session, incident: Incident, now: datetime) -> bool:

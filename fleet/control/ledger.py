@@ -133,7 +133,7 @@ def _superseded(
         )
     )
     if transfer.shard_id is not None and any(item.ok for item in outcome.items):
-        replicas.want_verify(session, transfer.shard_id, transfer.target_id, reason, now)
+        replicas.read_anew(session, transfer.shard_id, transfer.target_id, reason, now)
     return Verdict(applied=False, reason=reason)
 
 

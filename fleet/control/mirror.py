@@ -19,7 +19,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
 
@@ -32,7 +32,7 @@ from fleet.planning.states import ArtifactState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Dataset, Request, Rule, Shard, Version
+from fleet.store.tables import Artifact, Dataset, Request, Rule, Version
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,132}")
 _ROWS_AT_ONCE = 1000
@@ -270,7 +270,7 @@ def _commit(
         )
     )
     versions = select(Version.id).where(Version.dataset_id == version.dataset_id)
-    session.exec(update(Shard).where(col(Shard.version_id).in_(versions)).values(dirty=True))
+    holdings.dirty_shards(session, versions)
 
 
 def _forget(session: Session, version: str) -> None:

@@ -8,7 +8,7 @@ Rules this module keeps:
 - What a shard takes at a site is no longer free for the next one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from sqlmodel import Session
 from fleet.control import facts, incidents, repairs, standing, tombstones
 from fleet.control.revisits import LOOK_AGAIN
 from fleet.planning import repair
-from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
+from fleet.planning.facts import Choice, Decision, ReplicaFacts, SiteFacts
 from fleet.planning.lapse import keep
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState, TransferKind
@@ -80,7 +80,7 @@ def _set_aside(session: Session, shard: Standing, error: Exception, now: datetim
     changes = Changes()
     placing.read(session, [shard])
     if shard.rule is not None:
-        _record(changes, shard, shard.rule, _undecided(error), now)
+        _record_fault(changes, shard, shard.rule, error, now)
     placing.write(session, changes)
 
 
@@ -104,7 +104,13 @@ def _serve(
         if shard.under_way:
             repairs.hasten(session, shard.id, urgent)
         expired = rule.expires is not None and rule.expires <= now
-        decision = _decide(keep if expired else place, shard, rules[rule.id], sites, held)
+        choose = keep if expired else place
+        try:
+            decision = choose(rules[rule.id], shard.size, tuple(sites.values()), held)
+        except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
+            _log.exception("shard not placed", shard=shard.id)
+            _record_fault(changes, shard, rule, error, now)
+            continue
         _record(changes, shard, rule, decision, now)
         if decision.surplus or shard.marked:
             tombstones.reconcile(session, settings, shard.id, decision.surplus, now)
@@ -139,22 +145,13 @@ def _counts(row: Row[Any], judged: Mapping[str, Incident]) -> bool:
     return standing.counts(row, incident.began_at if incident else None)
 
 
-def _decide(
-    choose: Callable[..., Decision],
-    shard: Standing,
-    rule: RuleFacts,
-    sites: Mapping[str, SiteFacts],
-    held: Sequence[ReplicaFacts],
-) -> Decision:
-    try:
-        return choose(rule, shard.size, tuple(sites.values()), held)
-    except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
-        _log.exception("shard not placed", shard=shard.id)
-        return _undecided(error)
-
-
-def _undecided(error: Exception) -> Decision:
-    return Decision((), f"could not be decided, see the scheduler's log: {error}")
+def _record_fault(
+    changes: Changes, shard: Standing, rule: Rule, error: Exception, now: datetime
+) -> None:
+    """Say why a shard could not be decided; what was decided before stands, tombstones too."""
+    reason = f"could not be decided, see the scheduler's log: {error}"
+    rows = [row for row in shard.placements if row.site_id is None]
+    _write(changes, shard, rule, rows, {None: reason}, now)
 
 
 def _record(
@@ -164,7 +161,19 @@ def _record(
     wanted: dict[str | None, str] = {choice.site: choice.reason for choice in decision.choices}
     if decision.short:
         wanted[None] = decision.short
-    for row in shard.placements:
+    _write(changes, shard, rule, shard.placements, wanted, now)
+
+
+def _write(
+    changes: Changes,
+    shard: Standing,
+    rule: Rule,
+    rows: Sequence[Row[Any]],
+    wanted: dict[str | None, str],
+    now: datetime,
+) -> None:
+    """Make of the rows that were read what is wanted, by site with its reason."""
+    for row in rows:
         if row.rule_id != rule.id or row.site_id not in wanted:
             changes.dropped.append({"one": row.id})
             continue

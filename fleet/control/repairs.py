@@ -6,7 +6,7 @@ transfer that another unit of work holds is waited for: it is being claimed or e
 
 from datetime import datetime
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from fleet.control import replicas
 from fleet.planning.repair import Urgency, untouchable
@@ -16,7 +16,7 @@ from fleet.store.tables import Transfer
 
 
 def hasten(session: Session, shard: str, urgent: Urgency) -> None:
-    """Let a shard's waiting copies go earlier if they are more urgent than they were."""
+    """Let a shard's copies go earlier, or on, if they are more urgent than they were."""
     if not urgent.reason:
         return
     for transfer in session.exec(
@@ -24,12 +24,16 @@ def hasten(session: Session, shard: str, urgent: Urgency) -> None:
         .where(
             Transfer.shard_id == shard,
             Transfer.kind == TransferKind.COPY,
-            Transfer.state == TransferState.WAITING,
+            col(Transfer.state).in_(transfers.LIVE),
             Transfer.priority < urgent.priority,
         )
         .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
     ).all():
-        transfer.priority, transfer.reason = urgent.priority, urgent.reason
+        transfer.priority = urgent.priority
+        if transfer.state != TransferState.WAITING:
+            continue  # one that is paused goes on at its next heartbeat
+        transfer.reason = urgent.reason
         if not transfer.attempts:  # it waits for quiet hours, not after a failure
             transfer.not_before = None
 

@@ -17,11 +17,13 @@ from fleet.planning.fixity import due, priority
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import fixity, holdings, transfers
-from fleet.store.tables import Artifact, Replica, Shard, Transfer
+from fleet.store.tables import Artifact, Replica, Shard, Site, Transfer
 
 _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
 
+GOING = frozenset({ReplicaState.LEAVING, ReplicaState.RETIRED})
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
+_FOR_A_PERSON = "its reading was given up and waits for a person to let it be tried again"
 _LOOK_AGAIN = timedelta(days=1)
 
 
@@ -87,7 +89,7 @@ def lose(
     """
     locked = holdings.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
-    if row is None or row.state == ReplicaState.LEAVING:
+    if row is None or row.state in GOING:
         return
     corrupt = any(item.fault == "corrupt" for item in faulty)
     row.state = ReplicaState.BAD if corrupt else ReplicaState.MISSING
@@ -121,10 +123,24 @@ def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -
         row.look_at = now + _LOOK_AGAIN
 
 
-def outdate(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
-    """Stop counting a replica that nobody has read for too long, and have it read in its turn."""
+def outdate(session: Session, shard: str, site: str, oldest: datetime, now: datetime) -> None:
+    """Stop counting a replica that was last read before ``oldest``; it is read in its turn."""
     locked = holdings.lock(session, Shard, shard)
+    row = holdings.replica(session, shard, site)
+    if row is None or row.verified_at is None or row.verified_at >= oldest:
+        return  # it was read meanwhile
+    reason = f"not read since {row.verified_at:%Y-%m-%d}"
     if _suspect(session, shard, site, reason, now) is not None:
+        standing.recount(session, shard)
+        locked.dirty = True
+
+
+def unreadable(session: Session, shard: str, site: str, now: datetime) -> None:
+    """Stop counting a replica whose reading was given up."""
+    locked = holdings.lock(session, Shard, shard)
+    if not fixity.given_up(session, shard, site):
+        return
+    if _suspect(session, shard, site, _FOR_A_PERSON, now) is not None:
         standing.recount(session, shard)
         locked.dirty = True
 
@@ -159,6 +175,7 @@ def leave(session: Session, shard: str, site: str, reason: str, now: datetime) -
     if row is not None:
         row.state, row.reason, row.look_at = ReplicaState.LEAVING, reason, None
         row.proved_at, row.proved_by = None, None
+        standing.recount(session, shard)
         transfers.nudge(session, site, now)
 
 
@@ -169,7 +186,9 @@ def stay(session: Session, shard: str, site: str, reason: str, now: datetime) ->
         return
     holdings.lock(session, Shard, shard).dirty = True
     row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
-    want_verify(session, shard, site, reason, now)
+    good = standing.recount(session, shard).good
+    want_verify(session, shard, site, reason, now, priority(row.state, good))
+    transfers.nudge(session, site, now)  # its seeder may hold it again
 
 
 def gone(session: Session, shard: str, site: str, reason: str) -> None:
@@ -177,6 +196,7 @@ def gone(session: Session, shard: str, site: str, reason: str) -> None:
     row = holdings.replica(session, shard, site)
     if row is not None:
         row.state, row.faulty, row.reason, row.look_at = ReplicaState.RETIRED, [], reason, None
+        standing.recount(session, shard)
 
 
 def only_wanted(session: Session, shard: str, site: str) -> bool:
@@ -241,9 +261,17 @@ def tell_of_site(session: Session, site: str, failed: Sequence[str]) -> bool:
 def want_verify(
     session: Session, shard: str, site: str, reason: str, now: datetime, priority: int = 0
 ) -> Transfer | None:
-    """Have a shard's bytes read where they lie, unless that is under way."""
+    """Have a shard's bytes read where they lie, unless that is under way.
+
+    A reading that was given up is not made anew: it waits for a person, and its copy says so.
+    """
     kinds = (TransferKind.VERIFY, TransferKind.COPY)  # a copy reads what is there, too
     if transfers.live(session, shard, site, kinds) is not None:
+        return None
+    if fixity.given_up(session, shard, site):
+        copy = holdings.replica(session, shard, site)
+        if copy is not None and _FOR_A_PERSON not in copy.reason:
+            copy.reason = f"{reason}; {_FOR_A_PERSON}"
         return None
     row = session.get_one(Shard, shard)
     transfer = Transfer(
@@ -259,6 +287,15 @@ def want_verify(
     )
     session.add(transfer)
     return transfer
+
+
+def read_anew(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
+    """Have what a superseded attempt brought read, unless nothing is to be there any more."""
+    holdings.lock(session, Shard, shard)
+    row = holdings.replica(session, shard, site)
+    retired = row is not None and row.state == ReplicaState.RETIRED
+    if not retired and not session.get_one(Site, site).retired:
+        want_verify(session, shard, site, reason, now)
 
 
 def retire(session: Session, site: str, now: datetime) -> None:

@@ -7,7 +7,7 @@ other sites, it stays a source and goes on with its work, but gets nothing new.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func
+from sqlalchemy import exists, func, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -15,7 +15,7 @@ from fleet.control import incidents, probes, replicas, tombstones
 from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
-from fleet.store.tables import Replica, Rule, Shard, Site, Version
+from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone, Version
 
 _LOOK_AGAIN = timedelta(minutes=10)
 
@@ -54,19 +54,35 @@ def _finish(session: Session, site: Site, now: datetime) -> None:
 
 
 def _needed(session: Session, site: str, most: int | None = None) -> Sequence[str]:
-    """Name the shards of which a site has a copy and others have fewer than must be."""
+    """Name the shards of which a site has a copy and others have fewer than must be.
+
+    Copies with a tombstone, unread ones of a site that is at fault as a whole, and those of a
+    gateway and what it fronts take nobody's place.
+    """
     other, elsewhere = aliased(Replica), aliased(Site)
+    going, fault = aliased(Tombstone), aliased(Incident)
+    unread = exists().where(
+        col(fault.site_id) == col(other.site_id),
+        col(fault.kind) == incidents.JUDGED,
+        col(fault.ended_at).is_(None),
+        or_(col(other.verified_at).is_(None), col(other.verified_at) < col(fault.began_at)),
+    )
+    leaving = exists().where(
+        col(going.shard_id) == col(other.shard_id), col(going.site_id) == col(other.site_id)
+    )
     others = (
         select(func.count())
         .select_from(other)
         .join(elsewhere, col(elsewhere.id) == col(other.site_id))
         .where(
             col(other.shard_id) == col(Replica.shard_id),
-            col(other.site_id) != site,
+            col(other.site_id).not_in([site, *_one_place(session, site)]),
             col(other.state) == ReplicaState.AVAILABLE,
             col(elsewhere.retired).is_(False),
             col(elsewhere.retiring).is_(None),
             col(elsewhere.silent).is_(False),
+            ~unread,
+            ~leaving,
         )
         .correlate(Replica)
         .scalar_subquery()
@@ -91,6 +107,13 @@ def _needed(session: Session, site: str, most: int | None = None) -> Sequence[st
         )
         .limit(most)
     ).all()
+
+
+def _one_place(session: Session, site: str) -> list[str]:
+    """Name the sites that a site fronts, or that front it: their copies are the same bytes."""
+    fronts = session.get_one(Site, site).fronts
+    rows = session.exec(select(Site.id, Site.fronts)).all()
+    return [other for other, theirs in rows if other in fronts or site in theirs]
 
 
 def retire(session: Session, site: str, now: datetime) -> None:

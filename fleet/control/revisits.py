@@ -6,7 +6,6 @@ for one, is a change of the site and not of the shard that waits for it.
 
 from datetime import timedelta
 
-from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from fleet.store import holdings
@@ -27,6 +26,8 @@ def step(store: Store) -> bool:
         for rule in rules:
             rule.look_at = None
             _look_at_all(session, rule.dataset_id)
+        if rules:
+            return True  # more shards in the same unit of work would be taken out of order
         short = session.exec(
             select(Placement)
             .where(col(Placement.look_at) <= now)
@@ -36,9 +37,9 @@ def step(store: Store) -> bool:
         for row in sorted(short, key=lambda row: row.shard_id):
             row.look_at = now + LOOK_AGAIN
             holdings.lock(session, Shard, row.shard_id).dirty = True
-        return bool(rules or short)
+        return bool(short)
 
 
 def _look_at_all(session: Session, dataset: str) -> None:
     versions = select(Version.id).where(Version.dataset_id == dataset)
-    session.exec(update(Shard).where(col(Shard.version_id).in_(versions)).values(dirty=True))
+    holdings.dirty_shards(session, versions)

@@ -12,6 +12,7 @@ from uuid import uuid4
 import structlog
 from celery import Celery
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 
 from fleet.control import (
     dispatch,
@@ -87,11 +88,13 @@ def run(store: Store, settings: CentreSettings, app: Celery, stop: threading.Eve
 
 
 def _tick(store: Store, settings: CentreSettings) -> None:
-    """Tick; a unit of work that the database gave up, such as a deadlock's, is for the next one."""
+    """Tick; one unit of work that came to nothing, as by a deadlock, is for the next one."""
     try:
         tick(store, settings)
     except DBAPIError as error:
         _log.warning("a tick was broken off", reason=str(error.orig))
+    except StaleDataError as error:  # what it changed was deleted meanwhile
+        _log.warning("a tick was broken off", reason=str(error))
 
 
 def _lead(store: Store, holder: str) -> bool:

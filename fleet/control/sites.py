@@ -13,15 +13,15 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
 from fleet.control import probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import LocalTime, Zone
 from fleet.planning.states import VersionState
+from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Budget, Shard, Site, Version, Window
+from fleet.store.tables import Budget, Site, Version, Window
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _HOSTS = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
@@ -191,7 +191,7 @@ def apply(
         said = {spec.name: spec.model_dump(exclude_unset=True) for spec in others}
         changes += providers.apply(session, said, now)
         published = select(Version.id).where(Version.state == VersionState.PUBLISHED)
-        session.exec(update(Shard).where(col(Shard.version_id).in_(published)).values(dirty=True))
+        holdings.dirty_shards(session, published)
     return changes
 
 

@@ -15,15 +15,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, replicas
+from fleet.control import facts, incidents, replicas, standing
 from fleet.planning.facts import Choice
-from fleet.planning.states import AttemptState, ReplicaState, TransferKind, TransferState
+from fleet.planning.states import AttemptState, TransferKind, TransferState
 from fleet.planning.tombstones import Act, OtherCopy, next_act
 from fleet.settings import CentreSettings
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import (
     Attempt,
+    Incident,
     Placement,
     Replica,
     Shard,
@@ -90,9 +91,7 @@ def step(store: Store) -> bool:
         ).all()
     for key in due:
         with store.write() as session:
-            row = session.get(Tombstone, key)
-            if row is not None:
-                _look_at(session, row, store.now(session))
+            _look_at(session, key, store.now(session))
     return bool(due)
 
 
@@ -105,10 +104,10 @@ def call_off_unsafe(session: Session, transfer_id: str, now: datetime) -> str:
     if transfer.kind != TransferKind.DROP:
         return ""
     transfer = transfers.lock(session, transfer_id)
-    row = session.get(Tombstone, (transfer.shard_id, transfer.target_id))
+    holdings.lock(session, Shard, transfer.shard_id)
+    row = _again(session, (transfer.shard_id or "", transfer.target_id))
     if row is None or transfer.state not in _UNCLAIMED:
         return ""
-    holdings.lock(session, Shard, row.shard_id)
     act = _next_act(session, row, now)
     if act.do == "drop":
         return ""
@@ -142,12 +141,30 @@ def forget_site(session: Session, site: str) -> None:
         session.delete(row)
 
 
-def _look_at(session: Session, row: Tombstone, now: datetime) -> None:
-    if row.transfer_id is not None:
-        row.look_at = None
-        call_off_unsafe(session, row.transfer_id, now)
+def _again(session: Session, key: tuple[str, str]) -> Tombstone | None:
+    """Read a tombstone anew, under the lock of its shard; None if it was lifted meanwhile."""
+    return session.get(Tombstone, key, populate_existing=True)
+
+
+def _look_at(session: Session, key: tuple[str, str], now: datetime) -> None:
+    """Look at a tombstone; nothing of it is written before its transfer and shard are taken."""
+    row = session.get(Tombstone, key)
+    if row is None:
+        return
+    drop = row.transfer_id
+    if drop is not None and call_off_unsafe(session, drop, now):
         return
     holdings.lock(session, Shard, row.shard_id)
+    row = _again(session, key)
+    if row is None or row.transfer_id != drop:
+        return
+    if drop is not None:
+        row.look_at = None
+        return
+    incident = incidents.of(session, row.site_id)
+    if incident is not None:  # its copies may be samples, or all that is left
+        row.waits, row.look_at = f"is kept while {row.site_id} is judged", now + _LATER
+        return
     act = _next_act(session, row, now)
     row.waits, row.look_at = act.reason, act.until
     for site in act.verify:
@@ -185,7 +202,10 @@ def _next_act(session: Session, row: Tombstone, now: datetime) -> Act:
 
 
 def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
-    """List the copies that were chosen for the shard's rule, without those to be dropped."""
+    """List the copies that were chosen for the shard's rule, without those to be dropped.
+
+    Of a site that is at fault as a whole only what was read since that began is good.
+    """
     read = dict(
         session.exec(
             select(Transfer.target_id, func.max(col(Attempt.claimed_at)))
@@ -199,7 +219,7 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
         ).all()
     )
     copies = session.exec(
-        select(Replica.state, Site)
+        select(Replica, Site)
         .join(Site, col(Site.id) == col(Replica.site_id))
         .join(
             Placement,
@@ -207,17 +227,25 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
             & (col(Placement.site_id) == col(Replica.site_id)),
         )
         .where(Replica.shard_id == row.shard_id, Replica.site_id != row.site_id)
+        .execution_options(populate_existing=True)
     ).all()
     going = marked(session, row.shard_id)
+    judged = incidents.judged(session)
     return [
-        OtherCopy(
-            site.id,
-            state == ReplicaState.AVAILABLE and not site.silent and not site.retired,
-            read.get(site.id),
-        )
-        for state, site in copies
+        _other(copy, site, judged.get(site.id), read.get(site.id))
+        for copy, site in copies
         if site.id not in going
     ]
+
+
+def _other(
+    copy: Replica, site: Site, incident: Incident | None, read: datetime | None
+) -> OtherCopy:
+    began = incident.began_at if incident else None
+    stays = not site.silent and not site.retired and site.retiring is None
+    if began is not None and read is not None and read < began:
+        read = None
+    return OtherCopy(site.id, stays and standing.counts(copy, began), read)
 
 
 def _give_up_copying(session: Session, shard: str, site: str, reason: str, now: datetime) -> bool:

@@ -63,8 +63,9 @@ def _is_second(session: Session, transfer: Transfer) -> bool:
     """Whether a transfer makes an only good copy a second one: a night is long on one disk."""
     if transfer.kind != TransferKind.COPY or transfer.shard_id is None:
         return False
-    others = transfers.copies_taken(session, transfer.shard_id, but=transfer.id)
-    return holdings.good(session, transfer.shard_id) + others == 1
+    return (
+        holdings.good(session, transfer.shard_id) + transfers.copies_before(session, transfer) == 1
+    )
 
 
 def wanted(session: Session, quiet: Quiet | None, site: Site, now: datetime) -> bool:

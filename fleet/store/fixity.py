@@ -7,11 +7,11 @@ Each reads from an index as many rows as it returns, however many replicas there
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, or_
+from sqlalchemy import ColumnElement, exists, func, or_
 from sqlmodel import Session, col, select
 
 from fleet.planning.fixity import RISKS
-from fleet.planning.states import ReplicaState, TransferKind
+from fleet.planning.states import ReplicaState, TransferKind, TransferState
 from fleet.store.tables import Replica, Shard, Site, Transfer
 from fleet.store.transfers import LIVE
 
@@ -96,12 +96,12 @@ def next_due(session: Session, site: str) -> datetime | None:
 
 def too_old(
     session: Session, site: str, oldest: datetime, limit: int, due: datetime | None = None
-) -> Sequence[Replica]:
-    """Return copies at a site that count, and were last read before ``oldest``.
+) -> Sequence[str]:
+    """Return the shards whose copies at a site count, and were last read before ``oldest``.
 
     With ``due``, only those that are due by then: of the others a reading is under way.
     """
-    query = select(Replica).where(
+    query = select(Replica.shard_id).where(
         Replica.site_id == site,
         Replica.state == ReplicaState.AVAILABLE,
         col(Replica.verified_at) < oldest,
@@ -111,8 +111,44 @@ def too_old(
     return session.exec(query.order_by(col(Replica.verified_at)).limit(limit)).all()
 
 
+def _given_up() -> ColumnElement[bool]:
+    """Whether the reading of a replica was given up after it was last read."""
+    return exists().where(
+        col(Transfer.shard_id) == col(Replica.shard_id),
+        col(Transfer.target_id) == col(Replica.site_id),
+        col(Transfer.kind) == TransferKind.VERIFY,
+        col(Transfer.state) == TransferState.SUSPENDED,
+        or_(
+            col(Replica.verified_at).is_(None),
+            col(Transfer.ended_at).is_(None),
+            col(Transfer.ended_at) >= col(Replica.verified_at),
+        ),
+    )
+
+
+def given_up(session: Session, shard: str, site: str) -> bool:
+    """Whether the reading of a copy was given up, and nobody has let it be tried again."""
+    here = select(Replica.id).where(Replica.shard_id == shard, Replica.site_id == site)
+    return session.exec(here.where(_given_up())).first() is not None
+
+
+def unreadable(session: Session, site: str, since: datetime, limit: int) -> Sequence[str]:
+    """Return shards whose copies at a site count, unread since then: their reading was given up."""
+    return session.exec(
+        select(Replica.shard_id)
+        .where(
+            Replica.site_id == site,
+            Replica.state == ReplicaState.AVAILABLE,
+            col(Replica.verified_at) < since,
+            _given_up(),
+        )
+        .order_by(col(Replica.shard_id))
+        .limit(limit)
+    ).all()
+
+
 def any_unread(session: Session, site: str, since: datetime) -> bool:
-    """Whether a site has copies there, good or in doubt, that were not read since a moment."""
+    """Whether a site has copies, good or in doubt, that are yet to be read since a moment."""
     return any(
         session.exec(
             select(Replica.id)
@@ -120,6 +156,7 @@ def any_unread(session: Session, site: str, since: datetime) -> bool:
                 Replica.site_id == site,
                 Replica.state == state,
                 col(Replica.verified_at) < since,
+                ~_given_up(),
             )
             .limit(1)
         ).first()

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, func, true, update
+from sqlalchemy import bindparam, exists, func, true, update
 from sqlmodel import Session, SQLModel, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
 from fleet.store.tables import (
     Artifact,
     Dataset,
     DatasetAlias,
+    Incident,
     Replica,
     Shard,
     Site,
@@ -49,6 +51,13 @@ def lock_shards(session: Session, shards: Iterable[str]) -> Sequence[Shard]:
         .with_for_update()
         .execution_options(populate_existing=True)
     ).all()
+
+
+def dirty_shards(session: Session, versions: SelectOfScalar[str]) -> None:
+    """Have all shards of some versions looked at; they are taken in the order that all keep."""
+    theirs = col(Shard.version_id).in_(versions)
+    session.exec(select(Shard.id).where(theirs).order_by(col(Shard.id)).with_for_update()).all()
+    session.exec(update(Shard).where(theirs).values(dirty=True))
 
 
 def folder(version: Version) -> str:
@@ -103,7 +112,15 @@ def expected_among(session: Session, version: str, ids: Iterable[str]) -> Sequen
 
 
 def other_node(session: Session, site: str) -> str | None:
-    """Return a node other than ``site`` that is there and answers, if any does."""
+    """Return a node other than ``site`` that is there, stays and answers, if any does.
+
+    None that is at fault as a whole.
+    """
+    judged = exists().where(
+        col(Incident.site_id) == col(Site.id),
+        col(Incident.kind) == "judged",
+        col(Incident.ended_at).is_(None),
+    )
     return session.exec(
         select(Site.id)
         .where(
@@ -111,6 +128,8 @@ def other_node(session: Session, site: str) -> str | None:
             Site.id != site,
             col(Site.silent).is_(False),
             col(Site.retired).is_(False),
+            col(Site.retiring).is_(None),
+            ~judged,
         )
         .order_by(col(Site.id))
     ).first()

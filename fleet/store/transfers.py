@@ -109,18 +109,28 @@ def taken(session: Session, executors: Iterable[str]) -> Counter[tuple[str, str]
     return Counter({(executor, kind): number for executor, kind, number in rows})
 
 
-def copies_taken(session: Session, shard: str, but: str) -> int:
-    """Count the copies of a shard, but one, that sites were told to make or are making."""
-    return session.exec(
+def copies_before(session: Session, transfer: Transfer) -> int:
+    """Count the other copies of a copy's shard that are made before it; no paused one is.
+
+    Of those that run side by side the one with the least id comes first: so one of them goes on.
+    """
+    query = (
         select(func.count())
         .select_from(Transfer)
         .where(
-            Transfer.shard_id == shard,
-            Transfer.id != but,
+            Transfer.shard_id == transfer.shard_id,
+            Transfer.id != transfer.id,
             Transfer.kind == TransferKind.COPY,
-            col(Transfer.state).in_(TAKEN),
+            col(Transfer.not_before).is_(None),
         )
-    ).one()
+    )
+    if transfer.state == TransferState.RUNNING:
+        query = query.where(Transfer.state == TransferState.RUNNING)
+        if transfer.not_before is None:
+            query = query.where(Transfer.id < transfer.id)
+    else:
+        query = query.where(col(Transfer.state).in_(TAKEN))
+    return session.exec(query).one()
 
 
 def live(
