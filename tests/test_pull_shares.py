@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from fleet.messages import Budget, Order, Share, Slice
+from fleet.messages import Budget, Order, Share, Slice, Throttle
+from fleet.planning.budgets import LONGEST_REST
 from tests.fault_exchange import Exchange
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until
@@ -45,7 +46,7 @@ def test_nothing_is_asked_without_a_slice_and_all_goes_on_with_one(
     lease = Lease(Budget(shares=(share(server.netloc, reason="waits for its turn"),)))
     thread, done = begin(site, order(*items), lease)
     until(lambda: lease.note == "waits for its turn")
-    assert lease.quotas.demands()[0] == ("p",)
+    assert lease.quotas.demands(time.monotonic())[0] == ("p",)
     assert server.requests == []
     hear(lease, share(server.netloc, rate()))
     thread.join(20)
@@ -107,9 +108,9 @@ def test_a_429_is_counted_and_told_with_the_next_heartbeat(
     assert work.items[0].ok
     [report] = work.sources
     assert (report.throttled, report.retry_after) == (1, 1.0)
-    _, [told] = lease.quotas.demands()
+    _, [told] = lease.quotas.demands(time.monotonic())
     assert (told.host, told.retry_after) == (server.netloc, 1.0)
-    assert lease.quotas.demands()[1] == ()
+    assert lease.quotas.demands(time.monotonic())[1] == ()
 
 
 def test_a_503_that_asks_for_nothing_is_counted_and_not_told(
@@ -123,7 +124,7 @@ def test_a_503_that_asks_for_nothing_is_counted_and_not_told(
     [report] = site.pull(order(one), lease).sources
     assert report.throttled >= 1
     assert report.retry_after is None
-    assert lease.quotas.demands()[1] == ()
+    assert lease.quotas.demands(time.monotonic())[1] == ()
 
 
 def test_a_slice_is_used_within_its_time_whatever_messages_take() -> None:
@@ -151,3 +152,22 @@ def test_a_provider_once_named_stays_limited() -> None:
     quotas.hear([], 5.0, 5.0)
     assert not quotas.open(HOST, 6.0)
     assert quotas.open("other.example", 6.0)
+
+
+def test_a_provider_that_rests_is_not_wanted_and_rests_no_longer_than_the_centre_lets_it() -> None:
+    quotas, rest = Quotas(), LONGEST_REST.total_seconds()
+    quotas.hear([share(HOST, rate(2 * rest))], 0.0, 0.0)
+    quotas.throttled(HOST, 1e19, 1.0)
+    assert not quotas.open(HOST, rest)
+    assert quotas.demands(rest) == ((), (Throttle(host=HOST, retry_after=rest),))
+    assert quotas.open(HOST, rest + 1)
+    assert quotas.demands(rest + 1) == (("p",), ())
+
+
+def test_a_complaint_that_the_centre_could_not_hear_is_told_again() -> None:
+    quotas = Quotas()
+    quotas.throttled(HOST, 5.0, 1.0)
+    _, told = quotas.demands(1.0)
+    quotas.throttled(HOST, 2.0, 2.0)
+    quotas.put_back(told)
+    assert quotas.demands(3.0)[1] == told

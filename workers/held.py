@@ -75,7 +75,8 @@ class HeldLease(Lease):
     def _beat(self) -> None:
         while not self._ended.wait(self._every):
             self._note()
-            wants, throttled = self.quotas.demands()
+            asked = time.monotonic()
+            wants, throttled = self.quotas.demands(asked)
             beat = Heartbeat(
                 fence=self._order.fence,
                 bytes_done=self.bytes_done,
@@ -83,11 +84,11 @@ class HeldLease(Lease):
                 wants=wants,
                 throttled=throttled,
             )
-            asked = time.monotonic()
             try:
                 answer = self._centre.heartbeat(self._order.attempt, beat)
             except CentreAway as error:
                 _log.warning("centre away, going on", reason=str(error))
+                self.quotas.put_back(throttled)
                 continue
             except CentreRefused as error:
                 self._stop = str(error)

@@ -9,6 +9,8 @@ Rules this module keeps:
   holders leave does not add up.
 - Without a slice that runs, nothing is asked of the provider and nothing read from it.
 - A provider once named stays limited, whatever later messages leave out.
+- One that asks to be left alone is left alone, for as long as the centre would; meanwhile no share
+  of it is wanted, which others could not use either.
 """
 
 import threading
@@ -16,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fleet.messages import Share, Slice, Throttle
-from fleet.planning.budgets import BURST_SECONDS
+from fleet.planning.budgets import BURST_SECONDS, LONGEST_REST
 from fleet.planning.providers import fits
 from workers.bucket import LEAST_GRANT
 
@@ -213,6 +215,7 @@ class Quotas:
 
     def throttled(self, host: str, wait: float, now: float) -> None:
         """Note that a host said we ask too much: its whole provider is left alone meanwhile."""
+        wait = min(wait, LONGEST_REST.total_seconds())
         with self._lock:
             self._throttled[host] = max(wait, self._throttled.get(host, 0.0))
             if (quota := self._of(host)) is not None:
@@ -225,16 +228,27 @@ class Quotas:
             closed = [one for one in wanted if one.run(now) is None]
             return "; ".join(one.reason or f"waits for a share of {one.name}" for one in closed)
 
-    def demands(self) -> tuple[tuple[str, ...], tuple[Throttle, ...]]:
+    def demands(self, now: float) -> tuple[tuple[str, ...], tuple[Throttle, ...]]:
         """Give what the centre is to hear: the providers wanted, and the hosts that complained.
 
-        Both are since this was asked last.
+        Both are since this was asked last.  ``put_back`` what it could not be told.
         """
         with self._lock:
-            wants = {one.name for one in self._quotas.values() if one.streams} | self._wanted
+            wants = {
+                one.name
+                for one in self._quotas.values()
+                if now >= one.rests_until and (one.streams or one.name in self._wanted)
+            }
             told = tuple(Throttle(host=h, retry_after=s) for h, s in self._throttled.items())
             self._wanted, self._throttled = set(), {}
             return tuple(sorted(wants)), told
+
+    def put_back(self, told: Iterable[Throttle]) -> None:
+        """Keep for the next time which hosts complained, where the centre could not hear it."""
+        with self._lock:
+            for one in told:
+                longest = max(one.retry_after, self._throttled.get(one.host, 0.0))
+                self._throttled[one.host] = longest
 
     def _of(self, host: str) -> _Quota | None:
         if host not in self._by_host:
