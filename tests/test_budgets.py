@@ -131,6 +131,28 @@ def test_an_outcome_gives_its_slices_back(centre: Centre) -> None:
     assert rates(beat(centre, second)) == [10.0]
 
 
+def test_a_paused_attempt_keeps_no_share_and_has_it_again_when_it_goes_on(centre: Centre) -> None:
+    limit(centre)
+    centre.mirror("a.csv")
+    centre.tick()
+    [order] = centre.orders()
+    at_night = [{"timezone": "UTC", "opens": "00:00", "closes": "06:00"}]  # it is noon
+
+    def beats(**details: object) -> HeartbeatAnswer:
+        centre.apply_sites(order.site, **details)
+        limit(centre)  # the sites file names it each time; as one that is new it rests for a lease
+        for _ in range(4):
+            advance(centre, centre.settings.lease_seconds / 3)
+            answer = beat(centre, order)
+        return answer
+
+    paused = beats(windows=at_night)
+    assert (paused.action, rates(paused)) == ("pause", [])
+    assert booked(centre.store) == []
+    goes = beats()
+    assert (goes.action, rates(goes)) == ("continue", [10.0])
+
+
 def test_a_stopped_attempt_is_given_nothing(centre: Centre) -> None:
     limit(centre)
     centre.mirror("a.csv")
