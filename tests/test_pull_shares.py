@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -171,3 +172,30 @@ def test_a_complaint_that_the_centre_could_not_hear_is_told_again() -> None:
     quotas.throttled(HOST, 2.0, 2.0)
     quotas.put_back(told)
     assert quotas.demands(3.0)[1] == told
+
+
+@pytest.mark.parametrize("size", [1000, 3 << 20], ids=["small", "large"])
+def test_a_run_that_ends_waits_for_no_slice(server: FaultServer, site: Site, size: int) -> None:
+    bodies = {f"{at}.csv": noise(size + at, seed=at) for at in range(10)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    slow = share(server.netloc, rate(requests_per_second=0.01, streams=1))
+    lease = Breaking(Budget(shares=(slow,)))
+    lease.enough = lambda: not lease.quotas.open(server.netloc, time.monotonic())
+
+    with pytest.raises(RuntimeError, match="enough"):
+        site.pull(order(*items), lease)
+
+    working = [one for one in threading.enumerate() if one.name in {"pull", "quick"}]
+    for thread in working:
+        thread.join(2)
+        assert not thread.is_alive()
+
+
+class Breaking(Lease):
+    """A lease that its owner breaks off, of which only the main thread hears."""
+
+    enough: Callable[[], bool]
+
+    def check(self) -> None:
+        if threading.current_thread() is threading.main_thread() and self.enough():
+            raise RuntimeError("enough")

@@ -125,10 +125,14 @@ class Fetch:
             raise tally.out.with_traceback(None)  # it would keep all that ever raised it
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
-        with self._run.pace.stream(tally.host):
-            self._run.pace.request(tally.host)
+        with self._run.pace.stream(tally.host, self._gone):
+            self._run.pace.request(tally.host, self._gone)
             with tally.request():
                 self._ask()
+
+    def _gone(self) -> bool:
+        """Whether it need not wait any more."""
+        return self._cut
 
     def _ask(self) -> None:
         """Send the request; judge and read its answer."""
@@ -250,7 +254,7 @@ class Fetch:
         """Wait until the budget allows some bytes; that is no fault of the source."""
         tally, began = self.mirror.tally, monotonic()
         self._waits = True
-        allowed = self._run.pace.take(tally.host, count)
+        allowed = self._run.pace.take(tally.host, count, self._gone)
         self._waits = False
         waited = monotonic() - began
         if waited > IDLE_SECONDS:

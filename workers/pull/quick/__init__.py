@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from fleet.messages import Item, ItemResult
 from workers.pull.answers import Part, judge
-from workers.pull.faults import Bad, Fault, Local, Passing
+from workers.pull.faults import Again, Bad, Fault, Local, Passing
 from workers.pull.quick.delivery import Delivered, Delivery
 from workers.pull.quick.hosts import Host, by_host
 from workers.pull.quick.pipeline import AHEAD, AHEAD_BYTES, READ, Pipeline
@@ -108,6 +108,10 @@ class _Quick:
         if self._error is not None:
             raise self._error
 
+    def _gone(self) -> bool:
+        """Whether nobody need wait any more."""
+        return self._over
+
     @property
     def _allowed(self) -> int:
         return min(self._wanted, self._run.lease.budget.streams)
@@ -123,7 +127,7 @@ class _Quick:
         while not self._over and self._running < self._allowed and (host := self._next_host()):
             host.lines += 1
             self._running += 1
-            thread = threading.Thread(target=self._work, args=(host,), daemon=True)
+            thread = threading.Thread(target=self._work, name="quick", args=(host,), daemon=True)
             self._threads.append(thread)
             thread.start()
             started = True
@@ -142,8 +146,10 @@ class _Quick:
         """Talk to one host after another, as long as one more thread is wanted."""
         while host is not None:
             try:
-                with self._run.pace.stream(host.tally.host), host.tally.request():
+                with self._run.pace.stream(host.tally.host, self._gone), host.tally.request():
                     self._talk(host)
+            except Again:  # it is over
+                pass
             except Local:
                 self._over = True
             except BaseException as error:  # noqa: BLE001 - `go` raises it
@@ -166,6 +172,8 @@ class _Quick:
         place, line, pipeline = opened
         try:
             self._flow(host, pipeline)
+        except Again:  # it is over
+            pass
         except TimeoutError:
             host.given_up = True
         except Odd:
@@ -188,7 +196,7 @@ class _Quick:
         ask = host.next()
         if ask is None:
             return None
-        self._run.pace.request(host.tally.host)
+        self._run.pace.request(host.tally.host, self._gone)
         status = 0
         try:
             began = time.monotonic()
@@ -277,14 +285,14 @@ class _Quick:
             max(1, min(rate for rate in rates if rate is not None)),
         )
         if asks:  # it is one, where a rate is set
-            self._run.pace.request(host.tally.host)
+            self._run.pace.request(host.tally.host, self._gone)
             host.tally.asked(len(asks))
             pipeline.send(asks)
 
     def _receive(self, host: Host, pipeline: Pipeline) -> float:
         """Read what the budget allows; give the seconds that we waited for that."""
         began = time.monotonic()
-        allowed, came = self._run.pace.take(host.tally.host, READ), 0
+        allowed, came = self._run.pace.take(host.tally.host, READ, self._gone), 0
         waited = time.monotonic() - began
         if waited > LOOK_SECONDS:
             host.tally.waited(waited)
@@ -309,7 +317,7 @@ class _Quick:
         """Read the body of an answer that was judged to have ``size`` bytes."""
         view, at = memoryview(bytearray(size)), 0
         while at < size:
-            allowed = self._run.pace.take(host.tally.host, min(READ, size - at))
+            allowed = self._run.pace.take(host.tally.host, min(READ, size - at), self._gone)
             came = answer.readinto(view[at : at + allowed])
             self._run.pace.give_back(host.tally.host, allowed - came)
             if not came:
