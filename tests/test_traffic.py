@@ -226,6 +226,9 @@ def test_windows_are_served_for_rclone_and_for_calendars(api: Api) -> None:
     assert "DTSTART:20260309T023000Z" in lines  # the clocks have changed
     assert api.get("/api/v1/traffic/nowhere.ics").status_code == 404
     assert api.get("/api/v1/traffic/netcup.bwlimit").text == "off\n"
+    none = api.get("/api/v1/traffic/netcup.ics")
+    assert none.status_code == 404
+    assert "netcup has no windows to come: no quiet hours are kept here" in none.text
 
 
 def test_a_zone_that_is_none_is_refused_with_its_name(centre: Centre) -> None:

@@ -98,9 +98,11 @@ def calendar(session: Session, name: str, now: datetime) -> str:
     """Write one site's windows as an iCalendar file.
 
     Raises:
-        NotFoundError: there is no such site.
+        NotFoundError: there is no such site, or it keeps no quiet hours.
     """
     found = of_site(session, name, now)
+    if not found.upcoming:
+        raise NotFoundError(f"{found.site} has no windows to come: {found.reason}")
     return timetable.calendar(found.site, found.upcoming, found.reason, now)
 
 
