@@ -3,13 +3,14 @@
 A HEAD or a single byte proves little: proxies were seen to pass both and to cut every range that
 is long enough to be a piece.  So a probe reads a whole piece (all of a small file), by a range as
 web seeds' clients do, and checks its digest.  It asks each item's first source only, once:
-how a site answers now is the very thing to be known.
+how a site answers now is the very thing to be known.  Where its provider's budget has no room for
+that, it is not asked: a probe waits for a share no longer than for an answer.
 """
 
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 
 from fleet.messages import Item, ItemResult, Order, Sample, Source
@@ -17,7 +18,7 @@ from fleet.settings import SiteSettings
 from workers.digests import Bep52
 from workers.lease import Lease
 from workers.pull.answers import Wanted, check_kind, content_range, refusal
-from workers.pull.faults import Bad, Fault, Passing, Refused, Worthless, plain, result
+from workers.pull.faults import Again, Bad, Fault, Local, Passing, Refused, Worthless, plain, result
 from workers.pull.pace import Pace
 from workers.pull.tally import Tallies, Tally
 from workers.pull.web import Answer, Web
@@ -78,7 +79,7 @@ class _Probing:
         """Ask for the sample and check what comes."""
         tally = self.tallies.of(source)
         try:
-            with self._pace.stream(tally.host), self._turn(tally):
+            with self._turn(tally):
                 deadline = monotonic() + PATIENCE * self._stall
                 answer = self._web.get(source, _range(sample))
                 try:
@@ -95,10 +96,24 @@ class _Probing:
 
     @contextmanager
     def _turn(self, tally: Tally) -> Iterator[None]:
-        """Wait for a request's turn; count it and the time that its answer takes."""
-        self._pace.request(tally.host)
-        with tally.request():
+        """Wait for a request's turn; count it and the time that its answer takes.
+
+        Raises:
+            Local: its provider has no room for it in time.
+        """
+        host, until = tally.host, monotonic() + self._stall
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._pace.stream(host, lambda: self._spent(host, until)))
+                self._pace.request(host, lambda: self._spent(host, until))
+            except Again as error:
+                told = f"not asked: {self._pace.provider(host)}'s budget is spent"
+                raise Local(told) from error
+            held.enter_context(tally.request())
             yield
+
+    def _spent(self, host: str, until: float) -> bool:
+        return monotonic() > until and bool(self._pace.provider(host))
 
     def _read(self, answer: Answer, sample: Sample, tally: Tally, deadline: float) -> memoryview:
         """Read at most one byte more than the sample has."""
