@@ -165,6 +165,16 @@ def test_a_provider_that_rests_is_not_wanted_and_rests_no_longer_than_the_centre
     assert quotas.demands(rest + 1) == (("p",), ())
 
 
+def test_a_stream_is_given_back_to_the_provider_that_it_was_taken_of() -> None:
+    quotas = Quotas()
+    early = quotas.enter(HOST, 1.0)  # nobody limits it yet
+    assert early is not None
+    quotas.hear([share(HOST, rate(streams=1))], 2.0, 2.0)
+    assert quotas.enter(HOST, 3.0)
+    quotas.leave(early)
+    assert quotas.enter(HOST, 4.0) is None
+
+
 def test_a_complaint_that_the_centre_could_not_hear_is_told_again() -> None:
     quotas = Quotas()
     quotas.throttled(HOST, 5.0, 1.0)

@@ -115,6 +115,13 @@ class _Quota:
             self.bytes.empty()
 
 
+@dataclass(frozen=True)
+class Stream:
+    """The right to read one answer; without a quota it is of a host that nobody limits."""
+
+    quota: _Quota | None
+
+
 class Quotas:
     """The quotas of an attempt, by host; safe to use from several threads.
 
@@ -153,22 +160,21 @@ class Quotas:
             quota = self._of(host)
             return quota is None or self._room(quota, now) > 0
 
-    def enter(self, host: str, now: float) -> bool:
-        """Take one of a host's streams; False if none is free.  ``leave`` gives it back."""
+    def enter(self, host: str, now: float) -> Stream | None:
+        """Take one of a host's streams; None if none is free.  ``leave`` gives it back."""
         with self._lock:
             quota = self._of(host)
-            if quota is None:
-                return True
-            if self._room(quota, now) <= 0:
-                return False
-            quota.streams += 1
-            return True
+            if quota is not None:
+                if self._room(quota, now) <= 0:
+                    return None
+                quota.streams += 1
+            return Stream(quota)
 
-    def leave(self, host: str) -> None:
-        """Give a stream back."""
+    def leave(self, stream: Stream) -> None:
+        """Give a stream back, to whose it was: its host may have become another provider's."""
         with self._lock:
-            if (quota := self._of(host)) is not None:
-                quota.streams = max(0, quota.streams - 1)
+            if stream.quota is not None:
+                stream.quota.streams -= 1
 
     def surplus(self, host: str, now: float) -> int:
         """Count the answers that are being read of a host's provider and may not be."""

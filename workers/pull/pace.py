@@ -67,13 +67,13 @@ class Pace:
             Stopped: the centre wants the attempt to end.
             Again: it waited until it was ``gone``.
         """
-        while not self._lease.quotas.enter(host, time.monotonic()):
+        while (held := self._lease.quotas.enter(host, time.monotonic())) is None:
             self._check(host, gone)
             time.sleep(POLL_SECONDS)
         try:
             yield
         finally:
-            self._lease.quotas.leave(host)
+            self._lease.quotas.leave(held)
 
     def strained(self, tally: Tally, fault: Fault) -> None:
         """Note it if a host said that we ask too much: the centre hears of it shortly."""
