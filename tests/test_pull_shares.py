@@ -81,6 +81,20 @@ def test_requests_ahead_of_small_files_wait_for_their_turns(
     assert time.monotonic() - began >= 30 / 20 - SOON
 
 
+def test_our_own_waits_for_a_turn_are_no_slowness_of_the_host(
+    server: FaultServer, site: Site
+) -> None:
+    bodies = {f"{at}.csv": noise(100 + at, seed=at) for at in range(10)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    limited = share(server.netloc, rate(requests_per_second=4))
+    began = time.monotonic()
+    work = site.pull(order(*items, budget=Budget(shares=(limited,))))
+    took = time.monotonic() - began
+    assert all(one.ok for one in work.items)
+    assert took >= 10 / 4 - SOON
+    assert work.sources[0].seconds < took / 2
+
+
 def test_no_more_streams_than_the_slice_has(server: FaultServer, site: Site) -> None:
     bodies = {f"{at}": noise((3 << 20) + at, seed=at) for at in range(6)}
     items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]

@@ -196,7 +196,7 @@ class _Quick:
         ask = host.next()
         if ask is None:
             return None
-        self._run.pace.request(host.tally.host, self._gone)
+        self._turn(host)
         status = 0
         try:
             began = time.monotonic()
@@ -246,7 +246,7 @@ class _Quick:
         patience = self._run.settings.stall_seconds
         since = time.monotonic()
         while not pipeline.ending:
-            self._send(host, pipeline)
+            since += self._send(host, pipeline)
             if not pipeline.waiting:
                 return
             since += self._receive(host, pipeline)
@@ -272,10 +272,27 @@ class _Quick:
             self._count(host, got, good)
         return last
 
-    def _send(self, host: Host, pipeline: Pipeline) -> None:
-        """Send what may be sent now; nothing once this thread is one too many."""
+    def _turn(self, host: Host) -> float:
+        """Wait until a request may be sent; give the seconds that this took."""
+        began = time.monotonic()
+        self._run.pace.request(host.tally.host, self._gone)
+        return self._waited(host, began)
+
+    def _waited(self, host: Host, began: float) -> float:
+        """Leave a wait of our own out of the host's time; give its seconds."""
+        waited = time.monotonic() - began
+        if waited > LOOK_SECONDS:
+            host.tally.waited(waited)
+        return waited
+
+    def _send(self, host: Host, pipeline: Pipeline) -> float:
+        """Send what may be sent now, nothing once this thread is one too many.
+
+        Returns:
+            The seconds that we waited for our turn.
+        """
         if self._over or self._running > self._allowed:
-            return
+            return 0.0
         budget = self._run.lease.budget
         serial = not host.proven or self._run.pace.limits_requests(host.tally.host)
         rates = [AHEAD_BYTES, budget.bytes_per_second, budget.source_bytes_per_second]
@@ -284,18 +301,18 @@ class _Quick:
             min(1 if serial else AHEAD, host.good + 1, host.most - pipeline.answers),
             max(1, min(rate for rate in rates if rate is not None)),
         )
-        if asks:  # it is one, where a rate is set
-            self._run.pace.request(host.tally.host, self._gone)
-            host.tally.asked(len(asks))
-            pipeline.send(asks)
+        if not asks:
+            return 0.0
+        waited = self._turn(host)  # it is one, where a rate is set
+        host.tally.asked(len(asks))
+        pipeline.send(asks)
+        return waited
 
     def _receive(self, host: Host, pipeline: Pipeline) -> float:
         """Read what the budget allows; give the seconds that we waited for that."""
         began = time.monotonic()
         allowed, came = self._run.pace.take(host.tally.host, READ, self._gone), 0
-        waited = time.monotonic() - began
-        if waited > LOOK_SECONDS:
-            host.tally.waited(waited)
+        waited = self._waited(host, began)
         try:
             came = pipeline.receive(allowed)
         finally:
