@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlmodel import select
 
 from fleet.control import leases, sites
@@ -412,3 +413,12 @@ def test_the_books_outlast_a_restart_of_the_centre(centre: Centre) -> None:
     advance(again, timedelta(seconds=1).total_seconds())
     assert rates(beat(again, first)) == [5.0]
     again.store.close()
+
+
+def test_a_heartbeat_that_tells_of_hosts_without_end_is_refused() -> None:
+    many = {"wants": ["p"] * 10_001, "throttled": [{"host": "h" * 2001}]}
+    for field, told in many.items():
+        with pytest.raises(ValidationError, match="at most"):
+            Heartbeat.model_validate({"fence": 1, field: told})
+    with pytest.raises(ValidationError, match="at most 2000"):
+        SourceReport(host="h" * 2001)
