@@ -95,6 +95,22 @@ def test_our_own_waits_for_a_turn_are_no_slowness_of_the_host(
     assert work.sources[0].seconds < took / 2
 
 
+def test_each_redirect_waits_for_its_own_turn(server: FaultServer, site: Site) -> None:
+    bodies = {f"{at}.csv": noise(100 + at, seed=at) for at in range(4)}
+    urls = {path: server.serve(path, body) for path, body in bodies.items()}
+
+    items = [
+        item(path, server.serve(f"to-{path}", b"", "redirect", location=url))
+        for path, url in urls.items()
+    ]
+    limited = share(server.netloc, rate(requests_per_second=4))
+    began = time.monotonic()
+    work = site.pull(order(*items, budget=Budget(shares=(limited,))))
+    assert all(one.ok for one in work.items)
+    assert len(server.requests) == 8
+    assert time.monotonic() - began >= 8 / 4 - 0.5 - SOON
+
+
 def test_no_more_streams_than_the_slice_has(server: FaultServer, site: Site) -> None:
     bodies = {f"{at}": noise((3 << 20) + at, seed=at) for at in range(6)}
     items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]

@@ -19,7 +19,7 @@ from workers.digests import Bep52
 from workers.lease import Lease
 from workers.pull.answers import Wanted, check_kind, content_range, refusal
 from workers.pull.faults import Again, Bad, Fault, Local, Passing, Refused, Worthless, plain, result
-from workers.pull.pace import Pace
+from workers.pull.pace import Gone, Pace
 from workers.pull.tally import Tallies, Tally
 from workers.pull.web import Answer, Web
 from workers.work import Work
@@ -81,7 +81,7 @@ class _Probing:
         try:
             with self._turn(tally):
                 deadline = monotonic() + PATIENCE * self._stall
-                answer = self._web.get(source, _range(sample))
+                answer = self._web.get(source, _range(sample), self._ask)
                 try:
                     wanted = Wanted(tally.host, item.path, item.size, limit=0, proven=True)
                     _check_headers(answer, wanted, sample)
@@ -101,19 +101,31 @@ class _Probing:
         Raises:
             Local: its provider has no room for it in time.
         """
-        host, until = tally.host, monotonic() + self._stall
         with ExitStack() as held:
-            try:
-                held.enter_context(self._pace.stream(host, lambda: self._spent(host, until)))
-                self._pace.request(host, lambda: self._spent(host, until))
-            except Again as error:
-                told = f"not asked: {self._pace.provider(host)}'s budget is spent"
-                raise Local(told) from error
+            with self._in_time(tally.host) as spent:
+                held.enter_context(self._pace.stream(tally.host, spent))
+            self._ask(tally.host)
             held.enter_context(tally.request())
             yield
 
-    def _spent(self, host: str, until: float) -> bool:
-        return monotonic() > until and bool(self._pace.provider(host))
+    def _ask(self, host: str) -> None:
+        """Wait for the turn of one request.
+
+        Raises:
+            Local: its provider has no room for it in time.
+        """
+        with self._in_time(host) as spent:
+            self._pace.request(host, spent)
+
+    @contextmanager
+    def _in_time(self, host: str) -> Iterator[Gone]:
+        """Lend what tells that a host's provider was waited for long enough."""
+        until = monotonic() + self._stall
+        try:
+            yield lambda: monotonic() > until and bool(self._pace.provider(host))
+        except Again as error:
+            provider = self._pace.provider(host)
+            raise Local(f"not asked: {provider}'s budget is spent") from error
 
     def _read(self, answer: Answer, sample: Sample, tally: Tally, deadline: float) -> memoryview:
         """Read at most one byte more than the sample has."""

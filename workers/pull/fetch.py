@@ -82,6 +82,7 @@ class Fetch:
         self._at = claim.at  # where the next byte that is read belongs
         self._cut = False
         self._idled = 0.0  # when we last made it wait for long
+        self._hopped = 0.0  # seconds that we waited to follow redirects
         self._waits = False  # for the budget, which is no fault of the source
         self._began = (monotonic(), claim.at)
         self._paced = (monotonic(), 0)  # since when how many bytes came
@@ -134,12 +135,19 @@ class Fetch:
         """Whether it need not wait any more."""
         return self._cut
 
+    def _hop(self, host: str) -> None:
+        """Wait for the turn of a request that a redirect leads to; that is no fault of anybody."""
+        began = monotonic()
+        self._run.pace.request(host, self._gone)
+        self._hopped += (waited := monotonic() - began)
+        self.mirror.tally.waited(waited)
+
     def _ask(self) -> None:
         """Send the request; judge and read its answer."""
         tally = self.mirror.tally
-        began = monotonic()
-        answer = self._run.web.get(self.mirror.source, self.part.headers())
-        tally.heard(monotonic() - began)
+        began, self._hopped = monotonic(), 0.0
+        answer = self._run.web.get(self.mirror.source, self.part.headers(), self._hop)
+        tally.heard(monotonic() - began - self._hopped)
         self._answer = answer
         try:
             tally.lost = 0

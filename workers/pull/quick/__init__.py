@@ -200,7 +200,7 @@ class _Quick:
         status = 0
         try:
             began = time.monotonic()
-            answer = self._run.web.get(ask.source, {})
+            answer = self._run.web.get(ask.source, {}, self._hop)
             status = answer.status
             host.tally.heard(time.monotonic() - began)
             try:
@@ -271,6 +271,10 @@ class _Quick:
         finally:
             self._count(host, got, good)
         return last
+
+    def _hop(self, host: str) -> None:
+        """Wait for the turn of a request that a redirect leads to."""
+        self._run.pace.request(host, self._gone)
 
     def _turn(self, host: Host) -> float:
         """Wait until a request may be sent; give the seconds that this took."""
