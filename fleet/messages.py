@@ -44,6 +44,8 @@ Zone = Annotated[str, AfterValidator(_zone)]
 LocalTime = Annotated[str, AfterValidator(_local_time)]
 State = Annotated[str, StringConstraints(pattern=r"^[a-z]{0,20}$")]
 Words = Annotated[str, AfterValidator(_short)]  # what people read: an error, a reason
+HOSTS_MOST = 10_000  # that an order's sources lie at, by far
+Host = Annotated[str, StringConstraints(max_length=2000)]  # or a URL that names none
 Task = Literal["pull", "verify", "probe", "publish", "drop"]
 Digest = Literal["sha256", "md5", "pieces", "bep52", "parts"]
 
@@ -225,7 +227,7 @@ class SourceReport(Message):
     ``latency_ms`` is the mean time until an answer began.
     """
 
-    host: str
+    host: Host
     site: str | None = None
     bytes: Bytes = 0
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -248,7 +250,7 @@ class Outcome(Message):
     ended_at: datetime
     items: tuple[ItemResult, ...] = ()
     pieces: BlobRef | None = None
-    sources: tuple[SourceReport, ...] = ()
+    sources: Annotated[tuple[SourceReport, ...], Field(max_length=HOSTS_MOST)] = ()
     bytes_fetched: Bytes = 0
     reason: str = ""
 
@@ -263,7 +265,7 @@ class Verdict(Message):
 class Throttle(Message):
     """A host that said, since the last heartbeat, that we ask too much."""
 
-    host: str
+    host: Host
     retry_after: Seconds = 0.0
 
 
@@ -273,8 +275,8 @@ class Heartbeat(Message):
     fence: int
     bytes_done: Bytes = 0
     note: str = ""
-    wants: tuple[str, ...] = ()
-    throttled: tuple[Throttle, ...] = ()
+    wants: Annotated[tuple[str, ...], Field(max_length=HOSTS_MOST)] = ()
+    throttled: Annotated[tuple[Throttle, ...], Field(max_length=HOSTS_MOST)] = ()
 
 
 class HeartbeatAnswer(Message):

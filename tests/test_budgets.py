@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlmodel import select
 
 from fleet.control import leases, sites
@@ -129,6 +130,28 @@ def test_an_outcome_gives_its_slices_back(centre: Centre) -> None:
     assert {one.attempt_id for one in booked(centre.store)} == {second.attempt}
     advance(centre, 1)
     assert rates(beat(centre, second)) == [10.0]
+
+
+def test_a_paused_attempt_keeps_no_share_and_has_it_again_when_it_goes_on(centre: Centre) -> None:
+    limit(centre)
+    centre.mirror("a.csv")
+    centre.tick()
+    [order] = centre.orders()
+    at_night = [{"timezone": "UTC", "opens": "00:00", "closes": "06:00"}]  # it is noon
+
+    def beats(**details: object) -> HeartbeatAnswer:
+        centre.apply_sites(order.site, **details)
+        limit(centre)  # the sites file names it each time; as one that is new it rests for a lease
+        for _ in range(4):
+            advance(centre, centre.settings.lease_seconds / 3)
+            answer = beat(centre, order)
+        return answer
+
+    paused = beats(windows=at_night)
+    assert (paused.action, rates(paused)) == ("pause", [])
+    assert booked(centre.store) == []
+    goes = beats()
+    assert (goes.action, rates(goes)) == ("continue", [10.0])
 
 
 def test_a_stopped_attempt_is_given_nothing(centre: Centre) -> None:
@@ -390,3 +413,12 @@ def test_the_books_outlast_a_restart_of_the_centre(centre: Centre) -> None:
     advance(again, timedelta(seconds=1).total_seconds())
     assert rates(beat(again, first)) == [5.0]
     again.store.close()
+
+
+def test_a_heartbeat_that_tells_of_hosts_without_end_is_refused() -> None:
+    many = {"wants": ["p"] * 10_001, "throttled": [{"host": "h" * 2001}]}
+    for field, told in many.items():
+        with pytest.raises(ValidationError, match="at most"):
+            Heartbeat.model_validate({"fence": 1, field: told})
+    with pytest.raises(ValidationError, match="at most 2000"):
+        SourceReport(host="h" * 2001)

@@ -28,7 +28,7 @@ from fleet.planning.budgets import (
 )
 from fleet.planning.providers import ProviderFacts
 from tests.planning_support import unhurried
-from workers.quotas import Quotas
+from workers.quotas import Quotas, Stream
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE = 8.0
@@ -47,9 +47,13 @@ class Holder:
     name: str
     dice: random.Random
     quotas: Quotas = field(default_factory=Quotas)
-    streams: int = 0
+    held: list[Stream] = field(default_factory=list)
     next_beat: float = 0.0
     heard: list[tuple[float, float, Share]] = field(default_factory=list)
+
+    @property
+    def streams(self) -> int:
+        return len(self.held)
 
     def spend(self, now: float, *, greedy: bool) -> tuple[int, int]:
         """Listen, keep no stream too many, and take what there is."""
@@ -59,12 +63,11 @@ class Holder:
         if not self.quotas.limits(HOST):
             return 0, 0
         for _ in range(self.quotas.surplus(HOST, now)):
-            self.quotas.leave(HOST)
-            self.streams -= 1
+            self.quotas.leave(self.held.pop())
         if not greedy:
             return 0, 0
-        while self.quotas.enter(HOST, now):
-            self.streams += 1
+        while stream := self.quotas.enter(HOST, now):
+            self.held.append(stream)
         requests = 0
         while self.quotas.request(HOST, now) == 0:
             requests += 1
@@ -282,5 +285,6 @@ def test_a_retry_after_is_waited_for_by_everyone_but_not_for_ever() -> None:
     wait = wait_for_room([], provider, strain, START)
     assert wait is not None
     assert (wait.reason, wait.until) == ("p is left alone for a while: it said 429", at(5))
-    forever = throttled(Strain(), 10**9, START, "429")
-    assert forever.rests_until == START + LONGEST_REST
+    for seconds in (10**9, 1e19):  # the latter is more than a timedelta holds
+        forever = throttled(Strain(), seconds, START, "429")
+        assert forever.rests_until == START + LONGEST_REST

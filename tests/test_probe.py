@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from fleet.messages import Item, Sample, Source
+from fleet.messages import Budget, Item, Sample, Share, Source
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order
 from tests.test_digests import merkle_root
@@ -128,3 +128,18 @@ def test_a_piece_is_proved_by_its_subtree(
 
     assert (found.ok, found.fault) == (not fault, fault)
     assert ("serves the wrong bytes from 32768 on (BEP 52 root" in found.reason) is bool(fault)
+
+
+def test_where_a_providers_budget_is_spent_nothing_is_asked_and_nobody_accused(
+    server: FaultServer, site: Site
+) -> None:
+    spent = Share(provider="zenodo", hosts=(server.netloc,))
+    given = order(piece(server.serve("census.zip", BODY)), task="probe")
+
+    work = probe(given, Lease(Budget(shares=(spent,))), site.settings(stall_seconds=0.2))
+
+    [found] = work.items
+    assert (found.ok, found.fault, found.final) == (False, "local", False)
+    assert found.reason == "not asked: zenodo's budget is spent"
+    assert server.requests == []
+    assert [one.errors for one in work.sources] in ([], [0])

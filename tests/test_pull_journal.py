@@ -69,6 +69,19 @@ def test_what_was_marked_while_the_data_was_synced_stays_marked(data: Path) -> N
     assert loaded(data) == b"\1\0\0\0\0\0\1"
 
 
+@pytest.mark.parametrize("granule", [None, GRANULE // 2])
+def test_a_map_of_granules_of_another_size_vouches_for_nothing(
+    data: Path, granule: int | None
+) -> None:
+    written(data, sealed=b"\1\2\0\1\1\2\1")
+    path = data.with_suffix(".json")
+    head = json.loads(path.read_text())
+    del head["granule"]
+    path.write_text(json.dumps(head if granule is None else head | {"granule": granule}))
+
+    assert loaded(data) == b""
+
+
 def test_a_machine_without_a_name_for_its_starts_counts_only_what_is_sealed(
     data: Path,
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.messages import Budget
+from fleet.messages import Budget, Share
 from tests.fault_exchange import Exchange
 from tests.fault_kinds import FAULTS
 from tests.fault_server import FaultServer
@@ -14,6 +14,7 @@ from tests.pull_support import Site, item, noise, order, until
 from workers.bucket import BURST_SECONDS, Bucket
 from workers.lease import Lease, Stopped
 from workers.pull import pace as pace_module
+from workers.pull.faults import Again
 from workers.pull.pace import Pace
 
 MIB = 1024 * 1024
@@ -85,6 +86,29 @@ def test_what_was_not_read_is_given_back(clock: Clock) -> None:
 def test_a_budget_of_nothing_waits_and_hears_a_stop() -> None:
     with pytest.raises(Stopped):
         Pace(Halting(Budget(bytes_per_second=0))).take("a", 10)
+
+
+def test_whoever_waits_in_vain_gives_up(clock: Clock) -> None:
+    nothing = Share(provider="p", hosts=("a",))
+    pace = Pace(Lease(Budget(shares=(nothing,))))
+
+    def gone() -> bool:
+        return clock.now > 1005
+
+    for wait in (
+        lambda: pace.request("a", gone),
+        lambda: pace.take("a", 10, gone),
+        lambda: pace.stream("a", gone).__enter__(),
+    ):
+        clock.now = 1000.0
+        with pytest.raises(Again):
+            wait()
+        assert 1005 < clock.now < 1006
+
+
+def test_nothing_is_asked_for_once_it_is_of_no_use() -> None:
+    with pytest.raises(Again):
+        Pace(Lease()).request("a", lambda: True)
 
 
 class Halting(Lease):

@@ -44,8 +44,8 @@ def leave(site: Site, body: bytes, marks: bytes, *urls: str, etag: str, **head: 
     data.write_bytes(body)
     data.with_suffix(".map").write_bytes(marks)
     authors = [{"url": url, "etag": etag} for url in urls]
-    head = {"boot": boot_id(), "size": len(body), "authors": authors, **head}
-    data.with_suffix(".json").write_text(json.dumps(head))
+    found = {"boot": boot_id(), "granule": GRANULE, "size": len(body), "authors": authors}
+    data.with_suffix(".json").write_text(json.dumps(found | head))
 
 
 def test_a_stopped_pull_leaves_its_part_and_the_next_goes_on_there(

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
-from fleet.messages import Budget, Order, Share, Slice
+from fleet.messages import Budget, Order, Share, Slice, Throttle
+from fleet.planning.budgets import LONGEST_REST
 from tests.fault_exchange import Exchange
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until
@@ -45,7 +47,7 @@ def test_nothing_is_asked_without_a_slice_and_all_goes_on_with_one(
     lease = Lease(Budget(shares=(share(server.netloc, reason="waits for its turn"),)))
     thread, done = begin(site, order(*items), lease)
     until(lambda: lease.note == "waits for its turn")
-    assert lease.quotas.demands()[0] == ("p",)
+    assert lease.quotas.demands(time.monotonic())[0] == ("p",)
     assert server.requests == []
     hear(lease, share(server.netloc, rate()))
     thread.join(20)
@@ -79,6 +81,36 @@ def test_requests_ahead_of_small_files_wait_for_their_turns(
     assert time.monotonic() - began >= 30 / 20 - SOON
 
 
+def test_our_own_waits_for_a_turn_are_no_slowness_of_the_host(
+    server: FaultServer, site: Site
+) -> None:
+    bodies = {f"{at}.csv": noise(100 + at, seed=at) for at in range(10)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    limited = share(server.netloc, rate(requests_per_second=4))
+    began = time.monotonic()
+    work = site.pull(order(*items, budget=Budget(shares=(limited,))))
+    took = time.monotonic() - began
+    assert all(one.ok for one in work.items)
+    assert took >= 10 / 4 - SOON
+    assert work.sources[0].seconds < took / 2
+
+
+def test_each_redirect_waits_for_its_own_turn(server: FaultServer, site: Site) -> None:
+    bodies = {f"{at}.csv": noise(100 + at, seed=at) for at in range(4)}
+    urls = {path: server.serve(path, body) for path, body in bodies.items()}
+
+    items = [
+        item(path, server.serve(f"to-{path}", b"", "redirect", location=url))
+        for path, url in urls.items()
+    ]
+    limited = share(server.netloc, rate(requests_per_second=4))
+    began = time.monotonic()
+    work = site.pull(order(*items, budget=Budget(shares=(limited,))))
+    assert all(one.ok for one in work.items)
+    assert len(server.requests) == 8
+    assert time.monotonic() - began >= 8 / 4 - 0.5 - SOON
+
+
 def test_no_more_streams_than_the_slice_has(server: FaultServer, site: Site) -> None:
     bodies = {f"{at}": noise((3 << 20) + at, seed=at) for at in range(6)}
     items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
@@ -107,9 +139,9 @@ def test_a_429_is_counted_and_told_with_the_next_heartbeat(
     assert work.items[0].ok
     [report] = work.sources
     assert (report.throttled, report.retry_after) == (1, 1.0)
-    _, [told] = lease.quotas.demands()
+    _, [told] = lease.quotas.demands(time.monotonic())
     assert (told.host, told.retry_after) == (server.netloc, 1.0)
-    assert lease.quotas.demands()[1] == ()
+    assert lease.quotas.demands(time.monotonic())[1] == ()
 
 
 def test_a_503_that_asks_for_nothing_is_counted_and_not_told(
@@ -123,7 +155,7 @@ def test_a_503_that_asks_for_nothing_is_counted_and_not_told(
     [report] = site.pull(order(one), lease).sources
     assert report.throttled >= 1
     assert report.retry_after is None
-    assert lease.quotas.demands()[1] == ()
+    assert lease.quotas.demands(time.monotonic())[1] == ()
 
 
 def test_a_slice_is_used_within_its_time_whatever_messages_take() -> None:
@@ -151,3 +183,59 @@ def test_a_provider_once_named_stays_limited() -> None:
     quotas.hear([], 5.0, 5.0)
     assert not quotas.open(HOST, 6.0)
     assert quotas.open("other.example", 6.0)
+
+
+def test_a_provider_that_rests_is_not_wanted_and_rests_no_longer_than_the_centre_lets_it() -> None:
+    quotas, rest = Quotas(), LONGEST_REST.total_seconds()
+    quotas.hear([share(HOST, rate(2 * rest))], 0.0, 0.0)
+    quotas.throttled(HOST, 1e19, 1.0)
+    assert not quotas.open(HOST, rest)
+    assert quotas.demands(rest) == ((), (Throttle(host=HOST, retry_after=rest),))
+    assert quotas.open(HOST, rest + 1)
+    assert quotas.demands(rest + 1) == (("p",), ())
+
+
+def test_a_stream_is_given_back_to_the_provider_that_it_was_taken_of() -> None:
+    quotas = Quotas()
+    early = quotas.enter(HOST, 1.0)  # nobody limits it yet
+    assert early is not None
+    quotas.hear([share(HOST, rate(streams=1))], 2.0, 2.0)
+    assert quotas.enter(HOST, 3.0)
+    quotas.leave(early)
+    assert quotas.enter(HOST, 4.0) is None
+
+
+def test_a_complaint_that_the_centre_could_not_hear_is_told_again() -> None:
+    quotas = Quotas()
+    quotas.throttled(HOST, 5.0, 1.0)
+    _, told = quotas.demands(1.0)
+    quotas.throttled(HOST, 2.0, 2.0)
+    quotas.put_back(told)
+    assert quotas.demands(3.0)[1] == told
+
+
+@pytest.mark.parametrize("size", [1000, 3 << 20], ids=["small", "large"])
+def test_a_run_that_ends_waits_for_no_slice(server: FaultServer, site: Site, size: int) -> None:
+    bodies = {f"{at}.csv": noise(size + at, seed=at) for at in range(10)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    slow = share(server.netloc, rate(requests_per_second=0.01, streams=1))
+    lease = Breaking(Budget(shares=(slow,)))
+    lease.enough = lambda: not lease.quotas.open(server.netloc, time.monotonic())
+
+    with pytest.raises(RuntimeError, match="enough"):
+        site.pull(order(*items), lease)
+
+    working = [one for one in threading.enumerate() if one.name in {"pull", "quick"}]
+    for thread in working:
+        thread.join(2)
+        assert not thread.is_alive()
+
+
+class Breaking(Lease):
+    """A lease that its owner breaks off, of which only the main thread hears."""
+
+    enough: Callable[[], bool]
+
+    def check(self) -> None:
+        if threading.current_thread() is threading.main_thread() and self.enough():
+            raise RuntimeError("enough")

@@ -9,10 +9,11 @@ import pytest
 from pydantic import SecretStr
 from sqlmodel import select
 
-from fleet.control import traffic
+from fleet.control import timetables, traffic
 from fleet.messages import SourceReport, TrafficReport, TrafficSample
 from fleet.planning.traffic import BIN
 from fleet.settings import SiteSettings
+from fleet.store import traffic as traffic_rows
 from fleet.store.database import Store
 from fleet.store.tables import Observation, Site, TrafficBin, Usual
 from tests.api_support import Api, served, three_sites
@@ -101,6 +102,32 @@ def test_an_outcomes_bytes_lie_over_the_bins_it_took(centre: Centre) -> None:
     centre.tick()
     found = _usual(centre, "zenodo.org")
     assert found.hours[0] == pytest.approx(80.0)
+
+
+@pytest.mark.parametrize("host", ["btih:0123", "10.0.0.7:8080", "mirror.example", "toronto"])
+def test_of_hosts_that_are_no_providers_nothing_is_kept_or_told(centre: Centre, host: str) -> None:
+    centre.mirror("a.csv")
+    centre.tick()
+    [order] = centre.orders()
+    centre.report(order, sources=(SourceReport(host=host, bytes=6000, seconds=60, requests=3),))
+    assert _bins(centre) == []
+    with centre.store.write() as session:  # by an earlier release
+        session.merge(Usual(subject=host, look_at=NOON + WEEK))
+    with centre.store.read() as session:
+        assert timetables.all_of(session, NOON).providers == ()
+
+
+def test_of_a_site_counts_only_what_it_measured_itself(centre: Centre) -> None:
+    centre.apply_sites("toronto", timezone="UTC")
+    _weeks_of(centre, "toronto", quiet=15)
+    with centre.store.write() as session:
+        for one in traffic_rows.bins(session, "toronto", NOON - 4 * WEEK):
+            busy = {"bytes_in": 10**12 * (one.start.hour == 15), "seconds": 900}
+            other = TrafficBin(subject="toronto", observer="netcup", start=one.start, **busy)
+            session.add(other)
+    assert traffic.step(centre.store)
+    found = _usual(centre, "toronto")
+    assert min(range(24), key=found.hours.__getitem__) == 15
 
 
 def test_a_week_is_derived_of_bins_and_rederived_when_the_zone_changes(centre: Centre) -> None:
@@ -199,6 +226,9 @@ def test_windows_are_served_for_rclone_and_for_calendars(api: Api) -> None:
     assert "DTSTART:20260309T023000Z" in lines  # the clocks have changed
     assert api.get("/api/v1/traffic/nowhere.ics").status_code == 404
     assert api.get("/api/v1/traffic/netcup.bwlimit").text == "off\n"
+    none = api.get("/api/v1/traffic/netcup.ics")
+    assert none.status_code == 404
+    assert "netcup has no windows to come: no quiet hours are kept here" in none.text
 
 
 def test_a_zone_that_is_none_is_refused_with_its_name(centre: Centre) -> None:

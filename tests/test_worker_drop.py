@@ -1,10 +1,16 @@
 """Dropping a shard's files at a site: nothing else goes, and nothing is left half silent."""
 
 from pathlib import Path
+from time import monotonic
+
+import pytest
 
 from fleet.messages import Item, Order
+from fleet.settings import SiteSettings
+from workers.centre import Centre
 from workers.drop import drop
-from workers.lease import Lease
+from workers.held import HeldLease
+from workers.lease import Lease, Stopped
 from workers.storage.doubts import Doubts
 from workers.storage.posix import PosixStorage
 
@@ -76,3 +82,31 @@ def test_a_file_that_cannot_be_deleted_is_reported_and_stops_no_other(tmp_path: 
     assert work.items[0].reason.startswith("bad.csv cannot be deleted: ")
     assert work.items[0].fault == "local"
     assert "elsewhere/y.csv" in _left(tmp_path)
+
+
+def test_on_a_store_that_is_not_mounted_nothing_counts_as_dropped(tmp_path: Path) -> None:
+    for root in (tmp_path / "missing", tmp_path):
+        [result] = drop(_order("y.csv"), PosixStorage(root), Lease()).items
+        assert (result.ok, result.fault, result.final) == (False, "local", False)
+        assert result.reason == f"nothing of it is here, and {root} is empty: is the store mounted?"
+        assert not any(tmp_path.iterdir())
+
+
+def test_what_lay_in_a_folder_that_is_a_file_now_is_gone(tmp_path: Path) -> None:
+    _put(tmp_path, "d/1/a")
+    [result] = drop(_order("a/x.csv"), PosixStorage(tmp_path), Lease()).items
+    assert result.ok
+    assert _left(tmp_path) == ["d/1/a"]
+
+
+def test_without_a_lease_that_lasts_nothing_more_is_deleted(tmp_path: Path) -> None:
+    _put(tmp_path, "d/1/x.csv", "d/1/y.csv")
+    order = _order("x.csv", "y.csv")
+    settings = SiteSettings(site="toronto", centre_url="http://127.0.0.1:9", home=tmp_path)
+    with Centre(settings) as centre:
+        silent = HeldLease(order, centre, asked=monotonic() - order.lease_seconds)
+        with pytest.raises(Stopped, match="the centre was not heard for 9 s, a whole lease"):
+            drop(order, PosixStorage(tmp_path), silent)
+        assert _left(tmp_path) == ["d/1/x.csv", "d/1/y.csv"]
+        lasting = HeldLease(order, centre, asked=monotonic())
+        assert all(one.ok for one in drop(order, PosixStorage(tmp_path), lasting).items)

@@ -39,7 +39,7 @@ def leave(site: Site, body: bytes, marks: bytes, *urls: str) -> None:
     data.write_bytes(body)
     data.with_suffix(".map").write_bytes(marks)
     authors = tuple(Author(url=url) for url in urls)
-    head = Head(boot=boot_id(), size=len(BODY), authors=authors)
+    head = Head(boot=boot_id(), granule=GRANULE, size=len(BODY), authors=authors)
     data.with_suffix(".json").write_text(head.model_dump_json())
 
 

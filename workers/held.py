@@ -38,7 +38,8 @@ class HeldLease(Lease):
         self._order = order
         self._centre = centre
         self._pulled = pulled if order.task == "pull" else None
-        self._every = order.lease_seconds / 3
+        self._seconds = order.lease_seconds
+        self._renewed = time.monotonic() if asked is None else asked
         self._ended = threading.Event()
         self._paused = False
         self._stop = ""
@@ -72,10 +73,21 @@ class HeldLease(Lease):
         if self._stop:
             raise Stopped(self._stop)
 
+    def check_live(self) -> None:
+        """Return if the lease lasts still, of which no more is known than the centre's last answer.
+
+        Raises:
+            Stopped: the centre wants it to end, or was not heard for a lease.
+        """
+        self.check()
+        if time.monotonic() - self._renewed >= self._seconds:
+            raise Stopped(f"the centre was not heard for {self._seconds:g} s, a whole lease")
+
     def _beat(self) -> None:
-        while not self._ended.wait(self._every):
+        while not self._ended.wait(self._seconds / 3):
             self._note()
-            wants, throttled = self.quotas.demands()
+            asked = time.monotonic()
+            wants, throttled = self.quotas.demands(asked)
             beat = Heartbeat(
                 fence=self._order.fence,
                 bytes_done=self.bytes_done,
@@ -83,16 +95,16 @@ class HeldLease(Lease):
                 wants=wants,
                 throttled=throttled,
             )
-            asked = time.monotonic()
             try:
                 answer = self._centre.heartbeat(self._order.attempt, beat)
             except CentreAway as error:
                 _log.warning("centre away, going on", reason=str(error))
+                self.quotas.put_back(throttled)
                 continue
             except CentreRefused as error:
                 self._stop = str(error)
                 return
-            self._every = answer.lease_seconds / 3
+            self._renewed, self._seconds = asked, answer.lease_seconds
             self.budget = answer.budget
             self.quotas.hear(answer.budget.shares, asked, time.monotonic())
             self._paused = answer.action == "pause"

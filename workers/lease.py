@@ -42,3 +42,11 @@ class Lease:
         Raises:
             Stopped: the centre wants it to end.
         """
+
+    def check_live(self) -> None:
+        """Return if nobody else can have been given the work: ask it before what harms it.
+
+        Raises:
+            Stopped: the centre wants it to end, or may have given it away.
+        """
+        self.check()

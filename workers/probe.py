@@ -3,13 +3,14 @@
 A HEAD or a single byte proves little: proxies were seen to pass both and to cut every range that
 is long enough to be a piece.  So a probe reads a whole piece (all of a small file), by a range as
 web seeds' clients do, and checks its digest.  It asks each item's first source only, once:
-how a site answers now is the very thing to be known.
+how a site answers now is the very thing to be known.  Where its provider's budget has no room for
+that, it is not asked: a probe waits for a share no longer than for an answer.
 """
 
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 
 from fleet.messages import Item, ItemResult, Order, Sample, Source
@@ -17,8 +18,8 @@ from fleet.settings import SiteSettings
 from workers.digests import Bep52
 from workers.lease import Lease
 from workers.pull.answers import Wanted, check_kind, content_range, refusal
-from workers.pull.faults import Bad, Fault, Passing, Refused, Worthless, plain, result
-from workers.pull.pace import Pace
+from workers.pull.faults import Again, Bad, Fault, Local, Passing, Refused, Worthless, plain, result
+from workers.pull.pace import Gone, Pace
 from workers.pull.tally import Tallies, Tally
 from workers.pull.web import Answer, Web
 from workers.work import Work
@@ -78,9 +79,9 @@ class _Probing:
         """Ask for the sample and check what comes."""
         tally = self.tallies.of(source)
         try:
-            with self._pace.stream(tally.host), self._turn(tally):
+            with self._turn(tally):
                 deadline = monotonic() + PATIENCE * self._stall
-                answer = self._web.get(source, _range(sample))
+                answer = self._web.get(source, _range(sample), self._ask)
                 try:
                     wanted = Wanted(tally.host, item.path, item.size, limit=0, proven=True)
                     _check_headers(answer, wanted, sample)
@@ -95,10 +96,36 @@ class _Probing:
 
     @contextmanager
     def _turn(self, tally: Tally) -> Iterator[None]:
-        """Wait for a request's turn; count it and the time that its answer takes."""
-        self._pace.request(tally.host)
-        with tally.request():
+        """Wait for a request's turn; count it and the time that its answer takes.
+
+        Raises:
+            Local: its provider has no room for it in time.
+        """
+        with ExitStack() as held:
+            with self._in_time(tally.host) as spent:
+                held.enter_context(self._pace.stream(tally.host, spent))
+            self._ask(tally.host)
+            held.enter_context(tally.request())
             yield
+
+    def _ask(self, host: str) -> None:
+        """Wait for the turn of one request.
+
+        Raises:
+            Local: its provider has no room for it in time.
+        """
+        with self._in_time(host) as spent:
+            self._pace.request(host, spent)
+
+    @contextmanager
+    def _in_time(self, host: str) -> Iterator[Gone]:
+        """Lend what tells that a host's provider was waited for long enough."""
+        until = monotonic() + self._stall
+        try:
+            yield lambda: monotonic() > until and bool(self._pace.provider(host))
+        except Again as error:
+            provider = self._pace.provider(host)
+            raise Local(f"not asked: {provider}'s budget is spent") from error
 
     def _read(self, answer: Answer, sample: Sample, tally: Tally, deadline: float) -> memoryview:
         """Read at most one byte more than the sample has."""

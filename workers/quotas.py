@@ -9,6 +9,8 @@ Rules this module keeps:
   holders leave does not add up.
 - Without a slice that runs, nothing is asked of the provider and nothing read from it.
 - A provider once named stays limited, whatever later messages leave out.
+- One that asks to be left alone is left alone, for as long as the centre would; meanwhile no share
+  of it is wanted, which others could not use either.
 """
 
 import threading
@@ -16,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fleet.messages import Share, Slice, Throttle
-from fleet.planning.budgets import BURST_SECONDS
+from fleet.planning.budgets import BURST_SECONDS, LONGEST_REST
 from fleet.planning.providers import fits
 from workers.bucket import LEAST_GRANT
 
@@ -113,6 +115,13 @@ class _Quota:
             self.bytes.empty()
 
 
+@dataclass(frozen=True)
+class Stream:
+    """The right to read one answer; without a quota it is of a host that nobody limits."""
+
+    quota: _Quota | None
+
+
 class Quotas:
     """The quotas of an attempt, by host; safe to use from several threads.
 
@@ -151,22 +160,21 @@ class Quotas:
             quota = self._of(host)
             return quota is None or self._room(quota, now) > 0
 
-    def enter(self, host: str, now: float) -> bool:
-        """Take one of a host's streams; False if none is free.  ``leave`` gives it back."""
+    def enter(self, host: str, now: float) -> Stream | None:
+        """Take one of a host's streams; None if none is free.  ``leave`` gives it back."""
         with self._lock:
             quota = self._of(host)
-            if quota is None:
-                return True
-            if self._room(quota, now) <= 0:
-                return False
-            quota.streams += 1
-            return True
+            if quota is not None:
+                if self._room(quota, now) <= 0:
+                    return None
+                quota.streams += 1
+            return Stream(quota)
 
-    def leave(self, host: str) -> None:
-        """Give a stream back."""
+    def leave(self, stream: Stream) -> None:
+        """Give a stream back, to whose it was: its host may have become another provider's."""
         with self._lock:
-            if (quota := self._of(host)) is not None:
-                quota.streams = max(0, quota.streams - 1)
+            if stream.quota is not None:
+                stream.quota.streams -= 1
 
     def surplus(self, host: str, now: float) -> int:
         """Count the answers that are being read of a host's provider and may not be."""
@@ -213,6 +221,7 @@ class Quotas:
 
     def throttled(self, host: str, wait: float, now: float) -> None:
         """Note that a host said we ask too much: its whole provider is left alone meanwhile."""
+        wait = min(wait, LONGEST_REST.total_seconds())
         with self._lock:
             self._throttled[host] = max(wait, self._throttled.get(host, 0.0))
             if (quota := self._of(host)) is not None:
@@ -225,16 +234,27 @@ class Quotas:
             closed = [one for one in wanted if one.run(now) is None]
             return "; ".join(one.reason or f"waits for a share of {one.name}" for one in closed)
 
-    def demands(self) -> tuple[tuple[str, ...], tuple[Throttle, ...]]:
+    def demands(self, now: float) -> tuple[tuple[str, ...], tuple[Throttle, ...]]:
         """Give what the centre is to hear: the providers wanted, and the hosts that complained.
 
-        Both are since this was asked last.
+        Both are since this was asked last.  ``put_back`` what it could not be told.
         """
         with self._lock:
-            wants = {one.name for one in self._quotas.values() if one.streams} | self._wanted
+            wants = {
+                one.name
+                for one in self._quotas.values()
+                if now >= one.rests_until and (one.streams or one.name in self._wanted)
+            }
             told = tuple(Throttle(host=h, retry_after=s) for h, s in self._throttled.items())
             self._wanted, self._throttled = set(), {}
             return tuple(sorted(wants)), told
+
+    def put_back(self, told: Iterable[Throttle]) -> None:
+        """Keep for the next time which hosts complained, where the centre could not hear it."""
+        with self._lock:
+            for one in told:
+                longest = max(one.retry_after, self._throttled.get(one.host, 0.0))
+                self._throttled[one.host] = longest
 
     def _of(self, host: str) -> _Quota | None:
         if host not in self._by_host:

@@ -115,6 +115,8 @@ def heartbeat(
         action, reason = _turn(session, transfer, attempt, now)
         allowed = budget(session, transfer)
         limited = budgets.relevant(session, attempt, beat)
+    if action != "continue":  # its slices run out: others can use what it would not
+        beat = beat.model_copy(update={"wants": ()})
     shares = budgets.renew(store, settings, attempt_id, beat, limited)
     allowed = allowed.model_copy(update={"shares": shares})
     return HeartbeatAnswer(action=action, reason=reason, lease_seconds=lease, budget=allowed)

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from fleet.control import windows
+from fleet.control import providers, windows
 from fleet.control.errors import NotFoundError
 from fleet.planning import timetable
+from fleet.planning.providers import named
 from fleet.planning.quiet import Quiet
 from fleet.planning.windows import AHEAD, Span, upcoming
 from fleet.store import traffic
@@ -65,18 +66,18 @@ class Traffic:
 
 
 def all_of(session: Session, now: datetime) -> Traffic:
-    """Tell of every site that is not retired, and of every provider."""
+    """Tell of every site that is not retired, and of every provider's hosts: of no others."""
     rows = {row.subject: row for row in traffic.weeks(session)}
     sites = session.exec(select(Site).order_by(Site.id)).all()
     throttled = traffic.throttled(session)
-    known = {site.id for site in sites}
+    known, limits = {site.id for site in sites}, providers.every(session)
     return Traffic(
         now,
         tuple(_site(session, site, now) for site in sites if not site.retired),
         tuple(
             ProviderTraffic(name, _week(row, "milliseconds"), throttled.get(name, 0))
             for name, row in rows.items()
-            if name not in known
+            if name not in known and named(name, limits)
         ),
     )
 
@@ -97,9 +98,11 @@ def calendar(session: Session, name: str, now: datetime) -> str:
     """Write one site's windows as an iCalendar file.
 
     Raises:
-        NotFoundError: there is no such site.
+        NotFoundError: there is no such site, or it keeps no quiet hours.
     """
     found = of_site(session, name, now)
+    if not found.upcoming:
+        raise NotFoundError(f"{found.site} has no windows to come: {found.reason}")
     return timetable.calendar(found.site, found.upcoming, found.reason, now)
 
 

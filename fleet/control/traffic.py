@@ -5,7 +5,9 @@ Rules this module keeps:
 - A report under a clock that is off is not kept, but told of: the site keeps fixed hours until one
   comes under a right clock.
 - A bin that was told before is not counted twice.
-- What an outcome says of a host is laid over the bins in which its attempt ran.
+- What an outcome says of a provider's host is laid over the bins in which its attempt ran.  Other
+  hosts are not kept: anybody may read what is, and theirs may be private addresses.
+- Of a site counts only what it measured itself.
 - Bins are kept for eight weeks, which is all that a usual week is made of.
 """
 
@@ -14,9 +16,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlmodel import Session
 
-from fleet.control import windows
+from fleet.control import providers, windows
 from fleet.messages import Outcome, TrafficReport
 from fleet.planning import clocks
+from fleet.planning.providers import named
 from fleet.planning.traffic import BIN, Profile, Sample, profile
 from fleet.store import traffic
 from fleet.store.database import Store
@@ -58,10 +61,13 @@ def report(store: Store, site: str, told: TrafficReport) -> None:
 
 
 def note(session: Session, outcome: Outcome, now: datetime) -> None:
-    """Keep what an outcome says of the hosts that it had bytes from."""
+    """Keep what an outcome says of the providers' hosts that it had bytes from."""
+    limits = providers.every(session)
     took = min(outcome.ended_at - outcome.started_at, _LONGEST)
     for source in sorted(outcome.sources, key=lambda one: one.host):
-        if not source.requests:
+        if not source.requests or named(source.host, limits) is None:
+            continue
+        if session.get(Site, source.host) is not None:  # a host that is called as a site is
             continue
         traffic.usual(session, source.host, now)
         measured = source.latency_ms is not None
@@ -97,7 +103,8 @@ def _learn(session: Session, subject: str, now: datetime) -> Profile:
     """Make a subject's usual week of its bins, in its own zone if it has one."""
     site = session.get(Site, subject)
     held = traffic.bins(session, subject, now - KEPT)
-    samples = (_sample(one, of_site=site is not None) for one in held)
+    own = [one for one in held if site is None or one.observer == subject]
+    samples = (_sample(one, of_site=site is not None) for one in own)
     zone = site.timezone if site else ""
     return profile((one for one in samples if one is not None), zone or "UTC")
 

@@ -175,7 +175,7 @@ def throttled(strain: Strain, retry_after: float, now: datetime, told: str) -> S
         now: the time.
         told: what it said, in words.
     """
-    rest = now + min(timedelta(seconds=retry_after), LONGEST_REST)
+    rest = now + timedelta(seconds=min(retry_after, LONGEST_REST.total_seconds()))
     rests = strain.rests_until
     if retry_after > 0:
         rests = rest if rests is None else max(rests, rest)

@@ -134,6 +134,8 @@ class Board:
     def _end(self) -> None:
         with self._run.changed:
             self._over = True
+            for fetch in [fetch for one in self._open for fetch in one.fetches]:
+                fetch.cut()  # it may be waiting for its turn
             self._run.changed.notify_all()
         self._run.web.cut()
         until = monotonic() + LEAVE_SECONDS

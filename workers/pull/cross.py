@@ -62,7 +62,7 @@ class CrossExamination:
 
     def next(self) -> Fetch | None:
         """Choose the next granules to ask for once more; None if there are none just now."""
-        mirrors = self._download.candidates()
+        mirrors = self._open
         while (mirror := pick(mirrors, monotonic(), spare=self._run.load.spare)) is not None:
             claim = self._asked.claim(mirror.number, MOST, self._authors)
             if claim is not None:
@@ -72,7 +72,7 @@ class CrossExamination:
 
     def steal(self) -> Fetch | None:
         """Help the slowest stream out, where the helper is not the author in question."""
-        mirror = pick(self._download.candidates(), monotonic(), spare=self._run.load.spare)
+        mirror = pick(self._open, monotonic(), spare=self._run.load.spare)
         if mirror is None:
             return None
         usual = typical_rate(self._download.mirrors)
@@ -81,6 +81,12 @@ class CrossExamination:
         rate = mirror.rate or usual
         claim = self._asked.steal(mirror.number, rate, least=LEAST, avoid=self._authors)
         return None if claim is None else self._fetch(mirror, claim)
+
+    @property
+    def _open(self) -> list[Mirror]:
+        """Those whom the budgets of their providers let us ask at all."""
+        pace = self._run.pace
+        return [one for one in self._download.candidates() if pace.open(one.tally.host)]
 
     @property
     def done(self) -> bool:

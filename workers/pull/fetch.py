@@ -82,6 +82,7 @@ class Fetch:
         self._at = claim.at  # where the next byte that is read belongs
         self._cut = False
         self._idled = 0.0  # when we last made it wait for long
+        self._hopped = 0.0  # seconds that we waited to follow redirects
         self._waits = False  # for the budget, which is no fault of the source
         self._began = (monotonic(), claim.at)
         self._paced = (monotonic(), 0)  # since when how many bytes came
@@ -125,17 +126,28 @@ class Fetch:
             raise tally.out.with_traceback(None)  # it would keep all that ever raised it
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
-        with self._run.pace.stream(tally.host):
-            self._run.pace.request(tally.host)
+        with self._run.pace.stream(tally.host, self._gone):
+            self._run.pace.request(tally.host, self._gone)
             with tally.request():
                 self._ask()
+
+    def _gone(self) -> bool:
+        """Whether it need not wait any more."""
+        return self._cut
+
+    def _hop(self, host: str) -> None:
+        """Wait for the turn of a request that a redirect leads to; that is no fault of anybody."""
+        began = monotonic()
+        self._run.pace.request(host, self._gone)
+        self._hopped += (waited := monotonic() - began)
+        self.mirror.tally.waited(waited)
 
     def _ask(self) -> None:
         """Send the request; judge and read its answer."""
         tally = self.mirror.tally
-        began = monotonic()
-        answer = self._run.web.get(self.mirror.source, self.part.headers())
-        tally.heard(monotonic() - began)
+        began, self._hopped = monotonic(), 0.0
+        answer = self._run.web.get(self.mirror.source, self.part.headers(), self._hop)
+        tally.heard(monotonic() - began - self._hopped)
         self._answer = answer
         try:
             tally.lost = 0
@@ -250,7 +262,7 @@ class Fetch:
         """Wait until the budget allows some bytes; that is no fault of the source."""
         tally, began = self.mirror.tally, monotonic()
         self._waits = True
-        allowed = self._run.pace.take(tally.host, count)
+        allowed = self._run.pace.take(tally.host, count, self._gone)
         self._waits = False
         waited = monotonic() - began
         if waited > IDLE_SECONDS:

@@ -12,6 +12,7 @@ Rules this module keeps:
   until the machine is started anew, which its boot id tells.
 - A map never vouches for other bytes than those it was written for: it is gone, durably, before
   its data is thrown away.
+- A map of granules of another size than ours, or of an unknown one, vouches for nothing.
 
 It may be forgotten or closed by one thread while another marks or syncs: that is no error.
 """
@@ -49,6 +50,7 @@ class Head(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     boot: str = ""
+    granule: int = 0  # bytes; 0 in the head of a release that did not tell
     size: int | None = Field(None, ge=0)
     authors: tuple[Author, ...] = Field((), max_length=MOST_AUTHORS)
 
@@ -91,7 +93,7 @@ class Journal:
 
         The authors that were found keep their numbers: they come first.
         """
-        head = Head(boot=boot_id(), size=size, authors=authors)
+        head = Head(boot=boot_id(), granule=GRANULE, size=size, authors=authors)
         with self._lock:
             if self._descriptor is None:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -173,11 +175,12 @@ def _read(path: Path) -> bytes:
 
 
 def _read_head(path: Path) -> Head:
-    """Read a head; of one that is missing or torn nothing is known."""
+    """Read a head; of one that is missing, torn or of other granules nothing is known."""
     try:
-        return Head.model_validate_json(_read(path))
+        head = Head.model_validate_json(_read(path))
     except ValidationError:
         return Head()
+    return head if head.granule == GRANULE else Head()
 
 
 def _fresh(path: Path) -> Path:

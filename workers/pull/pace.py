@@ -6,19 +6,25 @@ Rules this module keeps:
   granted and not read is given back.
 - The budget is taken from the lease each time: a heartbeat's answer counts at once.
 - Of a provider whose budget all sites share, nothing is had without a slice (see ``quotas``).
+- Whoever waits gives up, with ``Again``, once what it waits for is of no use (``gone``).
 """
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from workers.bucket import BURST_SECONDS, Bucket
 from workers.lease import Lease
-from workers.pull.faults import Fault
+from workers.pull.faults import Again, Fault
 from workers.pull.tally import Tally
 
 POLL_SECONDS = 0.05
+Gone = Callable[[], bool]  # whether a wait is of no use any more
+
+
+def _never() -> bool:
+    return False
 
 
 class Pace:
@@ -54,19 +60,20 @@ class Pace:
         return self._lease.quotas.waits(time.monotonic())
 
     @contextmanager
-    def stream(self, host: str) -> Iterator[None]:
+    def stream(self, host: str, gone: Gone = _never) -> Iterator[None]:
         """Wait until one more answer of ``host`` may be read, and hold its stream meanwhile.
 
         Raises:
             Stopped: the centre wants the attempt to end.
+            Again: it waited until it was ``gone``.
         """
-        while not self._lease.quotas.enter(host, time.monotonic()):
-            self._lease.check()
+        while (held := self._lease.quotas.enter(host, time.monotonic())) is None:
+            self._check(host, gone)
             time.sleep(POLL_SECONDS)
         try:
             yield
         finally:
-            self._lease.quotas.leave(host)
+            self._lease.quotas.leave(held)
 
     def strained(self, tally: Tally, fault: Fault) -> None:
         """Note it if a host said that we ask too much: the centre hears of it shortly."""
@@ -74,11 +81,12 @@ class Pace:
         if fault.asks is not None:
             self._lease.quotas.throttled(tally.host, fault.asks, time.monotonic())
 
-    def take(self, host: str, count: int) -> int:
+    def take(self, host: str, count: int, gone: Gone = _never) -> int:
         """Wait until bytes may be read from ``host``; say how many, at most ``count``.
 
         Raises:
             Stopped: the centre wants the attempt to end.
+            Again: it waited until it was ``gone``.
         """
         while count > 0:
             self._lease.check()
@@ -86,6 +94,7 @@ class Pace:
                 granted = self._grant(host, count)
                 if granted:
                     return granted
+            self._check(host, gone)
             time.sleep(POLL_SECONDS)
         return 0
 
@@ -98,20 +107,26 @@ class Pace:
             with self._lock:
                 self._spend(host, -count)
 
-    def request(self, host: str) -> None:
+    def request(self, host: str, gone: Gone = _never) -> None:
         """Wait until one more request may be sent to ``host``.
 
         Raises:
             Stopped: the centre wants the attempt to end.
+            Again: it waited until it was ``gone``.
         """
         while True:
-            self._lease.check()
+            self._check(host, gone)
             wait = POLL_SECONDS
             if not self._lease.paused:
                 wait = self._ask(host)
                 if not wait:
                     return
             time.sleep(min(wait, POLL_SECONDS))
+
+    def _check(self, host: str, gone: Gone) -> None:
+        self._lease.check()
+        if gone():
+            raise Again(f"{host}: is not waited for any more")
 
     def _ask(self, host: str) -> float:
         """Take the right to one request to ``host``; else give the seconds to wait at least."""

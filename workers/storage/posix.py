@@ -152,8 +152,9 @@ class PosixStorage:
         return cell / "data"
 
     def remove(self, path: Path) -> None:
-        """Delete a published file; one that is already gone is fine."""
-        path.unlink(missing_ok=True)
+        """Delete a published file; one that is already gone is fine, as is its folder."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
     def prune(self, folder: Path) -> None:
         """Remove a folder below the root if it is empty, then those above it that are empty then.
@@ -164,7 +165,7 @@ class PosixStorage:
             OSError: a folder cannot be read or removed.
         """
         while folder != self.root and self.root in folder.parents:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 if any(folder.iterdir()):
                     break
                 folder.rmdir()

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from fleet.messages import Item, ItemResult
 from workers.pull.answers import Part, judge
-from workers.pull.faults import Bad, Fault, Local, Passing
+from workers.pull.faults import Again, Bad, Fault, Local, Passing
 from workers.pull.quick.delivery import Delivered, Delivery
 from workers.pull.quick.hosts import Host, by_host
 from workers.pull.quick.pipeline import AHEAD, AHEAD_BYTES, READ, Pipeline
@@ -108,6 +108,10 @@ class _Quick:
         if self._error is not None:
             raise self._error
 
+    def _gone(self) -> bool:
+        """Whether nobody need wait any more."""
+        return self._over
+
     @property
     def _allowed(self) -> int:
         return min(self._wanted, self._run.lease.budget.streams)
@@ -123,7 +127,7 @@ class _Quick:
         while not self._over and self._running < self._allowed and (host := self._next_host()):
             host.lines += 1
             self._running += 1
-            thread = threading.Thread(target=self._work, args=(host,), daemon=True)
+            thread = threading.Thread(target=self._work, name="quick", args=(host,), daemon=True)
             self._threads.append(thread)
             thread.start()
             started = True
@@ -142,8 +146,10 @@ class _Quick:
         """Talk to one host after another, as long as one more thread is wanted."""
         while host is not None:
             try:
-                with self._run.pace.stream(host.tally.host), host.tally.request():
+                with self._run.pace.stream(host.tally.host, self._gone), host.tally.request():
                     self._talk(host)
+            except Again:  # it is over
+                pass
             except Local:
                 self._over = True
             except BaseException as error:  # noqa: BLE001 - `go` raises it
@@ -166,6 +172,8 @@ class _Quick:
         place, line, pipeline = opened
         try:
             self._flow(host, pipeline)
+        except Again:  # it is over
+            pass
         except TimeoutError:
             host.given_up = True
         except Odd:
@@ -188,11 +196,11 @@ class _Quick:
         ask = host.next()
         if ask is None:
             return None
-        self._run.pace.request(host.tally.host)
+        self._turn(host)
         status = 0
         try:
             began = time.monotonic()
-            answer = self._run.web.get(ask.source, {})
+            answer = self._run.web.get(ask.source, {}, self._hop)
             status = answer.status
             host.tally.heard(time.monotonic() - began)
             try:
@@ -238,7 +246,7 @@ class _Quick:
         patience = self._run.settings.stall_seconds
         since = time.monotonic()
         while not pipeline.ending:
-            self._send(host, pipeline)
+            since += self._send(host, pipeline)
             if not pipeline.waiting:
                 return
             since += self._receive(host, pipeline)
@@ -264,10 +272,31 @@ class _Quick:
             self._count(host, got, good)
         return last
 
-    def _send(self, host: Host, pipeline: Pipeline) -> None:
-        """Send what may be sent now; nothing once this thread is one too many."""
+    def _hop(self, host: str) -> None:
+        """Wait for the turn of a request that a redirect leads to."""
+        self._run.pace.request(host, self._gone)
+
+    def _turn(self, host: Host) -> float:
+        """Wait until a request may be sent; give the seconds that this took."""
+        began = time.monotonic()
+        self._run.pace.request(host.tally.host, self._gone)
+        return self._waited(host, began)
+
+    def _waited(self, host: Host, began: float) -> float:
+        """Leave a wait of our own out of the host's time; give its seconds."""
+        waited = time.monotonic() - began
+        if waited > LOOK_SECONDS:
+            host.tally.waited(waited)
+        return waited
+
+    def _send(self, host: Host, pipeline: Pipeline) -> float:
+        """Send what may be sent now, nothing once this thread is one too many.
+
+        Returns:
+            The seconds that we waited for our turn.
+        """
         if self._over or self._running > self._allowed:
-            return
+            return 0.0
         budget = self._run.lease.budget
         serial = not host.proven or self._run.pace.limits_requests(host.tally.host)
         rates = [AHEAD_BYTES, budget.bytes_per_second, budget.source_bytes_per_second]
@@ -276,18 +305,18 @@ class _Quick:
             min(1 if serial else AHEAD, host.good + 1, host.most - pipeline.answers),
             max(1, min(rate for rate in rates if rate is not None)),
         )
-        if asks:  # it is one, where a rate is set
-            self._run.pace.request(host.tally.host)
-            host.tally.asked(len(asks))
-            pipeline.send(asks)
+        if not asks:
+            return 0.0
+        waited = self._turn(host)  # it is one, where a rate is set
+        host.tally.asked(len(asks))
+        pipeline.send(asks)
+        return waited
 
     def _receive(self, host: Host, pipeline: Pipeline) -> float:
         """Read what the budget allows; give the seconds that we waited for that."""
         began = time.monotonic()
-        allowed, came = self._run.pace.take(host.tally.host, READ), 0
-        waited = time.monotonic() - began
-        if waited > LOOK_SECONDS:
-            host.tally.waited(waited)
+        allowed, came = self._run.pace.take(host.tally.host, READ, self._gone), 0
+        waited = self._waited(host, began)
         try:
             came = pipeline.receive(allowed)
         finally:
@@ -309,7 +338,7 @@ class _Quick:
         """Read the body of an answer that was judged to have ``size`` bytes."""
         view, at = memoryview(bytearray(size)), 0
         while at < size:
-            allowed = self._run.pace.take(host.tally.host, min(READ, size - at))
+            allowed = self._run.pace.take(host.tally.host, min(READ, size - at), self._gone)
             came = answer.readinto(view[at : at + allowed])
             self._run.pace.give_back(host.tally.host, allowed - came)
             if not came:

@@ -7,13 +7,14 @@ Rules this module keeps:
 - The first request on a connection goes through httpcore, and so does every answer that is not
   plain (see ``heads``).  A connection whose answer was plain is kept, and asked again without
   httpcore; if that goes wrong in any way but silence, the request is sent once more on a new one.
-- Redirects are followed by hand, at most five, never from https to http.
+- Redirects are followed by hand, at most five, never from https to http.  Each is a request of its
+  own: whoever asked has a say before it is sent.
 - This site's token goes to the centre's own URL and is never carried along a redirect.
 - No proxy, netrc or other setting of the environment is read.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -125,8 +126,18 @@ class Web:
         """End every connection: blocked readers fail at once, and nobody is asked any more."""
         self._lines.cut()
 
-    def get(self, source: Source, headers: Mapping[str, str]) -> Answer:
+    def get(
+        self,
+        source: Source,
+        headers: Mapping[str, str],
+        hop: Callable[[str], None] | None = None,
+    ) -> Answer:
         """GET ``source`` and wait for the head of the answer.
+
+        Args:
+            source: what to ask for.
+            headers: what to say besides the usual.
+            hop: called with the host that a redirect leads to, before that is asked.
 
         Raises:
             Refused: the URL, a redirect of it or an address of its host may not be asked.
@@ -144,6 +155,8 @@ class Web:
                 return answer
             answer.close()
             url, secret = check_hop(url, location), {}
+            if hop is not None:
+                hop(host_of(url))
         raise Bad(f"{host_of(first)}: redirects more than {MAX_HOPS} times")
 
     def call(self, source: Source, headers: Mapping[str, str]) -> Call:
