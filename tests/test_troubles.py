@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from fleet.control import mirror, progress, torrents
+from fleet.control import mirror, progress, suspensions, torrents
 from fleet.control.mirror import RuleSpec
 from fleet.messages import ItemResult, Order
 from fleet.settings import CentreSettings
@@ -140,7 +140,7 @@ def test_a_copy_that_nobody_could_read_for_long_stops_counting(centre: Centre) -
     assert not _progress(centre, version).complete
 
 
-def test_a_verify_that_was_suspended_is_tried_again_another_day(centre: Centre) -> None:
+def test_a_verify_that_was_suspended_waits_for_a_person(centre: Centre) -> None:
     centre.mirror("a.csv")
     centre.work()
     _advance(centre, 91 * DAY)
@@ -152,8 +152,14 @@ def test_a_verify_that_was_suspended_is_tried_again_another_day(centre: Centre) 
             else:
                 centre.report(order)
         _advance(centre, 3600)
-    assert {one.state for one in centre.transfers(kind="verify")} == {"suspended"}
-    _advance(centre, DAY)
+    given_up = {one.id for one in centre.transfers(kind="verify")}
+    _advance(centre, 2 * DAY)
+    centre.work()
+    verifies = centre.transfers(kind="verify")
+    assert {one.id for one in verifies} == given_up
+    assert {one.state for one in verifies} == {"suspended"}
+    for one in verifies:
+        suspensions.retry(centre.store, one.id)
     centre.work()
     assert set(_states(centre)) == {"available"}
 
