@@ -190,6 +190,20 @@ def test_the_whole_file_is_refused_for_one_bad_site(sqlite_store: Store, tmp_pat
     assert _sites(sqlite_store) == {}
 
 
+@pytest.mark.parametrize(
+    ("site", "said"),
+    [
+        (f"{GOOD}, timezone: Amerika/Toronto", "toronto.timezone: no time zone is called 'Ame"),
+        (f"{GOOD}, budget: {{streams: 0}}", "toronto.budget.streams: "),
+        ("kind: node, driver: posix", "sites.1.id: Field required"),
+    ],
+)
+def test_a_fault_is_named_by_its_site_and_not_by_what_found_it(
+    tmp_path: Path, site: str, said: str
+) -> None:
+    assert said in _refusal(_file(tmp_path, site))
+
+
 def test_a_token_is_long_and_only_its_digest_is_kept(sqlite_store: Store, tmp_path: Path) -> None:
     _apply(sqlite_store, _file(tmp_path, GOOD))
     token = sites.make_token(sqlite_store, "toronto")

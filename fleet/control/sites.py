@@ -7,9 +7,10 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -164,13 +165,28 @@ def read_providers(path: Path) -> tuple[ProviderSpec, ...]:
 def _load(path: Path) -> _File:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return _File.model_validate(data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RefusedError(f"{path}: {error}") from error
+    try:
+        return _File.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RefusedError(f"{path}: {where}: {first['msg']}") from error
+        where, what = _where(data, first["loc"]), first["msg"].removeprefix("Value error, ")
+        raise RefusedError(f"{path}: {where}: {what}") from error
+
+
+def _where(data: Any, parts: Iterable[str | int]) -> str:
+    """Say where in a file a fault is, as people call it: `toronto.capacity`, not `sites.1`."""
+    said: list[str] = []
+    for part in parts:
+        if isinstance(part, int):
+            data = data[part]
+            named = data.get("id") or data.get("name") if isinstance(data, dict) else None
+            said = [str(named)] if named else [*said, str(part + 1)]
+        elif "[" not in part:  # what validates a field is nobody's business
+            said.append(part)
+            data = data.get(part) if isinstance(data, dict) else None
+    return ".".join(said) or "it"
 
 
 def apply(
