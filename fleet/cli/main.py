@@ -10,6 +10,7 @@ Imports stand inside the commands, so that each starts as fast as what it needs.
 import json
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -344,7 +345,11 @@ def main() -> None:
 
 
 def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False, default=str))
+    typer.echo(json.dumps(data, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _print_why(answer: dict[str, Any]) -> None:

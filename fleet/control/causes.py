@@ -123,7 +123,7 @@ def quiet_hours(session: Session, site: Site, now: datetime) -> list[Cause]:
     if quiet is None:
         return []
     now_in = turn(quiet, now, Work())
-    said = f"{quiet.reason}; {now_in.reason}" if now_in.reason else quiet.reason
+    said = now_in.reason if quiet.reason in now_in.reason else f"{now_in.reason}: {quiet.reason}"
     reason = f"{said}; work of priority {URGENT} or more waits for nothing"
     return [
         Cause(f"quiet hours of {site.id}", "on" if now_in.goes else "off", reason, now_in.until)

@@ -61,7 +61,9 @@ def read(name: str) -> Policy:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         return Policy.model_validate({"name": path.stem} | data)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise RefusedError(f"policy {name} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RefusedError(f"policy {name}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
