@@ -53,3 +53,13 @@ def test_a_gateway_does_not_take_the_place_of_what_it_fronts(centre: Centre) -> 
     with centre.store.write() as session:
         session.get_one(Site, "amsterdam").fronts = ["toronto"]
     assert "once 1 shards" in _retire(centre, "toronto")
+
+
+def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"), copies=3, least=2)
+    with centre.store.write() as session:
+        session.get_one(Site, "amsterdam").fronts = ["netcup"]
+    assert "once 1 shards" in _retire(centre, "toronto")
+    with centre.store.write() as session:
+        session.get_one(Site, "amsterdam").fronts = []
+    assert _retire(centre, "toronto") == "retired"

@@ -97,6 +97,18 @@ def test_a_surplus_copy_goes_after_its_grace_once_the_others_were_read(full: Cen
     assert _tombstones(full) == []
 
 
+def test_a_gateway_is_not_told_to_delete_the_bytes_of_what_it_fronts(full: Centre) -> None:
+    full.apply_sites("toronto", fronts=("amsterdam",))
+    _rule(full, copies=1, min_copies=1, selector="id=amsterdam")
+    full.tick()
+    _until_dropped(full)
+    assert _states(full) == {
+        "toronto": "available",
+        "amsterdam": "available",
+        "netcup": "retired",
+    }
+
+
 def test_nothing_is_dropped_before_its_grace_is_over(full: Centre) -> None:
     _rule(full, copies=1, min_copies=1, selector="id=toronto")
     _wait(full, _GRACE - 60)

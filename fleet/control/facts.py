@@ -6,6 +6,7 @@ from sqlalchemy import Row
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents, standing
+from fleet.planning import spread
 from fleet.planning.facts import ReplicaFacts, RuleFacts, SiteFacts, WindowFacts
 from fleet.planning.states import ReplicaState
 from fleet.store import loads
@@ -46,6 +47,11 @@ def site(row: Site, load: loads.Load = _UNLADEN, incident: Incident | None = Non
         speed_mbps=row.speed_mbps,
         incident=incident.reason if incident else "",
     )
+
+
+def fronted(session: Session) -> dict[str, frozenset[str]]:
+    """Map each gateway to all the sites that it fronts."""
+    return spread.behind([site(row) for row in session.exec(select(Site)).all()])
 
 
 def rule(row: Rule) -> RuleFacts:

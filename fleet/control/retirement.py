@@ -7,11 +7,12 @@ other sites, it stays a source and goes on with its work, but gets nothing new.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, or_
+from sqlalchemy import ColumnElement, exists, false, func, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, probes, replicas, tombstones
+from fleet.control import facts, incidents, probes, replicas, tombstones
+from fleet.planning import spread
 from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
@@ -83,6 +84,7 @@ def _needed(session: Session, site: str, most: int | None = None) -> Sequence[st
             col(elsewhere.silent).is_(False),
             ~unread,
             ~leaving,
+            ~_only_fronts(session, other),
         )
         .correlate(Replica)
         .scalar_subquery()
@@ -110,10 +112,30 @@ def _needed(session: Session, site: str, most: int | None = None) -> Sequence[st
 
 
 def _one_place(session: Session, site: str) -> list[str]:
-    """Name the sites that a site fronts, or that front it: their copies are the same bytes."""
-    fronts = session.get_one(Site, site).fronts
-    rows = session.exec(select(Site.id, Site.fronts)).all()
-    return [other for other, theirs in rows if other in fronts or site in theirs]
+    """Name the sites that are one place with another by a gateway: their bytes are the same."""
+    fronted = facts.fronted(session)
+    return [
+        one
+        for one in session.exec(select(Site.id)).all()
+        if one != site and spread.gateway(site, one, fronted)
+    ]
+
+
+def _only_fronts(session: Session, other: type[Replica]) -> ColumnElement[bool]:
+    """Whether a copy is a gateway's, and what it fronts has one as well, which counts."""
+    behind = aliased(Replica)
+    return or_(
+        false(),
+        *(
+            (col(other.site_id) == gateway)
+            & exists().where(
+                col(behind.shard_id) == col(other.shard_id),
+                col(behind.site_id).in_(sites),
+                col(behind.state) == ReplicaState.AVAILABLE,
+            )
+            for gateway, sites in facts.fronted(session).items()
+        ),
+    )
 
 
 def retire(session: Session, site: str, now: datetime) -> None:

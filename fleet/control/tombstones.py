@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 
 from fleet.control import facts, incidents, replicas, standing
 from fleet.planning.facts import Choice
+from fleet.planning.spread import gateway
 from fleet.planning.states import AttemptState, TransferKind, TransferState
 from fleet.planning.tombstones import Act, OtherCopy, next_act
 from fleet.settings import CentreSettings
@@ -161,10 +162,6 @@ def _look_at(session: Session, key: tuple[str, str], now: datetime) -> None:
     if drop is not None:
         row.look_at = None
         return
-    incident = incidents.of(session, row.site_id)
-    if incident is not None:  # its copies may be samples, or all that is left
-        row.waits, row.look_at = f"is kept while {row.site_id} is judged", now + _LATER
-        return
     act = _next_act(session, row, now)
     row.waits, row.look_at = act.reason, act.until
     for site in act.verify:
@@ -190,13 +187,16 @@ def _look_at(session: Session, key: tuple[str, str], now: datetime) -> None:
 
 def _next_act(session: Session, row: Tombstone, now: datetime) -> Act:
     busy = transfers.live(session, row.shard_id, row.site_id, _READS)
+    waits_for = f"its {busy.kind}, which is {busy.state}" if busy else ""
+    if incidents.of(session, row.site_id) is not None:  # its copies may be samples
+        waits_for = f"{row.site_id}, which is judged as a whole"
     shard = session.get_one(Shard, row.shard_id)
     rule = facts.rule_of(session, session.get_one(Version, shard.version_id).dataset_id)
     return next_act(
         row.drop_after,
         max(1, rule.min_copies if rule else 1),
         _others(session, row),
-        f"its {busy.kind}, which is {busy.state}" if busy else "",
+        waits_for,
         now,
     )
 
@@ -204,7 +204,8 @@ def _next_act(session: Session, row: Tombstone, now: datetime) -> Act:
 def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
     """List the copies that were chosen for the shard's rule, without those to be dropped.
 
-    Of a site that is at fault as a whole only what was read since that began is good.
+    Of a site that is at fault as a whole only what was read since that began is good.  A gateway
+    and what it fronts have the same bytes: neither is left when those of the other go.
     """
     read = dict(
         session.exec(
@@ -229,12 +230,12 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
         .where(Replica.shard_id == row.shard_id, Replica.site_id != row.site_id)
         .execution_options(populate_existing=True)
     ).all()
-    going = marked(session, row.shard_id)
+    going, fronted = marked(session, row.shard_id), facts.fronted(session)
     judged = incidents.judged(session)
     return [
         _other(copy, site, judged.get(site.id), read.get(site.id))
         for copy, site in copies
-        if site.id not in going
+        if site.id not in going and not gateway(row.site_id, site.id, fronted)
     ]
 
 
