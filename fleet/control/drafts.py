@@ -253,9 +253,16 @@ def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
         version.reason = "none of its files could be had"
     elif sealed < cut:
         version.reason = f"waits for the piece hashes of {cut - sealed} of its shards"
-        for shard in holdings.unsealed_by_nobody(session, version.id):
-            if not _have_sealed(session, shard, holdings.arrival(session, shard.id), now):
-                version.look_at = now + _LOOK_AGAIN
+        lacking = [
+            shard
+            for shard in holdings.unsealed_by_nobody(session, version.id)
+            if not _have_sealed(session, shard, holdings.arrival(session, shard.id), now)
+        ]
+        if lacking:
+            version.look_at = now + _LOOK_AGAIN
+            version.reason += (
+                f"; for {len(lacking)} no node is there that stays and is sound: add or clear one"
+            )
     else:
         _publish(session, version, now)
 

@@ -78,8 +78,7 @@ def _advance(session: Session, incident: Incident, drawn: list[str], now: dateti
     if incident.ended_at is not None:
         return False
     if incident.stage == SAMPLING:
-        if drawn and not incident.samples:
-            _order_samples(session, incident, drawn, now)
+        if drawn and not incident.samples and _order_samples(session, incident, drawn, now):
             return True
         return _decide(session, incident, now)
     if incident.stage == CONDEMNED:
@@ -94,7 +93,8 @@ def _advance(session: Session, incident: Incident, drawn: list[str], now: dateti
     return _end(session, incident, now)
 
 
-def _order_samples(session: Session, incident: Incident, drawn: list[str], now: datetime) -> None:
+def _order_samples(session: Session, incident: Incident, drawn: list[str], now: datetime) -> bool:
+    """Have copies read that were drawn; False if none can be, as when all are being copied anew."""
     site, samples = incident.site_id, []
     copies = select(Replica.shard_id).where(col(Replica.id).in_(drawn))
     for shard in holdings.lock_shards(session, session.exec(copies).all()):
@@ -105,6 +105,7 @@ def _order_samples(session: Session, incident: Incident, drawn: list[str], now: 
         if transfer is not None:
             samples.append(transfer.id)
     incident.samples = samples
+    return bool(samples)
 
 
 def _decide(session: Session, incident: Incident, now: datetime) -> bool:

@@ -49,12 +49,18 @@ def words(found: Found) -> str:
     if served < wanted:
         parts = "; ".join(_parts(found, wanted))
         return f"{served} of {wanted} copies can be placed: {parts}"
-    silent = [site.id for site in found.chosen if site.silent]
-    answering = served - len(silent)
+    silent = [site.id for site in found.chosen if site.silent and not site.incident]
+    faulty = [site.id for site in found.chosen if site.silent and site.incident]
+    answering = served - len(silent) - len(faulty)
     if answering < least:
+        said = [f"{_list(silent)} {'does' if len(silent) == 1 else 'do'} not"] if silent else []
+        if faulty:
+            said.append(
+                f"{_list(faulty)} {'is' if len(faulty) == 1 else 'are'} at fault as a whole"
+            )
         return (
             f"{wanted} copies have their places, but {answering} of at least {least} at sites that "
-            f"answer: {_list(silent)} {'does' if len(silent) == 1 else 'do'} not"
+            f"answer: {', and '.join(said)}"
         )
     return ""
 
