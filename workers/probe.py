@@ -80,8 +80,8 @@ class _Probing:
         tally = self.tallies.of(source)
         try:
             with self._turn(tally):
-                deadline = monotonic() + PATIENCE * self._stall
                 answer = self._web.get(source, _range(sample), self._ask)
+                deadline = monotonic() + PATIENCE * self._stall  # our waits on the way are ours
                 try:
                     wanted = Wanted(tally.host, item.path, item.size, limit=0, proven=True)
                     _check_headers(answer, wanted, sample)

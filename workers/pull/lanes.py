@@ -9,7 +9,8 @@ Rules this module keeps:
   digest.  The slowest lane sets the pace; the ring bounds the memory.
 - Whatever ends the feeder (the file's end, an error, a stop) ends the lanes.  No thread outlives
   ``finish`` or ``stop``: the descriptor is closed then, and its number may become another file's.
-- A small file starts no thread, and a single kind of digest none besides the feeder.
+- A small file starts no thread, and a single kind of digest none besides the feeder,
+  nor do two on one core.
 """
 
 import errno
@@ -167,8 +168,9 @@ class Lanes:
     def _teams(self) -> list[tuple[Hasher, ...]]:
         """Give the hashers that need lanes, in teams that take turns with the blocks."""
         hashers = self._digests.hashers
-        many = (os.cpu_count() or 1) >= MANY_CORES
-        if len(hashers) <= 1:
+        cores = os.cpu_count() or 1
+        many = cores >= MANY_CORES
+        if len(hashers) <= (2 if cores == 1 else 1):
             return []
         return [one.shares(2) if many and isinstance(one, Bep52) else (one,) for one in hashers]
 

@@ -19,6 +19,7 @@ Decisions this module takes:
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from fleet.messages import Item, ItemResult
 from workers.pull.answers import Part, judge
@@ -197,12 +198,12 @@ class _Quick:
         if ask is None:
             return None
         self._turn(host)
-        status = 0
+        status, waits = 0, list[float]()
         try:
             began = time.monotonic()
-            answer = self._run.web.get(ask.source, {}, self._hop)
+            answer = self._run.web.get(ask.source, {}, partial(self._hop, host, waits))
             status = answer.status
-            host.tally.heard(time.monotonic() - began)
+            host.tally.heard(time.monotonic() - began - sum(waits))
             try:
                 judge(status, answer.headers, self._delivery.wanted(host, ask), Part())
                 body = self._read(host, answer, ask.size)
@@ -272,9 +273,11 @@ class _Quick:
             self._count(host, got, good)
         return last
 
-    def _hop(self, host: str) -> None:
-        """Wait for the turn of a request that a redirect leads to."""
-        self._run.pace.request(host, self._gone)
+    def _hop(self, host: Host, waits: list[float], target: str) -> None:
+        """Wait for the turn of a request that ``host`` redirects to; that is not its slowness."""
+        began = time.monotonic()
+        self._run.pace.request(target, self._gone)
+        waits.append(self._waited(host, began))
 
     def _turn(self, host: Host) -> float:
         """Wait until a request may be sent; give the seconds that this took."""
