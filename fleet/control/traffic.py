@@ -62,6 +62,8 @@ def report(store: Store, site: str, told: TrafficReport) -> None:
 
 def note(session: Session, outcome: Outcome, now: datetime) -> None:
     """Keep what an outcome says of the providers' hosts that it had bytes from."""
+    if not outcome.sources:
+        return
     limits = providers.every(session)
     took = min(outcome.ended_at - outcome.started_at, _LONGEST)
     for source in sorted(outcome.sources, key=lambda one: one.host):

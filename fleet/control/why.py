@@ -162,7 +162,13 @@ def _replica(session: Session, replica: Replica, now: datetime) -> list[Cause]:
     if marked is not None:
         reason = f"{marked.reason}; {marked.waits}"
         found.append(
-            Cause(f"tombstone at {replica.site_id}", "to be dropped", reason, marked.look_at)
+            Cause(
+                f"tombstone at {replica.site_id}",
+                "to be dropped",
+                reason,
+                marked.look_at,
+                marked.made_at,
+            )
         )
     found.append(_web_seed(session, replica))
     transfers = session.exec(

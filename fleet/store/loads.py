@@ -3,7 +3,7 @@
 ``held``: the copies that are or shall be there (all but bad, missing and retired ones), and the
 files that an ingest has brought or was told to bring there and that are in no shard yet; those of
 unknown size are reckoned at 8 MiB.  ``queued``: the transfers that it carries out and that have
-not ended.  Triggers note each change; see migration 0009.
+not ended.  Triggers note each change; see migration 0006.
 """
 
 from dataclasses import dataclass

@@ -288,7 +288,7 @@ class Tombstone(SQLModel, table=True):
     made_at: datetime = moment(default=...)
     drop_after: datetime = moment(default=...)
     look_at: datetime | None = moment(index=True)
-    transfer_id: str | None = Field(default=None, index=True)
+    transfer_id: str | None = None
 
 
 class Replica(SQLModel, table=True):

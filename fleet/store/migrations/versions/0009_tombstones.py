@@ -29,8 +29,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["site_id"], ["site.id"]),
         sa.PrimaryKeyConstraint("shard_id", "site_id"),
     )
-    for column in ("look_at", "transfer_id"):
-        op.create_index(op.f(f"ix_tombstone_{column}"), "tombstone", [column])
+    op.create_index(op.f("ix_tombstone_look_at"), "tombstone", ["look_at"])
     for table in ("rule", "placement"):
         op.add_column(table, sa.Column("look_at", _MOMENT, nullable=True))
         op.create_index(op.f(f"ix_{table}_look_at"), table, ["look_at"])
