@@ -1,7 +1,8 @@
 """What is looked at again though nothing about it changed: its time has come.
 
-A rule is looked at when it expires, and what a rule is short of once a day: room that was freed,
-for one, is a change of the site and not of the shard that waits for it.
+A rule is looked at when it expires and when the sites file was applied, and what a rule is short of
+once a day: room that was freed, for one, is a change of the site and not of the shard that waits
+for it.
 """
 
 from datetime import timedelta
@@ -24,7 +25,7 @@ def step(store: Store) -> bool:
             select(Rule).where(col(Rule.look_at) <= now).limit(1).with_for_update()
         ).all()
         for rule in rules:
-            rule.look_at = None
+            rule.look_at = rule.expires if rule.expires and rule.expires > now else None
             _look_at_all(session, rule.dataset_id)
         if rules:
             return True  # more shards in the same unit of work would be taken out of order

@@ -14,15 +14,14 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
 from fleet.control import probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import LocalTime, Zone
-from fleet.planning.states import VersionState
-from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Budget, Site, Version, Window
+from fleet.store.tables import Budget, Rule, Site, Window
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _HOSTS = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
@@ -206,8 +205,7 @@ def apply(
         ]
         said = {spec.name: spec.model_dump(exclude_unset=True) for spec in others}
         changes += providers.apply(session, said, now)
-        published = select(Version.id).where(Version.state == VersionState.PUBLISHED)
-        holdings.dirty_shards(session, published)
+        session.exec(update(Rule).values(look_at=now))  # shards are taken in units of their own
     return changes
 
 
