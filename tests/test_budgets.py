@@ -363,9 +363,9 @@ def test_a_provider_of_ones_own_comes_and_goes_with_the_file(store: Store, tmp_p
     [
         ("{name: own}", "provider own has no hosts: give the patterns"),
         ("{name: zenodo, hosts: []}", "provider zenodo has no hosts"),
-        ("{name: own, hosts: ['https://x']}", "providers.0.hosts.0: String should match"),
-        ("{name: own, hosts: [x.example], streams: 0}", "providers.0.streams: Input should be"),
-        ("{name: zenodo, requests: 3}", "providers.0.requests: Extra inputs"),
+        ("{name: own, hosts: ['https://x']}", "own.hosts.1: String should match"),
+        ("{name: own, hosts: [x.example], streams: 0}", "own.streams: Input should be"),
+        ("{name: zenodo, requests: 3}", "zenodo.requests: Extra inputs"),
         ("{name: zenodo}\n  - {name: zenodo}", "provider zenodo is there twice"),
     ],
 )
