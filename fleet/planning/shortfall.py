@@ -111,6 +111,8 @@ def _spread(found: Found, wanted: int) -> Iterator[str]:
 
 def _fronting(found: Found) -> list[str]:
     """Say of the sites left out which are one place with a chosen one because of a gateway."""
+    if not found.fronted:
+        return []
     names = {site.id for site in found.chosen}
     pairs = ((out, one) for out in found.able if out.id not in names for one in found.chosen)
     said = [spread.gateway(out.id, one.id, found.fronted) for out, one in pairs]

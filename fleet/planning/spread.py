@@ -79,11 +79,14 @@ def conflicts(
             found[at] |= groups[value] | unknown if value else everyone
         covers.append(list(groups.values()))
     if fronted:
-        for at, site in enumerate(sites):
-            for other in range(at):
-                if gateway(site.id, sites[other].id, fronted):
-                    found[at] |= 1 << other
-                    found[other] |= 1 << at
+        reached = [(site.id, *fronted.get(site.id, ())) for site in sites]
+        reaching: dict[str, int] = {}
+        for at, names in enumerate(reached):
+            for name in names:
+                reaching[name] = reaching.get(name, 0) | 1 << at
+        for at, names in enumerate(reached):
+            for name in names:
+                found[at] |= reaching[name]
     return [mask & ~(1 << at) for at, mask in enumerate(found)], covers
 
 
