@@ -11,10 +11,8 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any
 
 from benchmarks import every_choice
@@ -129,31 +127,20 @@ def judge(case: Case, tally: Tally) -> Decision:
     counts["placements"] += 1
     counts["short"] += bool(decision.short)
     counts["broken_off"] += "too many choices" in decision.short
-    by_id = {site.id: site for site in case.sites}
-    chosen = [by_id[one.site] for one in decision.choices]
-    worth = every_choice.worth(case.rule, chosen, case.replicas)
-    served = every_choice.serves(case.rule, worth)
-    sound = _sound(case, chosen)
-    counts["violations"] += not sound or (not decision.short and not served)
+    chosen = [one.site for one in decision.choices]
+    choices = every_choice.Choices(case.rule, case.size, case.sites, case.replicas)
+    worth = choices.worth(chosen)
+    served = choices.serves(worth)
+    counts["violations"] += not choices.sound(chosen) or (not decision.short and not served)
     said = [one.reason for one in (*decision.choices, *decision.surplus)]
     counts["without_reason"] += not all(said) or (not served and not decision.short)
     if len(case.sites) <= FEW:
-        best = every_choice.best(case.rule, case.size, case.sites, case.replicas)
+        best = choices.best()
         counts["small"] += 1
         counts["optimal"] += worth == best
         asked = case.rule.copies is not None
-        could = asked and every_choice.serves(case.rule, best)
-        counts["false_unsatisfiable"] += bool(decision.short) and could
+        counts["false_unsatisfiable"] += bool(decision.short) and asked and choices.serves(best)
     return decision
-
-
-def _sound(case: Case, chosen: Sequence[SiteFacts]) -> bool:
-    """Whether all that were chosen could hold the shard, and no two are one place."""
-    able = every_choice.able(case.rule, case.size, case.sites, case.replicas)
-    return all(site in able for site in chosen) and all(
-        every_choice.apart(one, other, case.rule, case.sites)
-        for one, other in combinations(chosen, 2)
-    )
 
 
 def moved(case: Case, decision: Decision, chance: random.Random) -> bool:

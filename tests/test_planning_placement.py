@@ -1,6 +1,5 @@
 """Which sites shall hold a shard: what holds of every decision."""
 
-import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import every_choice
+from benchmarks.every_choice import Choices
 from fleet.planning.facts import Decision, ReplicaFacts, RuleFacts, SiteFacts
 from fleet.planning.placement import place
 from fleet.planning.states import ReplicaState
@@ -36,9 +35,8 @@ def _names(decision: Decision) -> set[str]:
 def test_no_choice_is_better_than_the_one_that_is_made(
     rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
-    chosen = _chosen(place(rule, size, known, copies), known)
-    worth = every_choice.worth(rule, chosen, copies)
-    assert worth == every_choice.best(rule, size, known, copies)
+    choices = Choices(rule, size, known, copies)
+    assert choices.worth(_names(place(rule, size, known, copies))) == choices.best()
 
 
 @unhurried
@@ -46,13 +44,8 @@ def test_no_choice_is_better_than_the_one_that_is_made(
 def test_every_site_chosen_matches_the_rule_and_can_hold_the_shard_and_no_two_are_one_place(
     rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
-    chosen = _chosen(place(rule, size, known, copies), known)
-    able = every_choice.able(rule, size, known, copies)
-    assert all(one in able for one in chosen)
-    assert all(
-        every_choice.apart(one, other, rule, known)
-        for one, other in itertools.combinations(chosen, 2)
-    )
+    chosen = [one.site for one in place(rule, size, known, copies).choices]
+    assert Choices(rule, size, known, copies).sound(chosen)
     assert rule.copies is None or len(chosen) <= max(rule.copies, rule.min_copies)
 
 
@@ -62,11 +55,12 @@ def test_short_says_so_exactly_when_the_rule_is_not_served(
     rule: RuleFacts, size: int, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
     decision = place(rule, size, known, copies)
-    value = every_choice.best(rule, size, known, copies)
+    choices = Choices(rule, size, known, copies)
+    could = choices.serves(choices.best())
     if rule.copies is not None:
-        assert bool(decision.short) == (not every_choice.serves(rule, value))
+        assert bool(decision.short) == (not could)
     elif not decision.short:
-        assert every_choice.serves(rule, value)
+        assert could
 
 
 @unhurried
@@ -332,13 +326,10 @@ def test_a_search_of_too_many_choices_is_broken_off_and_claims_nothing() -> None
     ]
     rule = RuleFacts(copies=10, spread_by=("country", "operator", "region"))
     decision = place(rule, 1, known, [])
-    chosen = _chosen(decision, known)
+    chosen = [one.site for one in decision.choices]
     assert 8 <= len(chosen) < 10
     assert decision.short == (
         f"{len(chosen)} of 10 copies can be placed: there were too many choices to try them all, "
         "and a better one may exist"
     )
-    assert all(
-        every_choice.apart(one, other, rule, known)
-        for one, other in itertools.combinations(chosen, 2)
-    )
+    assert Choices(rule, 1, known, []).sound(chosen)
