@@ -12,7 +12,7 @@ from fleet.planning.fixity import RISKS
 from fleet.planning.repair import URGENT
 from fleet.planning.states import ReplicaState, TransferKind, TransferState
 from fleet.planning.windows import Work, turn
-from fleet.store import fixity, transfers
+from fleet.store import faults, fixity, transfers
 from fleet.store.tables import (
     Budget,
     Fixity,
@@ -103,7 +103,7 @@ def _incident(session: Session, row: Incident, now: datetime) -> Cause:
     thing = f"incident at {row.site_id}"
     if row.ended_at is not None:
         return Cause(thing, "ended", row.reason, since=row.ended_at)
-    if row.kind != incidents.JUDGED:
+    if row.kind != faults.JUDGED:
         return Cause(thing, "open", f"{row.reason}; it ends with a probe that is served right")
     reason = (
         f"{row.reason}; {row.site_id} is no source and no target, and what was not read since does "

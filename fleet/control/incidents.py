@@ -15,19 +15,16 @@ import structlog
 from sqlmodel import Session, col, select
 
 from fleet.planning import health
-from fleet.store import fixity
+from fleet.store import faults, fixity
 from fleet.store.tables import Incident
 
-JUDGED = "judged"  # the kind of an incident of the whole site; probes open those of their own kind
 SAMPLING, CONDEMNED, READING, ENDING = "sampling", "condemned", "reading", "ending"
 _log = structlog.get_logger()
 
 
 def judged(session: Session) -> Mapping[str, Incident]:
     """Map the sites that are at fault as a whole to their incidents."""
-    rows = session.exec(
-        select(Incident).where(Incident.kind == JUDGED, col(Incident.ended_at).is_(None))
-    ).all()
+    rows = session.exec(select(Incident).where(faults.judged())).all()
     return {row.site_id: row for row in rows}
 
 
@@ -39,11 +36,7 @@ def reasons(session: Session) -> Mapping[str, str]:
 
 def of(session: Session, site: str) -> Incident | None:
     """Return the incident of a site as a whole, if one is open."""
-    return session.exec(
-        select(Incident).where(
-            Incident.site_id == site, Incident.kind == JUDGED, col(Incident.ended_at).is_(None)
-        )
-    ).first()
+    return session.exec(select(Incident).where(Incident.site_id == site, faults.judged())).first()
 
 
 def sampling(session: Session, site: str) -> bool:
@@ -70,7 +63,7 @@ def begins(session: Session, site: str, now: datetime) -> bool:
     session.add(
         Incident(
             site_id=site,
-            kind=JUDGED,
+            kind=faults.JUDGED,
             reason=reason,
             began_at=now,
             stage=SAMPLING,

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from fleet.control import facts, incidents, probes, replicas, tombstones
 from fleet.planning import spread
 from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
-from fleet.store import holdings, transfers
+from fleet.store import faults, holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone, Version
 
@@ -61,12 +61,11 @@ def _needed(session: Session, site: str, most: int | None = None) -> Sequence[st
     gateway and what it fronts take nobody's place.
     """
     other, elsewhere = aliased(Replica), aliased(Site)
-    going, fault = aliased(Tombstone), aliased(Incident)
+    going = aliased(Tombstone)
     unread = exists().where(
-        col(fault.site_id) == col(other.site_id),
-        col(fault.kind) == incidents.JUDGED,
-        col(fault.ended_at).is_(None),
-        or_(col(other.verified_at).is_(None), col(other.verified_at) < col(fault.began_at)),
+        col(Incident.site_id) == col(other.site_id),
+        faults.judged(),
+        or_(col(other.verified_at).is_(None), col(other.verified_at) < col(Incident.began_at)),
     )
     leaving = exists().where(
         col(going.shard_id) == col(other.shard_id), col(going.site_id) == col(other.site_id)

@@ -9,6 +9,7 @@ from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
+from fleet.store import faults
 from fleet.store.tables import (
     Artifact,
     Dataset,
@@ -116,11 +117,7 @@ def other_node(session: Session, site: str) -> str | None:
 
     None that is at fault as a whole.
     """
-    judged = exists().where(
-        col(Incident.site_id) == col(Site.id),
-        col(Incident.kind) == "judged",
-        col(Incident.ended_at).is_(None),
-    )
+    at_fault = exists().where(col(Incident.site_id) == col(Site.id), faults.judged())
     return session.exec(
         select(Site.id)
         .where(
@@ -129,7 +126,7 @@ def other_node(session: Session, site: str) -> str | None:
             col(Site.silent).is_(False),
             col(Site.retired).is_(False),
             col(Site.retiring).is_(None),
-            ~judged,
+            ~at_fault,
         )
         .order_by(col(Site.id))
     ).first()
