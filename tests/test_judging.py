@@ -4,10 +4,11 @@ from collections import Counter
 
 from sqlmodel import select
 
-from fleet.control import replicas, why
+from fleet.control import progress, replicas, views, why
 from fleet.messages import ItemResult, Order
 from fleet.planning.health import MANY, PATIENCE, SAMPLES
-from fleet.store.tables import Incident, Replica, Shard
+from fleet.store import holdings
+from fleet.store.tables import Incident, Replica, Shard, Version
 from tests.centre_support import Centre
 from tests.holdings_support import doubt, hold, incidents, moved, states
 
@@ -104,6 +105,29 @@ def test_a_judged_site_gets_nothing_new_and_its_copies_count_no_more(centre: Cen
     [told] = [one for one in site if one.thing == "incident at toronto"]
     assert "no source and no target" in told.reason
     assert told.again == told.since + PATIENCE  # type: ignore[operator]
+
+
+def test_people_are_shown_as_many_copies_as_the_planner_counts(centre: Centre) -> None:
+    shards = _hold(centre)
+    with centre.store.read() as session:
+        version = session.exec(select(Version.id)).one()
+        whole = progress.of(session, version)
+    doubt(centre, "toronto", shards)
+    with centre.store.read() as session:
+        done = progress.of(session, version)
+        sites = {one.id: one for one in views.sites(session)}
+        shown = views.dataset(session, "held", centre.store.now(session))
+        lines = {one["site"]: one for one in holdings.site_lines(session, ("toronto", "netcup"))}
+    copies = {one.site: one for one in shown.copies}
+    assert whole.replicas_available == 2 * FILES
+    assert (done.replicas_wanted, done.replicas_available) == (2 * FILES, FILES)
+    assert done.bytes_done < whole.bytes_done == done.bytes_wanted
+    assert (sites["toronto"].available, sites["toronto"].bytes) == (0, 0)
+    assert sites["amsterdam"].available == FILES
+    assert (copies["toronto"].shards, copies["toronto"].available) == (FILES, 0)
+    assert copies["amsterdam"].available == FILES
+    assert (lines["toronto"]["available"], lines["toronto"]["bad"]) == (0, FILES)
+    assert lines["netcup"]["bad"] == 0
 
 
 def test_a_site_that_cannot_be_read_for_a_day_is_condemned(centre: Centre) -> None:

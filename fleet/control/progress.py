@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
-from fleet.store import holdings
+from fleet.store import faults, holdings
 from fleet.store.tables import Artifact, Attempt, Placement, Replica, Shard, Transfer, Version
 from fleet.store.transfers import LIVE
 
@@ -99,20 +99,15 @@ def _count(session: Session, table: type[Shard], version_id: str) -> int:
 
 
 def _replicas(session: Session, version_id: str) -> tuple[int, int, int, int]:
-    """Count the replicas wanted and there, and sum their bytes."""
-    rows = session.exec(
-        select(Replica.state, func.count(), func.sum(col(Shard.size)))
+    """Count the replicas wanted and those that count, and sum their bytes."""
+    good, size = faults.counts(), func.sum(col(Shard.size))
+    wanted, there, bytes_wanted, bytes_there = session.exec(
+        select(func.count(), func.count().filter(good), size, size.filter(good))
+        .select_from(Replica)
         .join(Shard, col(Shard.id) == col(Replica.shard_id))
         .where(Shard.version_id == version_id, col(Replica.state).not_in(_GOING))
-        .group_by(col(Replica.state))
-    ).all()
-    there = [row for row in rows if row[0] == ReplicaState.AVAILABLE]
-    return (
-        sum(row[1] for row in rows),
-        sum(row[1] for row in there),
-        sum(int(row[2]) for row in rows),
-        sum(int(row[2]) for row in there),
-    )
+    ).one()
+    return wanted, there, int(bytes_wanted or 0), int(bytes_there or 0)
 
 
 def _under_way(session: Session, version_id: str) -> int:

@@ -16,7 +16,7 @@ from fleet.planning import spread
 from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
 from fleet.store import faults, holdings, transfers
 from fleet.store.database import Store
-from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone, Version
+from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone, Version
 
 _LOOK_AGAIN = timedelta(minutes=10)
 
@@ -62,11 +62,6 @@ def _needed(session: Session, site: str, most: int | None = None) -> Sequence[st
     """
     other, elsewhere = aliased(Replica), aliased(Site)
     going = aliased(Tombstone)
-    unread = exists().where(
-        col(Incident.site_id) == col(other.site_id),
-        faults.judged(),
-        or_(col(other.verified_at).is_(None), col(other.verified_at) < col(Incident.began_at)),
-    )
     leaving = exists().where(
         col(going.shard_id) == col(other.shard_id), col(going.site_id) == col(other.site_id)
     )
@@ -77,11 +72,10 @@ def _needed(session: Session, site: str, most: int | None = None) -> Sequence[st
         .where(
             col(other.shard_id) == col(Replica.shard_id),
             col(other.site_id).not_in([site, *_one_place(session, site)]),
-            col(other.state) == ReplicaState.AVAILABLE,
+            faults.counts(other),
             col(elsewhere.retired).is_(False),
             col(elsewhere.retiring).is_(None),
             col(elsewhere.silent).is_(False),
-            ~unread,
             ~leaving,
             ~_only_fronts(session, other),
         )

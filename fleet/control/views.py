@@ -13,7 +13,7 @@ from fleet.control.errors import NotFoundError
 from fleet.control.progress import Progress
 from fleet.control.sources import url_at
 from fleet.planning.states import ReplicaState, VersionState
-from fleet.store import holdings
+from fleet.store import faults, holdings
 from fleet.store.tables import (
     Artifact,
     Dataset,
@@ -181,7 +181,7 @@ def sites(session: Session) -> list[SiteLine]:
         for site, number, size in session.exec(
             select(Replica.site_id, func.count(), func.sum(col(Shard.size)))
             .join(Shard, col(Shard.id) == col(Replica.shard_id))
-            .where(Replica.state == ReplicaState.AVAILABLE)
+            .where(faults.counts())
             .group_by(col(Replica.site_id))
         ).all()
     }
@@ -245,7 +245,7 @@ def _copies(session: Session, version: Version) -> list[CopyView]:
                 func.min(col(Replica.verified_at)),
             )
             .join(Shard, col(Shard.id) == col(Replica.shard_id))
-            .where(Shard.version_id == version.id, Replica.state == ReplicaState.AVAILABLE)
+            .where(Shard.version_id == version.id, faults.counts())
             .group_by(col(Replica.site_id))
         ).all()
     }

@@ -339,13 +339,20 @@ def suspended(session: Session, version: str) -> Sequence[Transfer]:
 
 
 def site_lines(session: Session, sites: Iterable[str]) -> list[dict[str, Any]]:
-    """Count each site's replicas by what matters on a screen, and the transfers to it."""
+    """Count each site's replicas by what matters on a screen, and the transfers to it.
+
+    What does not count because its site is at fault as a whole is bad.
+    """
+    state, number = col(Replica.state), func.count()
     copies = {
-        (site, state): number
-        for site, state, number in session.exec(
-            select(Replica.site_id, Replica.state, func.count()).group_by(
-                col(Replica.site_id), col(Replica.state)
-            )
+        site: (available, copying, held - available)
+        for site, available, copying, held in session.exec(
+            select(
+                Replica.site_id,
+                number.filter(faults.counts()),
+                number.filter(state == ReplicaState.COPYING),
+                number.filter(state.in_((ReplicaState.AVAILABLE, *TROUBLED))),
+            ).group_by(col(Replica.site_id))
         ).all()
     }
     running = dict(
@@ -355,13 +362,16 @@ def site_lines(session: Session, sites: Iterable[str]) -> list[dict[str, Any]]:
             .group_by(col(Transfer.target_id))
         ).all()
     )
-    return [
-        {
-            "site": site,
-            "available": copies.get((site, ReplicaState.AVAILABLE), 0),
-            "copying": copies.get((site, ReplicaState.COPYING), 0),
-            "bad": sum(copies.get((site, state), 0) for state in TROUBLED),
-            "transfers": running.get(site, 0),
-        }
-        for site in sites
-    ]
+    lines = []
+    for site in sites:
+        available, copying, bad = copies.get(site, (0, 0, 0))
+        lines.append(
+            {
+                "site": site,
+                "available": available,
+                "copying": copying,
+                "bad": bad,
+                "transfers": running.get(site, 0),
+            }
+        )
+    return lines
