@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
+from fleet.store.database import Store
 from fleet.store.migrate import upgrade
 
 
@@ -106,3 +107,17 @@ class Databases:
     def _admin(self, statement: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement)
+
+
+def until_blocked(store: Store) -> None:
+    """Wait until a unit of work in PostgreSQL waits for what another one holds."""
+    waiting = text(
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with store.read() as session:
+            if session.execute(waiting).first():
+                return
+    raise AssertionError("nothing waits")

@@ -1,17 +1,27 @@
 """When a site is to go: which copies elsewhere take the place of its own."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
+
+from sqlmodel import col, delete, select
 
 from fleet.control import retirement
-from fleet.store.tables import Incident, Site, Tombstone
+from fleet.store import holdings
+from fleet.store.database import Store
+from fleet.store.tables import Incident, Replica, Shard, Site, Tombstone
 from tests.centre_support import Centre
-from tests.holdings_support import hold
+from tests.databases import until_blocked
+from tests.holdings_support import hold, states
 
 
 def _retire(centre: Centre, site: str) -> str:
     with centre.store.write() as session:
-        row = session.get_one(Site, site)
-        return retirement.begin(session, row, centre.store.now(session))
+        session.get_one(Site, site).retiring = centre.store.now(session)
+    if retirement.look_at(centre.store, site):
+        return "retired"
+    with centre.store.read() as session:
+        return retirement.waits(session, site)
 
 
 def test_a_site_goes_at_once_when_another_holds_it_all(centre: Centre) -> None:
@@ -63,3 +73,39 @@ def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -
     with centre.store.write() as session:
         session.get_one(Site, "amsterdam").fronts = []
     assert _retire(centre, "toronto") == "retired"
+
+
+def test_sites_that_go_together_each_take_their_shards_in_the_order_all_keep(
+    postgres_store: Store, tmp_path: Path
+) -> None:
+    """The file names them in one order, another unit of work takes the shards in the other."""
+    centre = Centre(postgres_store, tmp_path)
+    centre.apply_sites("toronto", "amsterdam", "netcup")
+    first, second = sorted(hold(centre, 2, ("toronto", "amsterdam", "netcup")))
+    with centre.store.write() as session:
+        for site, shard in (("toronto", first), ("amsterdam", second)):
+            copy = (col(Replica.site_id) == site) & (col(Replica.shard_id) == shard)
+            session.exec(delete(Replica).where(copy))
+    with ThreadPoolExecutor(1) as pool:
+        with centre.store.write() as session:
+            holdings.lock(session, Shard, first)
+            done = pool.submit(centre.apply_sites, "toronto", "amsterdam", retired=True)
+            until_blocked(centre.store)
+            holdings.lock(session, Shard, second)
+        done.result()
+    assert states(centre.store, "toronto") == {second: "retired"}
+    assert states(centre.store, "amsterdam") == {first: "retired"}
+
+
+def test_sites_that_go_together_do_not_take_each_others_place(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"))
+    centre.apply_sites("toronto", "amsterdam", retired=True)
+    with centre.store.read() as session:
+        rows = {one.id: one for one in session.exec(select(Site)).all()}
+    assert not any(rows[site].retired for site in ("toronto", "amsterdam"))
+    centre.work()
+    centre.store.clock.advance(600)  # type: ignore[attr-defined]
+    centre.work()
+    assert set(states(centre.store, "netcup").values()) == {"available"}
+    assert set(states(centre.store, "toronto").values()) == {"retired"}
+    assert set(states(centre.store, "amsterdam").values()) == {"retired"}

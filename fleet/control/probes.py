@@ -151,6 +151,7 @@ def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
         select(Site.id).where(
             Site.kind == "node",
             col(Site.retired).is_(False),
+            col(Site.retiring).is_(None),
             col(Site.silent).is_(False),
             Site.id != transfer.target_id,
             col(Site.id).not_in(judged),

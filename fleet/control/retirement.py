@@ -21,37 +21,38 @@ from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone, Version
 _LOOK_AGAIN = timedelta(minutes=10)
 
 
-def begin(session: Session, site: Site, now: datetime) -> str:
-    """Retire a site now, or once none of its copies is needed any more; say which, and why."""
-    needed = _needed(session, site.id)
-    if not needed:
-        _finish(session, site, now)
-        return "retired"
-    site.retiring = now + _LOOK_AGAIN
-    for shard in sorted(needed):
-        holdings.lock(session, Shard, shard).dirty = True
-    return (
-        f"is retired once {len(needed)} shards have as many copies elsewhere as they must have; "
-        "until then keep it running"
-    )
-
-
 def step(store: Store) -> bool:
     """Look at the sites that are to be retired; False when none was due."""
-    with store.write() as session:
+    with store.read() as session:
         now = store.now(session)
-        due = session.exec(select(Site).where(col(Site.retiring) <= now)).all()
-        for site in due:
-            if _needed(session, site.id, most=1):
-                site.retiring = now + _LOOK_AGAIN
-            else:
-                _finish(session, site, now)
-        return bool(due)
+        due = session.exec(select(Site.id).where(col(Site.retiring) <= now)).all()
+    for site in due:
+        look_at(store, site)
+    return bool(due)
 
 
-def _finish(session: Session, site: Site, now: datetime) -> None:
-    site.retired, site.retiring = True, None
-    retire(session, site.id, now)
+def look_at(store: Store, site: str) -> bool:
+    """Retire a site that is to be, once none of its copies is needed; whether it is retired.
+
+    Of several each is a unit of work of its own, which takes its shards in the order all keep.
+    """
+    with store.write() as session:
+        now, row = store.now(session), session.get_one(Site, site)
+        if row.retiring is None:
+            return row.retired
+        if _needed(session, site, most=1):
+            row.retiring = now + _LOOK_AGAIN
+        else:
+            _retire(session, row, now)
+        return row.retired
+
+
+def waits(session: Session, site: str) -> str:
+    """Say what a site that is to be retired waits for."""
+    return (
+        f"is retired once {len(_needed(session, site))} shards have as many copies elsewhere as "
+        "they must have; until then keep it running"
+    )
 
 
 def _needed(session: Session, site: str, most: int | None = None) -> Sequence[str]:
@@ -131,8 +132,13 @@ def _only_fronts(session: Session, other: type[Replica]) -> ColumnElement[bool]:
     )
 
 
-def retire(session: Session, site: str, now: datetime) -> None:
-    """Take a site out of everything, in one unit of work; nothing on its disks is touched."""
+def _retire(session: Session, row: Site, now: datetime) -> None:
+    """Take a site out of everything, in one unit of work; nothing on its disks is touched.
+
+    Transfers are taken first, then versions, shards and what hangs on them, the site's row last.
+    """
+    site = row.id
+    versions: set[str] = set()
     for transfer in transfers.of_site(session, site):
         transfers.withdraw_announced(session, transfer.id)
         if transfer.kind == TransferKind.PROBE and transfer.target_id != site:
@@ -144,9 +150,12 @@ def retire(session: Session, site: str, now: datetime) -> None:
             for artifact in holdings.ingested_by(session, transfer.id):
                 artifact.ingest_id = None
         if transfer.version_id:
-            holdings.lock(session, Version, transfer.version_id).dirty = True
-    tombstones.forget_site(session, site)
+            versions.add(transfer.version_id)
+    for version in sorted(versions):
+        holdings.lock(session, Version, version).dirty = True
     replicas.retire(session, site, now)
+    tombstones.forget_site(session, site)
     incident = incidents.of(session, site)
     if incident is not None:
         incident.ended_at, incident.look_at = now, None
+    row.retired, row.retiring = True, None

@@ -196,6 +196,7 @@ def apply(
     with store.write() as session:
         now = store.now(session)
         before = {site.id: site for site in session.exec(select(Site)).all()}
+        active = {site.id for site in before.values() if not site.retired}
         for spec in specs:
             changes += _apply_one(session, spec, before.pop(spec.id, None), now)
         changes += [
@@ -206,7 +207,17 @@ def apply(
         said = {spec.name: spec.model_dump(exclude_unset=True) for spec in others}
         changes += providers.apply(session, said, now)
         session.exec(update(Rule).values(look_at=now))  # shards are taken in units of their own
+    for spec in specs:
+        if spec.retired and spec.id in active:
+            changes.append(f"{spec.id}: {_retire(store, spec.id)}")
     return changes
+
+
+def _retire(store: Store, site: str) -> str:
+    if retirement.look_at(store, site):
+        return "retired"
+    with store.read() as session:
+        return retirement.waits(session, site)
 
 
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
@@ -220,16 +231,16 @@ def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetim
         changes = [f"{spec.id}: added"]
     else:
         changed = [name for name, value in values.items() if getattr(site, name) != value]
-        retires = "retired" in changed and spec.retired
+        retires = spec.retired and not site.retired
         for name in changed:
             if name != "retired" or not retires:
                 setattr(site, name, values[name])
+        if retires:
+            site.retiring = now  # by itself, once what the file says is committed
         changes = [f"{spec.id}: {', '.join(changed)} changed"] if changed else []
         if "read_url" in changed and not spec.retired:
             probes.begin_anew(session, spec.id, now)
-        if retires:
-            changes.append(f"{spec.id}: {retirement.begin(session, site, now)}")
-        elif site.retiring is not None and not spec.retired:
+        if site.retiring is not None and not spec.retired:
             site.retiring = None
             changes.append(f"{spec.id}: is not retired after all")
     session.exec(delete(Window).where(col(Window.site_id) == spec.id))

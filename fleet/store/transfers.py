@@ -148,13 +148,14 @@ def live(
 
 
 def of_site(session: Session, site: str) -> Sequence[Transfer]:
-    """Return the transfers to a site, or carried out by it, that have not ended."""
+    """Take the transfers to a site, or carried out by it, that have not ended."""
     return session.exec(
         select(Transfer)
         .where(
             or_(col(Transfer.target_id) == site, col(Transfer.executor_id) == site),
             col(Transfer.state).in_(UNENDED),
         )
+        .order_by(col(Transfer.id))
         .with_for_update()
     ).all()
 
