@@ -98,7 +98,7 @@ def test_a_site_that_has_much_to_do_is_spared() -> None:
     [
         ([], "no node matches 'country=CA'"),
         ([site("a", country="DE")], "no node matches 'country=CA'"),
-        ([site("a", country="CA", retired=True)], "a is retired"),
+        ([site("a", country="CA", retired=True)], "a is to be retired"),
         ([site("a", country="CA", free=9)], "a has 9 bytes free and needs 10"),
     ],
 )

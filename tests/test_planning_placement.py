@@ -224,7 +224,7 @@ def test_the_emptier_and_less_busy_site_is_chosen_first() -> None:
 @pytest.mark.parametrize(
     ("details", "reason"),
     [
-        ({"retired": True}, "a is retired"),
+        ({"retired": True}, "a is to be retired"),
         ({"driver": "s3"}, "a is written by driver 's3', which this release does not have"),
         ({"free": 1999}, "a has 1,999 bytes free and needs 2,000"),
     ],

@@ -1,5 +1,6 @@
 """When a copy that serves no rule may go, and what stays when a rule has expired."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -50,6 +51,7 @@ def test_what_is_not_dropped_is_looked_at_again_and_asks_only_good_copies_to_be_
 def test_an_expired_rule_asks_for_nothing_new_and_keeps_its_last_copies(
     rule: RuleFacts, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
+    known = [replace(site, retired=False) for site in known]
     decision = keep(rule, 1, known, copies)
     there = {one.site for one in copies if one.state in ("available", "suspect")}
     assert {one.site for one in decision.choices} <= there
@@ -57,3 +59,31 @@ def test_an_expired_rule_asks_for_nothing_new_and_keeps_its_last_copies(
     if decision.surplus:
         good = {one.site for one in copies if one.state == ReplicaState.AVAILABLE}
         assert len(good & {one.site for one in decision.choices}) >= rule.min_copies
+
+
+def _site(name: str, *, retired: bool = False) -> SiteFacts:
+    return SiteFacts(id=name, kind="node", driver="posix", retired=retired)
+
+
+def test_the_last_copies_of_an_expired_rule_are_placed_away_from_a_site_that_goes() -> None:
+    known = [_site("a", retired=True), _site("b"), _site("c"), _site("d")]
+    held = [ReplicaFacts(site, ReplicaState.AVAILABLE) for site in ("a", "b")]
+    decision = keep(RuleFacts(copies=3, min_copies=2), 1, known, held)
+    assert [one.site for one in decision.choices] == ["b", "c"]
+    assert "b keeps one of the last 2" in decision.choices[0].reason
+    assert "a is to be retired, and c takes one of the last 2" in decision.choices[1].reason
+    assert (decision.short, decision.surplus) == ("", ())
+
+
+def test_what_an_expired_rule_cannot_place_away_from_a_site_that_goes_is_said() -> None:
+    known = [_site("a", retired=True), _site("b")]
+    held = [ReplicaFacts("a", ReplicaState.AVAILABLE)]
+    decision = keep(RuleFacts(selector="id=a"), 1, known, held)
+    assert decision.choices == ()
+    assert decision.short == "0 of 1 copies can be placed: a is to be retired"
+
+
+def test_a_site_that_goes_with_no_good_copy_has_nothing_placed_for_an_expired_rule() -> None:
+    known = [_site("a", retired=True), _site("b")]
+    held = [ReplicaFacts("a", ReplicaState.BAD)]
+    assert keep(RuleFacts(), 1, known, held).choices == ()

@@ -4,12 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import update
 from sqlmodel import col, delete, select
 
 from fleet.control import retirement
 from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Incident, Replica, Shard, Site, Tombstone
+from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone
 from tests.centre_support import Centre
 from tests.databases import until_blocked
 from tests.holdings_support import hold, states
@@ -109,3 +110,23 @@ def test_sites_that_go_together_do_not_take_each_others_place(centre: Centre) ->
     assert set(states(centre.store, "netcup").values()) == {"available"}
     assert set(states(centre.store, "toronto").values()) == {"retired"}
     assert set(states(centre.store, "amsterdam").values()) == {"retired"}
+
+
+def test_a_site_with_the_last_copies_of_an_expired_rule_goes_once_others_have_them(
+    centre: Centre,
+) -> None:
+    hold(centre, 2, ("toronto", "amsterdam"), copies=2, least=2)
+    with centre.store.write() as session:
+        session.exec(update(Rule).values(expires=centre.store.now(session)))
+    centre.work()
+    assert states(centre.store, "netcup") == {}
+    centre.apply_sites("toronto", retired=True)
+    centre.work()
+    assert set(states(centre.store, "netcup").values()) == {"available"}
+    centre.store.clock.advance(600)  # type: ignore[attr-defined]
+    centre.work()
+    with centre.store.read() as session:
+        assert session.get_one(Site, "toronto").retired
+    assert set(states(centre.store, "amsterdam").values()) == {"available"}
+    centre.work()
+    assert len(centre.transfers(kind="copy")) == 2

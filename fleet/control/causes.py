@@ -45,7 +45,9 @@ def rule(session: Session, dataset: str, now: datetime) -> list[Cause]:
         return [Cause(f"rule of {dataset}", "none", "nobody asked for copies of it")]
     expired = row.expires is not None and row.expires <= now
     until = "it never expires" if row.expires is None else "it expires then"
-    reason = f"{_wanted(row)}; priority {row.priority}; {'nothing is copied' if expired else until}"
+    if expired:
+        until = "nothing is copied, but away from a site that is to be retired"
+    reason = f"{_wanted(row)}; priority {row.priority}; {until}"
     state = "expired" if expired else "in force"
     again = None if expired else row.expires
     causes = [Cause(f"rule of {dataset}", state, reason, again)]

@@ -10,7 +10,8 @@ from fleet.planning.states import ReplicaState
 class SiteFacts:
     """What planning knows of a site; ``free`` is in bytes, None where nobody counts them.
 
-    ``incident`` says what is wrong with the site as a whole; empty where nothing is.
+    ``incident`` says what is wrong with the site as a whole; empty where nothing is.  ``retired``
+    is one that is to be: of those that are, planning is told nothing.
     """
 
     id: str

@@ -1,7 +1,8 @@
 """What stays of a dataset whose rule has expired.
 
 Nothing is copied or mended for it any more.  Its last ``min`` copies stay until a person says
-otherwise, since nobody asked for it to be lost; what is beyond them is surplus.
+otherwise, since nobody asked for it to be lost; what is beyond them is surplus.  Only while a site
+with one of them is to be retired are they placed anew, as far as they would go with it.
 """
 
 from collections.abc import Sequence
@@ -19,18 +20,31 @@ def keep(
 ) -> Decision:
     """Choose which copies of a shard of ``size`` bytes stay when its rule has expired."""
     least = max(1, rule.min_copies)
-    held = {one.site: one.state for one in replicas}
+    held = {one.site for one in replicas}
+    kept = {one.site for one in replicas if one.state in _THERE}
+    going = [one.id for one in sites if one.retired and one.id in kept]
     decision = place(
         replace(rule, copies=least, min_copies=least),
         size,
-        [site for site in sites if site.id in held],
+        [site for site in sites if going or site.id in held],
         replicas,
     )
     return Decision(
         tuple(
-            Choice(one.site, f"the rule has expired, and {one.site} keeps one of the last {least}")
+            Choice(one.site, _why(one.site, least, going if one.site not in kept else ()))
             for one in decision.choices
-            if held[one.site] in _THERE
+            if going or one.site in kept
         ),
+        short=decision.short if going else "",
         surplus=decision.surplus,
+    )
+
+
+def _why(site: str, least: int, going: Sequence[str]) -> str:
+    if not going:
+        return f"the rule has expired, and {site} keeps one of the last {least}"
+    are = "is" if len(going) == 1 else "are"
+    return (
+        f"the rule has expired, but {' and '.join(going)} {are} to be retired, and {site} takes "
+        f"one of the last {least}"
     )

@@ -93,7 +93,7 @@ def place(
 def obstacle(site: SiteFacts, size: int) -> str:
     """Say why ``site`` cannot take a shard of ``size`` bytes now; empty when it can."""
     if site.retired:
-        return f"{site.id} is retired"
+        return f"{site.id} is to be retired"
     if site.incident and size:  # what it holds already stays
         return f"{site.id} is at fault: {site.incident}"
     if site.driver not in WRITABLE_DRIVERS:
