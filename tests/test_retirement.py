@@ -7,7 +7,9 @@ from pathlib import Path
 from sqlalchemy import update
 from sqlmodel import col, delete, select
 
-from fleet.control import retirement
+from fleet.control import retirement, sites, why
+from fleet.control.causes import Cause
+from fleet.control.sites import SiteSpec
 from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone
@@ -22,7 +24,14 @@ def _retire(centre: Centre, site: str) -> str:
     if retirement.look_at(centre.store, site):
         return "retired"
     with centre.store.read() as session:
-        return retirement.waits(session, site)
+        return retirement.waits(session, session.get_one(Site, site))
+
+
+def _apply(centre: Centre, site: str, **said: object) -> list[str]:
+    """Apply a sites file of one site; return what it says that it changed there."""
+    spec = {"id": site, "kind": "node", "driver": "posix", "read_url": f"http://{site}.example"}
+    lines = sites.apply(centre.store, (SiteSpec.model_validate(spec | said),))
+    return [line for line in lines if line.startswith(f"{site}: ")]
 
 
 def test_a_site_goes_at_once_when_another_holds_it_all(centre: Centre) -> None:
@@ -44,7 +53,7 @@ def test_a_copy_with_a_tombstone_takes_nobodys_place(centre: Centre) -> None:
                 drop_after=now,
             )
         )
-    assert "once 1 shards" in _retire(centre, "toronto")
+    assert "of 1 shard as there must be" in _retire(centre, "toronto")
 
 
 def test_an_unread_copy_of_a_judged_site_takes_nobodys_place(centre: Centre) -> None:
@@ -56,21 +65,21 @@ def test_an_unread_copy_of_a_judged_site_takes_nobodys_place(centre: Centre) -> 
                 site_id="amsterdam", kind="judged", reason="rot", began_at=began, stage="reading"
             )
         )
-    assert "once 1 shards" in _retire(centre, "toronto")
+    assert "of 1 shard as there must be" in _retire(centre, "toronto")
 
 
 def test_a_gateway_does_not_take_the_place_of_what_it_fronts(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam"))
     with centre.store.write() as session:
         session.get_one(Site, "amsterdam").fronts = ["toronto"]
-    assert "once 1 shards" in _retire(centre, "toronto")
+    assert "of 1 shard as there must be" in _retire(centre, "toronto")
 
 
 def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam", "netcup"), copies=3, least=2)
     with centre.store.write() as session:
         session.get_one(Site, "amsterdam").fronts = ["netcup"]
-    assert "once 1 shards" in _retire(centre, "toronto")
+    assert "of 1 shard as there must be" in _retire(centre, "toronto")
     with centre.store.write() as session:
         session.get_one(Site, "amsterdam").fronts = []
     assert _retire(centre, "toronto") == "retired"
@@ -130,3 +139,71 @@ def test_a_site_with_the_last_copies_of_an_expired_rule_goes_once_others_have_th
     assert set(states(centre.store, "amsterdam").values()) == {"available"}
     centre.work()
     assert len(centre.transfers(kind="copy")) == 2
+
+
+def _waits(centre: Centre, site: str) -> tuple[Cause, list[str]]:
+    """What `fleet why` says of a site, and why it is needed for each shard."""
+    with centre.store.read() as session:
+        found = why.explain(session, site, centre.store.now(session)).causes
+    return found[0], [one.reason for one in found if one.state == "needed"]
+
+
+def _silent(centre: Centre, *names: str) -> None:
+    with centre.store.write() as session:
+        for name in names:
+            session.get_one(Site, name).silent = True
+
+
+def test_a_dead_site_is_to_be_retired_until_a_person_says_that_it_is_lost(centre: Centre) -> None:
+    centre.settings = centre.settings.model_copy(update={"fixity_days": 3650})
+    only, both = sorted(hold(centre, 2, ("toronto", "amsterdam")))
+    with centre.store.write() as session:
+        copy = (col(Replica.site_id) == "amsterdam") & (col(Replica.shard_id) == only)
+        session.exec(delete(Replica).where(copy))
+    _silent(centre, "toronto")
+    lines = _apply(centre, "toronto", retired=True)
+    head, needed = _waits(centre, "toronto")
+    assert head.state == "retiring"
+    assert "it answers no wake-up" in head.reason
+    assert "say `retired: lost` in the sites file, and 1 shard that no other site" in head.reason
+    assert any("copies of 1 shard as there must be" in line for line in lines)
+    assert ["no other site has it, and it is lost with toronto" in one for one in needed] == [True]
+    centre.store.clock.advance(86_400)  # type: ignore[attr-defined]
+    centre.tick()
+    assert states(centre.store, "toronto")[only] == "available"
+
+    lines = _apply(centre, "toronto", retired="lost")
+    assert any("retired as lost, with 1 shard of held that no other site" in one for one in lines)
+    with centre.store.read() as session:
+        assert session.get_one(Site, "toronto").retired
+        rows = session.exec(select(Replica).where(Replica.site_id == "toronto")).all()
+    assert {one.reason for one in rows} == {"toronto was lost 2026-03-02"}
+    assert _apply(centre, "toronto", retired="lost") == []
+    assert states(centre.store, "amsterdam")[both] == "available"
+
+
+def test_a_lost_site_whose_copies_others_have_takes_nothing_along(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"), copies=3, least=3)
+    lines = _apply(centre, "toronto", retired="lost")
+    assert "toronto: retired as lost; others have all that it held" in lines
+
+
+def test_why_tells_what_a_site_that_is_to_be_retired_waits_for(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"), copies=3, least=3)
+    _silent(centre, "netcup")
+    _apply(centre, "toronto", retired=True)
+    centre.tick()
+    _, [reason] = _waits(centre, "toronto")
+    assert reason.startswith("held 1: 1 of 3 good copies; ")
+    assert "2 of 3 copies can be placed: " in reason
+    assert "toronto is to be retired; other sites or another rule can change that" in reason
+    assert "netcup has it and answers no wake-up" in reason
+
+
+def test_why_tells_of_the_copies_that_a_site_to_be_retired_waits_for(centre: Centre) -> None:
+    [shard] = hold(centre, 1, ("toronto",))
+    _apply(centre, "toronto", retired=True)
+    centre.tick()
+    [copy, *_] = centre.transfers(kind="copy", shard_id=shard)
+    _, [reason] = _waits(centre, "toronto")
+    assert f"transfer {copy.id} to {copy.target_id} is announced" in reason

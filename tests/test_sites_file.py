@@ -128,6 +128,7 @@ def test_sizes_are_written_as_people_write_them(tmp_path: Path, size: str, count
         (f"{GOOD}, colour: red", ["colour", "not permitted"]),
         (f"{GOOD}, capacity: 9 parsecs", ["capacity", "'9 parsecs' is not a size"]),
         (f"{GOOD}, capacity: -5", ["capacity", "greater than or equal to 0"]),
+        (f"{GOOD}, retired: perhaps", ["toronto.retired: ", "True, False or 'lost'"]),
         (f"{GOOD}, slots: 0", ["slots", "greater than or equal to 1"]),
         (f"{GOOD}, budget: {{streams: 0}}", ["budget", "streams"]),
         (f"{GOOD}, read_url: 'ftp://example.org'", ["read_url"]),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, func, select
 
-from fleet.control import facts, incidents, judging, standing, uploads, windows
+from fleet.control import facts, incidents, judging, retirement, standing, uploads, windows
 from fleet.planning import health
 from fleet.planning.fixity import RISKS
 from fleet.planning.repair import URGENT
@@ -71,8 +71,13 @@ def site(session: Session, row: Site, now: datetime) -> list[Cause]:
     state = "retired" if row.retired else "retiring" if row.retiring else ""
     state = state or ("silent" if row.silent else "active")
     reason = f"{row.kind} {row.region}".strip()
-    if row.silent:
-        reason += ": it answers no wake-up; it is asked again all the time"
+    if row.retiring:
+        reason += f": it {retirement.waits(session, row)}"
+    elif row.silent:
+        reason += (
+            ": it answers no wake-up; it is asked again all the time; if it is gone for good, say "
+            f"`retired: {retirement.LOST}` in the sites file"
+        )
     causes = [Cause(row.id, state, reason, row.retiring), *troubles(session, row.id, now)]
     if (told := session.get(Uploading, row.id)) is not None:
         state = "held" if told.bytes_per_second == 0 else "open"

@@ -298,10 +298,10 @@ def read_anew(session: Session, shard: str, site: str, reason: str, now: datetim
         want_verify(session, shard, site, reason, now)
 
 
-def retire(session: Session, site: str, now: datetime) -> None:
-    """Stop counting and offering all that a retired site holds; other sites take its place."""
+def retire(session: Session, site: str, how: str, now: datetime) -> None:
+    """Stop counting and offering all that a site holds that was retired, or was lost."""
     for row in sorted(holdings.at_site(session, site), key=lambda row: row.shard_id):
         holdings.lock(session, Shard, row.shard_id).dirty = True
         row.state, row.look_at, row.troubled_at = ReplicaState.RETIRED, None, None
-        row.reason = f"{site} was retired {now:%Y-%m-%d}"
+        row.reason = f"{site} was {how} {now:%Y-%m-%d}"
         standing.recount(session, row.shard_id)

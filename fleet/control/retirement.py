@@ -1,24 +1,25 @@
 """Retiring a site: what it holds counts no more, and its work goes to others.
 
-A site whose copies are needed is retired later: as long as a shard lacks ``min`` good copies at
-other sites, it stays a source and goes on with its work, but gets nothing new.
+Rules this module keeps:
+
+- A site whose copies are needed is retired later: as long as a shard lacks ``min`` good copies at
+  other sites, it stays a source and goes on with its work, but gets nothing new.
+- What only it has is given up by nobody but a person, who says that the site is lost.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, exists, false, func, or_
-from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from fleet.control import facts, incidents, probes, replicas, tombstones
-from fleet.planning import spread
-from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
-from fleet.store import faults, holdings, transfers
+from fleet.planning.states import TransferKind, TransferState
+from fleet.store import holdings, retiring, transfers
 from fleet.store.database import Store
-from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone, Version
+from fleet.store.tables import Site, Version
 
+LOST = "lost"  # what the sites file says of a site that will not come back
 _LOOK_AGAIN = timedelta(minutes=10)
+_NAMED = 5
 
 
 def step(store: Store) -> bool:
@@ -40,99 +41,45 @@ def look_at(store: Store, site: str) -> bool:
         now, row = store.now(session), session.get_one(Site, site)
         if row.retiring is None:
             return row.retired
-        if _needed(session, site, most=1):
+        if retiring.is_needed(session, site, facts.fronted(session)):
             row.retiring = now + _LOOK_AGAIN
         else:
-            _retire(session, row, now)
+            _retire(session, row, "retired", now)
         return row.retired
 
 
-def waits(session: Session, site: str) -> str:
-    """Say what a site that is to be retired waits for."""
+def lose(store: Store, site: str) -> str:
+    """Retire a site at once, for a person says that it is gone; say what went with it."""
+    with store.write() as session:
+        fronted = facts.fronted(session)
+        _, lost = retiring.tally(session, site, fronted)
+        among = retiring.datasets_lost(session, site, fronted, _NAMED + 1)
+        _retire(session, session.get_one(Site, site), LOST, store.now(session))
+    if not lost:
+        return "retired as lost; others have all that it held"
+    more = " and others" if len(among) > _NAMED else ""
     return (
-        f"is retired once {len(_needed(session, site))} shards have as many copies elsewhere as "
-        "they must have; until then keep it running"
+        f"retired as lost, with {_shards(lost)} of {', '.join(among[:_NAMED])}{more} that no other "
+        "site has: only their origins may give them again"
     )
 
 
-def _needed(session: Session, site: str, most: int | None = None) -> Sequence[str]:
-    """Name the shards of which a site has a copy and others have fewer than must be.
-
-    Copies with a tombstone, unread ones of a site that is at fault as a whole, and those of a
-    gateway and what it fronts take nobody's place.
-    """
-    other, elsewhere = aliased(Replica), aliased(Site)
-    going = aliased(Tombstone)
-    leaving = exists().where(
-        col(going.shard_id) == col(other.shard_id), col(going.site_id) == col(other.site_id)
-    )
-    others = (
-        select(func.count())
-        .select_from(other)
-        .join(elsewhere, col(elsewhere.id) == col(other.site_id))
-        .where(
-            col(other.shard_id) == col(Replica.shard_id),
-            col(other.site_id).not_in([site, *_one_place(session, site)]),
-            faults.counts(other),
-            col(elsewhere.retired).is_(False),
-            col(elsewhere.retiring).is_(None),
-            col(elsewhere.silent).is_(False),
-            ~leaving,
-            ~_only_fronts(session, other),
-        )
-        .correlate(Replica)
-        .scalar_subquery()
-    )
-    least = (
-        select(Rule.min_copies)
-        .where(col(Rule.dataset_id) == col(Version.dataset_id))
-        .order_by(col(Rule.id).desc())
-        .limit(1)
-        .correlate(Version)
-        .scalar_subquery()
-    )
-    return session.exec(
-        select(Replica.shard_id)
-        .join(Shard, col(Shard.id) == col(Replica.shard_id))
-        .join(Version, col(Version.id) == col(Shard.version_id))
-        .where(
-            Replica.site_id == site,
-            col(Replica.state).in_(holdings.SEEDED),
-            Version.state != VersionState.WITHDRAWN,
-            others < func.coalesce(least, 1),
-        )
-        .limit(most)
-    ).all()
-
-
-def _one_place(session: Session, site: str) -> list[str]:
-    """Name the sites that are one place with another by a gateway: their bytes are the same."""
-    fronted = facts.fronted(session)
-    return [
-        one
-        for one in session.exec(select(Site.id)).all()
-        if one != site and spread.gateway(site, one, fronted)
-    ]
-
-
-def _only_fronts(session: Session, other: type[Replica]) -> ColumnElement[bool]:
-    """Whether a copy is a gateway's, and what it fronts has one as well, which counts."""
-    behind = aliased(Replica)
-    return or_(
-        false(),
-        *(
-            (col(other.site_id) == gateway)
-            & exists().where(
-                col(behind.shard_id) == col(other.shard_id),
-                col(behind.site_id).in_(sites),
-                col(behind.state) == ReplicaState.AVAILABLE,
-            )
-            for gateway, sites in facts.fronted(session).items()
-        ),
+def waits(session: Session, site: Site) -> str:
+    """Say what a site that is to be retired waits for, and what a person can do."""
+    needed, lost = retiring.tally(session, site.id, facts.fronted(session))
+    silent = ", but it answers no wake-up" if site.silent else ""
+    return (
+        f"is retired once others have as many good copies of {_shards(needed)} as there must be; "
+        f"until then keep it running{silent}; if it is gone for good, say `retired: {LOST}` in the "
+        f"sites file, and {_shards(lost)} that no other site has will be lost with it"
     )
 
 
-def _retire(session: Session, row: Site, now: datetime) -> None:
+def _shards(number: int) -> str:
+    return f"{number:,} shard{'' if number == 1 else 's'}"
+
+
+def _retire(session: Session, row: Site, how: str, now: datetime) -> None:
     """Take a site out of everything, in one unit of work; nothing on its disks is touched.
 
     Transfers are taken first, then versions, shards and what hangs on them, the site's row last.
@@ -145,7 +92,7 @@ def _retire(session: Session, row: Site, now: datetime) -> None:
             probes.rearm(session, transfer, now)
             continue
         transfer.state, transfer.ended_at = TransferState.CANCELLED, now
-        transfer.reason = f"{site} was retired"
+        transfer.reason = f"{site} was {how}"
         if transfer.kind == TransferKind.INGEST and transfer.version_id:
             for artifact in holdings.ingested_by(session, transfer.id):
                 artifact.ingest_id = None
@@ -153,7 +100,7 @@ def _retire(session: Session, row: Site, now: datetime) -> None:
             versions.add(transfer.version_id)
     for version in sorted(versions):
         holdings.lock(session, Version, version).dirty = True
-    replicas.retire(session, site, now)
+    replicas.retire(session, site, how, now)
     tombstones.forget_site(session, site)
     incident = incidents.of(session, site)
     if incident is not None:

@@ -111,7 +111,7 @@ class SiteSpec(_Spec):
     peer: str = Field("", pattern=r"^([^/\s]+:[0-9]+)?$")
     fronts: tuple[str, ...] = ()
     slots: int = Field(4, ge=1)
-    retired: bool = False
+    retired: Literal[True, False, "lost"] = False
     timezone: Zone | Literal[""] = ""
     windows: tuple[WindowSpec, ...] = ()
     budget: BudgetSpec | None = None
@@ -209,20 +209,23 @@ def apply(
         session.exec(update(Rule).values(look_at=now))  # shards are taken in units of their own
     for spec in specs:
         if spec.retired and spec.id in active:
-            changes.append(f"{spec.id}: {_retire(store, spec.id)}")
+            changes.append(f"{spec.id}: {_retire(store, spec)}")
     return changes
 
 
-def _retire(store: Store, site: str) -> str:
-    if retirement.look_at(store, site):
+def _retire(store: Store, spec: SiteSpec) -> str:
+    if spec.retired == retirement.LOST:
+        return retirement.lose(store, spec.id)
+    if retirement.look_at(store, spec.id):
         return "retired"
     with store.read() as session:
-        return retirement.waits(session, site)
+        return retirement.waits(session, session.get_one(Site, spec.id))
 
 
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
     values = spec.model_dump(exclude={"windows", "budget"}) | {
         "fronts": list(spec.fronts),
+        "retired": bool(spec.retired),
         "upload": spec.upload.model_dump(mode="json", exclude_defaults=True),
     }
     if site is None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import causes, probes, progress, webseeds
+from fleet.control import causes, handover, probes, progress, webseeds
 from fleet.control.causes import Cause
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState
@@ -210,7 +210,11 @@ def _site(session: Session, site: Site, now: datetime) -> list[Cause]:
         .order_by(col(Transfer.priority).desc(), col(Transfer.id))
         .limit(_SHOWN)
     ).all()
-    return causes.site(session, site, now) + [_summary(one) for one in waiting]
+    return [
+        *causes.site(session, site, now),
+        *handover.causes(session, site, _SHOWN),
+        *(_summary(one) for one in waiting),
+    ]
 
 
 def _artifact(session: Session, artifact: Artifact) -> Cause:

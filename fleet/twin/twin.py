@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
+from typing import Literal
 
 from sqlmodel import Session, col, select
 
@@ -252,7 +253,7 @@ class Twin:
 
     def _leave(self, site: str) -> None:
         """Let a site go that has said so: it is retired at once, and there for its notice."""
-        self._retire([(site, False)])
+        self._retire([(site, False)], True)
 
         def gone() -> None:
             self._lose(site, moved=False)
@@ -271,7 +272,7 @@ class Twin:
         for site, _ in given_up:
             del self._lost[site]
         if given_up:
-            self._retire(given_up)
+            self._retire(given_up, "lost")
         with self.store.read() as session:
             waiting = session.exec(
                 select(Transfer.id)
@@ -283,12 +284,12 @@ class Twin:
             suspensions.retry(self.store, transfer)
             self._wake(self._seconds)
 
-    def _retire(self, gone: list[tuple[str, bool]]) -> None:
-        """Declare sites retired, and others in their place, in the sites file."""
+    def _retire(self, gone: list[tuple[str, bool]], how: Literal[True, "lost"]) -> None:
+        """Declare sites retired, or lost, and others in their place, in the sites file."""
         self.interventions += 1
         number = next(self._successors)
         for site, _ in gone:
-            self._specs[site] = self._specs[site].model_copy(update={"retired": True})
+            self._specs[site] = self._specs[site].model_copy(update={"retired": how})
         new = [successor(self.truth.places[site], number, moved=moved) for site, moved in gone]
         self._join(new)
 

@@ -1,0 +1,150 @@
+"""Named queries over what a site that is to be retired would take along.
+
+A shard is needed of it while others have fewer good copies than must be.  Copies with a tombstone,
+unread ones of a site that is at fault as a whole, and those of a gateway and what it fronts take
+nobody's place; nor do copies at sites that are silent or to be retired themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col
+
+from fleet.planning.spread import gateway
+from fleet.planning.states import ReplicaState, VersionState
+from fleet.store import faults
+from fleet.store.holdings import SEEDED
+from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone, Version
+
+Fronted = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """A shard of which others have ``others`` good copies where ``least`` must be.
+
+    ``lost``: no other place has one at all, good or in doubt.
+    """
+
+    shard: str
+    others: int
+    least: int
+    lost: bool
+
+
+def is_needed(session: Session, site: str, fronted: Fronted) -> bool:
+    """Whether any shard of a site is needed; ``fronted`` maps gateways to all that they front."""
+    return session.execute(_needed(site, fronted).limit(1)).first() is not None
+
+
+def needed(session: Session, site: str, fronted: Fronted, limit: int) -> list[Needed]:
+    """Return shards that are needed of a site, those that nobody else has first."""
+    found = _needed(site, fronted).subquery()
+    asked = select(found).order_by(found.c.lost.desc(), found.c.shard).limit(limit)
+    return [Needed(*row) for row in session.execute(asked).all()]
+
+
+def tally(session: Session, site: str, fronted: Fronted) -> tuple[int, int]:
+    """Count the shards that are needed of a site, and those of them that nobody else has."""
+    found = _needed(site, fronted).subquery()
+    number = func.count()
+    asked = select(number, number.filter(found.c.lost)).select_from(found)
+    every, lost = session.execute(asked).one()
+    return every, lost
+
+
+def datasets_lost(session: Session, site: str, fronted: Fronted, limit: int) -> Sequence[str]:
+    """Name datasets with shards that nobody but a site has."""
+    found = _needed(site, fronted).subquery()
+    return (
+        session.execute(
+            select(col(Version.dataset_id))
+            .join(Shard, col(Shard.version_id) == col(Version.id))
+            .join(found, found.c.shard == col(Shard.id))
+            .where(found.c.lost)
+            .distinct()
+            .order_by(col(Version.dataset_id))
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+
+
+def one_place(site: str, fronted: Fronted) -> list[str]:
+    """Name the sites that are one place with another by a gateway: their bytes are the same."""
+    known = {*fronted, *(one for behind in fronted.values() for one in behind)}
+    return sorted(one for one in known - {site} if gateway(site, one, fronted))
+
+
+def _needed(site: str, fronted: Fronted) -> Select[Any]:
+    other, elsewhere, going = aliased(Replica), aliased(Site), aliased(Tombstone)
+    leaving = exists().where(
+        col(going.shard_id) == col(other.shard_id), col(going.site_id) == col(other.site_id)
+    )
+    apart = (
+        col(elsewhere.id) == col(other.site_id),
+        col(other.shard_id) == col(Replica.shard_id),
+        col(other.site_id).not_in([site, *one_place(site, fronted)]),
+        col(elsewhere.retired).is_(False),
+    )
+    others = (
+        select(func.count())
+        .select_from(other, elsewhere)
+        .where(
+            *apart,
+            faults.counts(other),
+            col(elsewhere.retiring).is_(None),
+            col(elsewhere.silent).is_(False),
+            ~leaving,
+            ~_only_fronts(other, fronted),
+        )
+        .correlate(Replica)
+        .scalar_subquery()
+    )
+    kept = exists().where(*apart, col(other.state).in_(SEEDED)).correlate(Replica)
+    asked = (
+        select(col(Rule.min_copies))
+        .where(col(Rule.dataset_id) == col(Version.dataset_id))
+        .order_by(col(Rule.id).desc())
+        .limit(1)
+        .correlate(Version)
+        .scalar_subquery()
+    )
+    least = func.coalesce(asked, 1)
+    return (
+        select(
+            col(Replica.shard_id).label("shard"),
+            others.label("others"),
+            least.label("least"),
+            (~kept).label("lost"),
+        )
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .join(Version, col(Version.id) == col(Shard.version_id))
+        .where(
+            col(Replica.site_id) == site,
+            col(Replica.state).in_(SEEDED),
+            col(Version.state) != VersionState.WITHDRAWN,
+            others < least,
+        )
+    )
+
+
+def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
+    """Whether a copy is a gateway's, and what it fronts has one as well, which counts."""
+    behind = aliased(Replica)
+    return or_(
+        false(),
+        *(
+            (col(other.site_id) == front)
+            & exists().where(
+                col(behind.shard_id) == col(other.shard_id),
+                col(behind.site_id).in_(sites),
+                col(behind.state) == ReplicaState.AVAILABLE,
+            )
+            for front, sites in fronted.items()
+        ),
+    )
