@@ -1,6 +1,7 @@
 """Repairs: those with the fewest copies first, and none that writes to what may be the last."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,12 +14,13 @@ from fleet.control import replicas, suspensions
 from fleet.control.errors import RefusedError
 from fleet.messages import ItemResult, Order
 from fleet.planning.repair import URGENT
+from fleet.store import holdings
 from fleet.store.clock import VirtualClock
 from fleet.store.columns import ids_from
 from fleet.store.database import Store
-from fleet.store.tables import Shard, Transfer
+from fleet.store.tables import Replica, Shard, Transfer
 from tests.centre_support import MOMENT, Centre
-from tests.databases import Databases
+from tests.databases import Databases, until_blocked
 from tests.holdings_support import doubt, hold, states
 
 NIGHT = [{"timezone": "UTC", "opens": "00:00", "closes": "06:00"}]
@@ -110,6 +112,37 @@ def test_a_copy_over_one_that_is_in_doubt_is_given_up_and_it_is_read_instead(
     assert copy.state == "cancelled"
     assert "in doubt" in copy.reason
     assert [one.target_id for one in centre.transfers(kind="verify")] == ["toronto"]
+
+
+def test_a_copy_over_one_that_is_found_bad_meanwhile_is_made(
+    postgres_store: Store, tmp_path: Path
+) -> None:
+    centre = Centre(postgres_store, tmp_path)
+    centre.apply_sites(*SITES)
+    [shard] = hold(centre, 1, SITES)
+    with centre.store.write() as session:
+        row = holdings.replica(session, shard, "toronto") or Replica()
+        row.state = "suspect"
+        copy = Transfer(
+            kind="copy",
+            shard_id=shard,
+            target_id="toronto",
+            executor_id="toronto",
+            created_at=centre.store.now(session),
+        )
+        copy.version_id = session.get_one(Shard, shard).version_id
+        session.add(copy)
+    with ThreadPoolExecutor(1) as pool:
+        with centre.store.write() as session:
+            holdings.lock(session, Shard, shard)
+            row = holdings.replica(session, shard, "toronto") or Replica()
+            row.state = "bad"
+            done = pool.submit(centre.dispatch)
+            until_blocked(centre.store)
+        done.result()
+    centre.dispatch()
+    assert [one.state for one in centre.transfers(kind="copy")] == ["announced"]
+    assert centre.transfers(kind="verify") == []
 
 
 def test_the_last_copy_is_a_source_even_while_it_is_in_doubt(centre: Centre) -> None:

@@ -64,7 +64,7 @@ def _able(session: Session) -> list[str]:
 
 
 def _fill(session: Session, site: Site, now: datetime) -> int:
-    announced = 0
+    announced, over = 0, list[Transfer]()
     taken = transfers.taken(session, [site.id])
     quiet = windows.of(session, site)
     books = Books(session, now)
@@ -77,14 +77,16 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
             if not (turn := windows.turn(session, quiet, transfer, now)).goes:
                 transfer.not_before, transfer.reason = turn.until, f"{site.id} {turn.reason}"
                 announced += 1  # it was looked at: the next one may be due in its stead
-            elif transfer.kind == TransferKind.COPY and repairs.spare(session, transfer, now):
-                announced += 1
+            elif transfer.kind == TransferKind.COPY and repairs.writes_over(session, transfer):
+                over.append(transfer)
             elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
                 transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
                 announced += 1
             else:
                 announced += _announce(session, transfer, books, now)
-    return announced
+    if over:
+        repairs.spare(session, over, now)
+    return announced + len(over)
 
 
 def _announce(session: Session, transfer: Transfer, books: Books, now: datetime) -> bool:

@@ -1,9 +1,10 @@
 """Repairs: copies that wait become more urgent as good ones are lost, and none is written over.
 
-Whoever calls this may hold a shard's row, which is taken after a transfer's everywhere else; so no
+Whoever hastens may hold a shard's row, which is taken after a transfer's everywhere else; so no
 transfer that another unit of work holds is waited for: it is being claimed or ended anyway.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -38,14 +39,26 @@ def hasten(session: Session, shard: str, urgent: Urgency) -> None:
             transfer.not_before = None
 
 
-def spare(session: Session, transfer: Transfer, now: datetime) -> bool:
-    """Give up a copy that would write over what may be a shard's last; whether it was one."""
-    shard, target = transfer.shard_id or "", transfer.target_id
-    row = holdings.replica(session, shard, target)
-    reason = untouchable(target, row.state) if row is not None else ""
-    if row is None or not reason:
-        return False
-    transfers.cancel(session, transfer, reason, now)
-    if row.state == ReplicaState.SUSPECT:
-        replicas.want_verify(session, shard, target, reason, now)
-    return True
+def writes_over(session: Session, transfer: Transfer) -> bool:
+    """Whether a copy would write over what may be a shard's last, as far as is known unlocked."""
+    row = holdings.replica(session, transfer.shard_id or "", transfer.target_id)
+    return row is not None and untouchable(row.site_id, row.state) != ""
+
+
+def spare(session: Session, copies: Collection[Transfer], now: datetime) -> None:
+    """Give up those copies that would write over what may be a shard's last.
+
+    They come last in their unit of work: their shards are taken once all transfers are.
+    """
+    taken = [transfers.lock(session, one) for one in sorted(copy.id for copy in copies)]
+    holdings.lock_shards(session, {copy.shard_id or "" for copy in taken})
+    for copy in taken:
+        shard, target = copy.shard_id or "", copy.target_id
+        row = holdings.replica(session, shard, target)
+        if row is None:
+            continue
+        session.refresh(row)
+        reason = untouchable(target, row.state)
+        spared = reason and transfers.cancel(session, copy, reason, now)
+        if spared and row.state == ReplicaState.SUSPECT:
+            replicas.want_verify(session, shard, target, reason, now)
