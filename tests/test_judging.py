@@ -2,13 +2,14 @@
 
 from collections import Counter
 
+import pytest
 from sqlmodel import select
 
-from fleet.control import progress, replicas, views, why
+from fleet.control import probes, progress, replicas, views, why
 from fleet.messages import ItemResult, Order
 from fleet.planning.health import MANY, PATIENCE, SAMPLES
 from fleet.store import holdings
-from fleet.store.tables import Incident, Replica, Shard, Version
+from fleet.store.tables import Incident, Observation, Replica, Shard, Transfer, Version
 from tests.centre_support import Centre
 from tests.holdings_support import doubt, hold, incidents, moved, states
 
@@ -38,6 +39,14 @@ def _corrupt(order: Order) -> tuple[ItemResult, ...]:
         ItemResult(artifact=item.artifact, ok=False, reason="its bytes rot", fault="corrupt")
         for item in order.items
     )
+
+
+def _judge(centre: Centre, site: str) -> None:
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        session.add(
+            Incident(site_id=site, kind="judged", reason="rot", began_at=now, stage="sampling")
+        )
 
 
 def test_a_site_that_loses_everything_costs_few_transfers_while_it_is_judged(
@@ -165,11 +174,7 @@ def test_a_draft_whose_sealing_was_given_up_is_sealed_elsewhere(centre: Centre) 
     centre.tick()
     for order in centre.orders():
         centre.report(order)
-    with centre.store.write() as session:
-        now = centre.store.now(session)
-        session.add(
-            Incident(site_id="toronto", kind="judged", reason="rot", began_at=now, stage="sampling")
-        )
+    _judge(centre, "toronto")
     centre.tick()
     copies = [one.target_id for one in centre.transfers(kind="copy")]
     assert copies
@@ -203,3 +208,41 @@ def test_an_incident_ends_when_its_site_is_retired(centre: Centre) -> None:
     centre.apply_sites("toronto", retired=True)
     [incident] = incidents(centre.store)
     assert incident.ended_at is not None
+
+
+def _probe(centre: Centre, observer: str) -> None:
+    """Have Toronto probed by another site, which is due now."""
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        probes.ensure(session, "toronto", now)
+        probe = session.exec(select(Transfer).where(Transfer.kind == "probe")).one()
+        probe.executor_id, probe.not_before = observer, None
+
+
+def test_what_a_judged_site_was_to_probe_is_probed_by_another(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"))
+    _probe(centre, "netcup")
+    _judge(centre, "netcup")
+    centre.tick()
+    centre.store.clock.advance(5)  # type: ignore[attr-defined]
+    centre.tick()
+    assert [order.site for order in centre.orders() if order.task == "probe"] == ["amsterdam"]
+
+
+@pytest.mark.parametrize("corrupt", [False, True])
+def test_what_a_judged_site_saw_of_another_neither_proves_nor_accuses(
+    centre: Centre, corrupt: bool
+) -> None:
+    [shard] = hold(centre, 1, ("toronto", "amsterdam"))
+    _probe(centre, "netcup")
+    centre.tick()
+    [order] = centre.orders()
+    assert (order.task, order.site) == ("probe", "netcup")
+    _judge(centre, "netcup")
+    centre.report(order, **({"items": _corrupt(order)} if corrupt else {}))
+    assert states(centre.store, "toronto") == {shard: "available"}
+    [probe] = centre.transfers(kind="probe")
+    assert (probe.state, probe.executor_id) == ("waiting", "amsterdam")
+    with centre.store.read() as session:
+        assert session.exec(select(Observation)).all() == []
+        assert session.exec(select(Replica.proved_at).distinct()).all() == [None]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, needs, repairs, sources, windows
+from fleet.control import incidents, needs, probes, repairs, sources, windows
 from fleet.control.budgets import Books
 from fleet.planning.states import TASKS, AttemptState, TransferKind
 from fleet.store import transfers
@@ -69,6 +69,8 @@ def _fill(session: Session, site: Site, now: datetime) -> int:
     quiet = windows.of(session, site)
     books = Books(session, now)
     judged = incidents.of(session, site.id) is not None
+    if judged:
+        announced += probes.pass_on(session, site.id, _AT_ONCE, now)
     for lane in _JUDGED_LANES if judged else _LANES:
         room = site.slots - sum(taken[site.id, kind] for kind in lane)
         if room <= 0:

@@ -79,9 +79,13 @@ def note(
 ) -> None:
     """Keep what a probe saw of each copy that it was to read, and wait for the next.
 
-    That is soon while there are copies to be proved, and this one proved some.
+    That is soon while there are copies to be proved, and this one proved some.  An observer that is
+    at fault as a whole neither proves nor accuses: the probe is for another.
     """
     target = transfer.target_id
+    if incidents.of(session, outcome.site) is not None:
+        rearm(session, transfer, now)
+        return
     attempt = session.get_one(Attempt, outcome.attempt)
     began, seen = attempt.claimed_at or now, samples.asked(attempt.sources, outcome.items)
     _judge(session, target, seen, now)  # by what was known before
@@ -141,8 +145,22 @@ def _judge(session: Session, target: str, seen: Sequence[ItemResult], now: datet
 
 
 def rearm(session: Session, transfer: Transfer, now: datetime) -> None:
-    """Let a probe whose observer fell silent, or was retired, be made by another."""
+    """Let a probe whose observer fell silent, is at fault, or was retired, be made by another."""
     _arm(session, transfer, now + _SOON)
+
+
+def pass_on(session: Session, site: str, limit: int, now: datetime) -> int:
+    """Let probes of other sites that wait for one be made by another; return how many.
+
+    It is at fault as a whole, and what it waits with would wait until it is cleared.
+    """
+    passed = 0
+    for one in transfers.due(session, site, (TransferKind.PROBE,), limit):
+        transfer = transfers.lock(session, one.id)
+        if transfer.state == TransferState.WAITING and transfer.target_id != site:
+            rearm(session, transfer, now)
+            passed += 1
+    return passed
 
 
 def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
