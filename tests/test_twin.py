@@ -11,9 +11,10 @@ from sqlmodel import select
 
 from fleet.cli import simulate as command
 from fleet.control.errors import RefusedError
-from fleet.store.tables import Attempt, Observation, Replica, Transfer
+from fleet.store.tables import Attempt, Observation, Replica, Site, Transfer
 from fleet.twin import faults, traffic
 from fleet.twin.faults import STANDARD, Kind
+from fleet.twin.onestore import OneStore
 from fleet.twin.places import places
 from fleet.twin.policy import DEFAULT, NAIVE, read
 from fleet.twin.report import Report, Size, simulate
@@ -106,6 +107,30 @@ def test_no_real_time_is_used() -> None:
     end = START + timedelta(days=10)
     assert len(moments) > 10
     assert all(START <= moment <= end for moment in moments if moment)
+
+
+def test_a_view_that_changes_something_is_told_of() -> None:
+    with twin(DEFAULT, seed=1, days=1) as one:
+        one.fill(1, 3)
+        with pytest.raises(AssertionError, match="view"), one.store.read() as session:
+            session.exec(select(Site)).all()[0].silent = True
+
+
+def test_a_unit_that_fails_leaves_nothing_behind() -> None:
+    with twin(DEFAULT, seed=1, days=1) as one:
+        one.fill(1, 3)
+        with pytest.raises(ZeroDivisionError):
+            _silence_all_and_fail(one.store)
+        with one.store.read() as session:
+            assert not any(site.silent for site in session.exec(select(Site)).all())
+
+
+def _silence_all_and_fail(store: OneStore) -> None:
+    with store.write() as session:
+        for site in session.exec(select(Site)).all():
+            site.silent = True
+        session.flush()
+        raise ZeroDivisionError
 
 
 def test_what_the_centre_believes_is_what_lies_there() -> None:

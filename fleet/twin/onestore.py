@@ -18,25 +18,57 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, inspect
 from sqlmodel import Session
 
 from fleet.store.clock import Clock
 from fleet.store.columns import ids_from
 from fleet.store.database import Store
 from fleet.store.migrate import upgrade
+from fleet.store.tables import Budget, Fixity, Office, Provider, Site, Usual
 
-_KEPT_MOST = 100  # a statement that changes rows looks at each one that is kept
+_KEPT_MOST = 200  # a statement that changes rows looks at each one that is kept
+_LASTING = (Budget, Fixity, Office, Provider, Site, Usual)  # few, and no statement passes by them
 
 
 class _Session(Session):
-    """A session that knows whether statements passed by it."""
+    """A session that knows whether statements passed by it, and that never looks twice.
+
+    Rows are neither locked nor read anew: there is nobody else.
+    """
 
     passed_by = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._absent: set[tuple[type, object]] = set()
+        event.listen(self, "pending_to_persistent", self._is_there)
+
+    def get(self, entity: Any, ident: Any, **_kwargs: Any) -> Any:
+        """Return a row, or None."""
+        if (entity, ident) in self._absent:
+            return None
+        row = super().get(entity, ident)
+        if row is None and entity in _LASTING:
+            self._absent.add((entity, ident))
+        return row
+
+    def get_one(self, entity: Any, ident: Any, **_kwargs: Any) -> Any:
+        """Return a row that is there."""
+        self._absent.discard((entity, ident))
+        return super().get_one(entity, ident)
+
+    def refresh(self, *args: Any, **kwargs: Any) -> None:
+        """Leave a row as it is."""
+
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
+        """Return the connection, by which rows can change that this session has read."""
         self.passed_by = True
         return super().connection(*args, **kwargs)
+
+    def _is_there(self, _session: Session, row: object) -> None:
+        key = inspect(row).identity
+        self._absent.discard((type(row), key[0] if len(key) == 1 else key))
 
 
 class OneStore(Store):
@@ -46,7 +78,9 @@ class OneStore(Store):
         """Open the store at ``url``; the tables must exist."""
         super().__init__(url, clock)
         self._session = _Session(self.engine, expire_on_commit=False)
-        self._kept: dict[int, object] = {}  # a session alone keeps its rows by weak references
+        # a session alone keeps its rows by weak references
+        self._kept: dict[int, object] = {}
+        self._lasting: dict[int, object] = {}
         for came in ("loaded_as_persistent", "pending_to_persistent"):
             event.listen(self._session, came, self._keep)
 
@@ -58,17 +92,23 @@ class OneStore(Store):
     def write(self) -> Iterator[Session]:
         """Open a unit of work."""
         try:
-            with self._session.begin():
-                yield self._session
+            yield self._session
+            self._session.commit()
         except BaseException:
-            self._forget()
+            self._session.rollback()
+            self._session.expunge_all()
+            self._kept.clear()
+            self._lasting.clear()
             raise
         if self._session.passed_by or len(self._kept) > _KEPT_MOST:
             self._forget()
 
-    def read(self) -> Any:
-        """Open a view; there are no others whose writing it could hold up."""
-        return self.write()
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a view; the next unit of work goes on in its transaction."""
+        yield self._session
+        if self._session.new or self._session.dirty:
+            raise AssertionError("a view changed something")
 
     def close(self) -> None:
         """Give all connections back."""
@@ -76,10 +116,13 @@ class OneStore(Store):
         super().close()
 
     def _keep(self, _session: Session, row: object) -> None:
-        self._kept[id(row)] = row
+        kept = self._lasting if isinstance(row, _LASTING) else self._kept
+        kept[id(row)] = row
 
     def _forget(self) -> None:
-        self._session.expunge_all()
+        for row in self._kept.values():
+            if row in self._session:
+                self._session.expunge(row)
         self._session.passed_by = False
         self._kept.clear()
 
