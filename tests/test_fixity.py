@@ -87,6 +87,26 @@ def test_quiet_hours_hold_back_ordinary_readings(centre: Centre) -> None:
     assert {one.target_id for one in moved(centre)} == {"amsterdam", "toronto"}
 
 
+def test_what_presses_is_read_outside_the_quiet_hours_however_much_waits_for_them(
+    centre: Centre,
+) -> None:
+    quiet = {"timezone": "America/Toronto", "opens": "00:00", "closes": "06:00"}
+    centre.apply_sites("toronto", windows=[quiet], slots=6)
+    many = hold(centre, 20, ("toronto", "amsterdam", "netcup"))
+    with centre.store.write() as session:
+        old = centre.store.now(session) - timedelta(days=82)  # of 90: a reading waits no longer
+        for row in session.exec(select(Replica).where(Replica.site_id == "toronto")).all():
+            row.look_at = row.verified_at
+            if row.shard_id == many[7]:
+                row.verified_at = old
+            if row.shard_id == many[13]:
+                row.state, row.risk = "suspect", 0
+    _advance(centre, 14 * 3600)  # 09:00 in Toronto
+    centre.tick()
+    here = {one.shard_id for one in moved(centre) if one.target_id == "toronto"}
+    assert here == {many[7], many[13]}
+
+
 def test_a_copy_that_was_read_meanwhile_goes_on_counting(centre: Centre) -> None:
     [shard] = hold(centre, 1, ("toronto",))
     with centre.store.write() as session:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control.errors import RefusedError
@@ -63,13 +64,17 @@ def check(session: Session, row: TorrentAlias, now: datetime) -> None:
     row.transfer_id, row.reason = transfer.id, f"its pieces are to be read at {site}"
 
 
+_UNCHECKED = select(TorrentAlias.infohash).where(
+    TorrentAlias.shard_id == bindparam("shard"), TorrentAlias.state == AliasState.UNCHECKED
+)
+_CHECKED_BY = select(TorrentAlias).where(
+    TorrentAlias.transfer_id == bindparam("transfer"), TorrentAlias.state == AliasState.UNCHECKED
+)
+
+
 def arrived(session: Session, shard: str, now: datetime) -> None:
     """Check the aliases of a shard that waited for somebody to hold it."""
-    waiting = session.exec(
-        select(TorrentAlias.infohash).where(
-            TorrentAlias.shard_id == shard, TorrentAlias.state == AliasState.UNCHECKED
-        )
-    ).all()
+    waiting = session.exec(_UNCHECKED, params={"shard": shard}).all()
     for infohash in waiting:
         row = holdings.lock(session, TorrentAlias, infohash)
         if row.state == AliasState.UNCHECKED:
@@ -191,11 +196,7 @@ def _reader(session: Session, shard: str) -> str | None:
 
 
 def _checked_by(session: Session, transfer: str) -> TorrentAlias | None:
-    return session.exec(
-        select(TorrentAlias).where(
-            TorrentAlias.transfer_id == transfer, TorrentAlias.state == AliasState.UNCHECKED
-        )
-    ).first()
+    return session.exec(_CHECKED_BY, params={"transfer": transfer}).first()
 
 
 def _roots(session: Session, row: TorrentAlias, outcome: Outcome) -> dict[str, str]:

@@ -11,9 +11,10 @@ Rules this module keeps:
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from urllib.parse import parse_qs, urlsplit
 
-from sqlalchemy import or_
+from sqlalchemy import bindparam, or_
 from sqlmodel import Session, col, delete, select
 
 from fleet.control import providers
@@ -32,11 +33,13 @@ _CLAIM_SECONDS = 10.0  # for so long room is left to an attempt that nobody has 
 
 def begin(store: Store, settings: CentreSettings, order: Order) -> tuple[Share, ...]:
     """Grant a claimed attempt its first slices of the providers among its order's sources."""
-    with store.read() as session:
-        limits = providers.every(session)
     urls = [[one.url for one in item.sources if one.kind == "http"] for item in order.items]
     links = {one.url for item in order.items for one in item.sources if one.kind == "torrent"}
     seeds = [url for link in links for url in parse_qs(urlsplit(link).query).get("ws", ())]
+    if not (seeds or any(urls)):
+        return ()
+    with store.read() as session:
+        limits = providers.every(session)
     every = _names((host_of(url) for some in [*urls, seeds] for url in some), limits)
     if not every:
         return ()
@@ -98,18 +101,31 @@ def strain(
     providers.note(row, budgets.throttled(providers.strain(row), retry_after, now, told))
 
 
+_PROVIDERS = select(Provider)
+_BOOKED = select(SliceRow).where(col(SliceRow.until) > bindparam("now"))
+
+
 class Books:
     """The books of all providers as they are now, to choose by; no share is granted from them."""
 
     def __init__(self, session: Session, now: datetime) -> None:
-        """Open them; of what others change afterwards they know nothing."""
-        self._now = now
-        self._rows = {row.name: row for row in session.exec(select(Provider)).all()}
-        self._limits = [providers.facts(row) for row in self._rows.values()]
-        self._slices: dict[str, list[budgets.Slice]] = {}
-        rows = session.exec(select(SliceRow).where(col(SliceRow.until) > now)).all()
-        for row in rows:
-            self._slices.setdefault(row.provider, []).append(_slice(row))
+        """Open them when they are first asked for; what others change then they do not know."""
+        self._session, self._now = session, now
+
+    @cached_property
+    def _rows(self) -> dict[str, Provider]:
+        return {row.name: row for row in self._session.exec(_PROVIDERS).all()}
+
+    @cached_property
+    def _limits(self) -> list[ProviderFacts]:
+        return [providers.facts(row) for row in self._rows.values()]
+
+    @cached_property
+    def _slices(self) -> dict[str, list[budgets.Slice]]:
+        found: dict[str, list[budgets.Slice]] = {}
+        for row in self._session.exec(_BOOKED, params={"now": self._now}).all():
+            found.setdefault(row.provider, []).append(_slice(row))
+        return found
 
     def of(self, host: str) -> ProviderFacts | None:
         """Return the provider that a host belongs to."""
@@ -126,12 +142,12 @@ class Books:
         strained = providers.strain(self._rows[provider.name])
         return budgets.wait_for_room(booked, provider, strained, self._now)
 
-    def expect(self, session: Session, attempt: str, names: Iterable[str]) -> None:
+    def expect(self, attempt: str, names: Iterable[str]) -> None:
         """Book that an attempt that was announced will want its part, so that others leave it."""
-        session.flush()
         for name in names:
+            self._session.flush()
             wish = budgets.wish(attempt, self._now, _CLAIM_SECONDS)
-            session.add(_row(name, wish))
+            self._session.add(_row(name, wish))
             self._slices.setdefault(name, []).append(wish)
 
 

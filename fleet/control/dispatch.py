@@ -6,10 +6,12 @@ reordered, explained and never lost.
 
 from datetime import datetime, timedelta
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents, needs, probes, repairs, sources, windows
 from fleet.control.budgets import Books
+from fleet.planning.quiet import Quiet
 from fleet.planning.states import TASKS, AttemptState, TransferKind
 from fleet.store import transfers
 from fleet.store.database import Store
@@ -24,35 +26,38 @@ _JUDGED_LANES = ((TransferKind.VERIFY,),)  # a site at fault as a whole only rea
 
 
 def step(store: Store) -> bool:
-    """Announce what every site has room for; False when nothing was due."""
+    """Announce what every site has room for; whether there may be more to announce."""
     woken = _wake(store)
     with store.read() as session:
         able = _able(session)
-    announced = 0
+    more = False
     for executor in able:  # each in a unit of its own, so that heartbeats come in between
         with store.write() as session:
-            announced += _fill(session, session.get_one(Site, executor), store.now(session))
-    return announced > 0 or woken
+            more |= _fill(session, session.get_one(Site, executor), store.now(session))
+    return more or woken
 
 
 def _wake(store: Store) -> bool:
-    """Let a bounded number of transfers be ready whose time has come; False if there are none."""
+    """Let a bounded number of transfers be ready whose time has come; whether there are more."""
     with store.read() as session:
         if not transfers.time_has_come(session, store.now(session)):
             return False
     with store.write() as session:
-        return transfers.wake(session, store.now(session), _WOKEN_AT_ONCE) > 0
+        return transfers.wake(session, store.now(session), _WOKEN_AT_ONCE) == _WOKEN_AT_ONCE
+
+
+_SLOTS = select(Site.id, Site.slots).where(
+    col(Site.id).in_(bindparam("sites", expanding=True)), col(Site.retired).is_(False)
+)
 
 
 def _able(session: Session) -> list[str]:
     """Return the sites that have something to do now and room for it."""
     ready = transfers.ready(session)
+    if not ready:
+        return []
     taken = transfers.taken(session, ready)
-    slots = session.exec(
-        select(Site.id, Site.slots).where(
-            col(Site.id).in_(list(ready)), col(Site.retired).is_(False)
-        )
-    ).all()
+    slots = session.exec(_SLOTS, params={"sites": list(ready)}).all()
     return [
         site
         for site, most in slots
@@ -63,49 +68,65 @@ def _able(session: Session) -> list[str]:
     ]
 
 
-def _fill(session: Session, site: Site, now: datetime) -> int:
-    announced, over = 0, list[Transfer]()
+def _fill(session: Session, site: Site, now: datetime) -> bool:
+    """Announce what a site has room for; whether some of the room was left by work that waits."""
+    more, over = False, list[Transfer]()
     taken = transfers.taken(session, [site.id])
     quiet = windows.of(session, site)
     books = Books(session, now)
     judged = incidents.of(session, site.id) is not None
     if judged:
-        announced += probes.pass_on(session, site.id, _AT_ONCE, now)
+        more = probes.pass_on(session, site.id, _AT_ONCE, now) > 0
     for lane in _JUDGED_LANES if judged else _LANES:
         room = site.slots - sum(taken[site.id, kind] for kind in lane)
         if room <= 0:
             continue
-        for transfer in transfers.due(session, site.id, lane, min(room, _AT_ONCE)):
-            if not (turn := windows.turn(session, quiet, transfer, now)).goes:
-                transfer.not_before, transfer.reason = turn.until, f"{site.id} {turn.reason}"
-                announced += 1  # it was looked at: the next one may be due in its stead
-            elif transfer.kind == TransferKind.COPY and repairs.writes_over(session, transfer):
-                over.append(transfer)
-            elif transfer.kind == TransferKind.COPY and (lacks := _lacking(session, transfer)):
-                transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
-                announced += 1
-            else:
-                announced += _announce(session, transfer, books, now)
+        due = transfers.due(session, site.id, lane, min(room, _AT_ONCE))
+        told = [_turn(session, one, quiet, books, over, now) for one in due]
+        more |= not all(told) or len(due) == _AT_ONCE
     if over:
         repairs.spare(session, over, now)
-    return announced + len(over)
+    return more
+
+
+def _turn(
+    session: Session,
+    transfer: Transfer,
+    quiet: Quiet | None,
+    books: Books,
+    over: list[Transfer],
+    now: datetime,
+) -> bool:
+    """Announce a transfer, or note what it waits for; whether it was announced.
+
+    A copy that would write over what may be a shard's last is put with those that do.
+    """
+    if not (turn := windows.turn(session, quiet, transfer, now)).goes:
+        transfer.not_before = turn.until
+        transfer.reason = f"{transfer.executor_id} {turn.reason}"
+        return False
+    if transfer.kind == TransferKind.COPY:
+        if repairs.writes_over(session, transfer):
+            over.append(transfer)
+            return False
+        if lacks := _lacking(session, transfer):
+            transfer.not_before, transfer.reason = now + _LOOK_AGAIN, lacks
+            return False
+    return _announce(session, transfer, books, now)
 
 
 def _announce(session: Session, transfer: Transfer, books: Books, now: datetime) -> bool:
-    """Announce a transfer, or let it wait while all its sources are out of budget.
-
-    Either way it was looked at; False if it waited no longer.
-    """
+    """Announce a transfer, or let it wait while all its sources are out of budget."""
     need = needs.of(session, transfer, books)
     if need.wait is not None:
         soonest, latest = now + _SOON, now + _LOOK_AGAIN
         transfer.reason = need.wait.reason
         transfer.not_before = min(max(need.wait.until or latest, soonest), latest)
-        return True
+        return False
     silent = _fell_silent(session, transfer)
     attempt = transfers.announce(session, transfer, TASKS[transfer.kind], now)
     if attempt is not None and not silent:
-        books.expect(session, attempt.id, need.providers)
+        books.expect(attempt.id, need.providers)
     return attempt is not None
 
 

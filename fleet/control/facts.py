@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents, standing
@@ -15,10 +15,13 @@ from fleet.store.tables import Incident, Replica, Rule, Site, Window
 _UNLADEN = loads.Load()
 
 
+_SITES = select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)
+
+
 def sites(session: Session) -> list[SiteFacts]:
     """Return every site that is not retired, with its free space and its queue."""
     found = loads.loads(session)
-    rows = session.exec(select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)).all()
+    rows = session.exec(_SITES).all()
     judged = incidents.judged(session)
     return [site(row, found.get(row.id, _UNLADEN), judged.get(row.id)) for row in rows]
 
@@ -59,11 +62,14 @@ def rule(row: Rule) -> RuleFacts:
     return RuleFacts(row.copies, row.min_copies, row.selector, tuple(row.spread_by))
 
 
+_RULE_OF = (
+    select(Rule).where(Rule.dataset_id == bindparam("dataset")).order_by(col(Rule.id).desc())
+).limit(1)
+
+
 def rule_of(session: Session, dataset: str) -> Rule | None:
     """Return the rule of a dataset that was given last."""
-    return session.exec(
-        select(Rule).where(Rule.dataset_id == dataset).order_by(col(Rule.id).desc())
-    ).first()
+    return session.exec(_RULE_OF, params={"dataset": dataset}).first()
 
 
 def replica(
@@ -87,7 +93,10 @@ def _condemned(incident: Incident | None) -> bool:
     return incident is not None and incident.stage in (incidents.CONDEMNED, incidents.READING)
 
 
+_WINDOWS = select(Window).where(Window.site_id == bindparam("site"))
+
+
 def windows(session: Session, site_id: str) -> list[WindowFacts]:
     """Return the windows that the sites file declares for a site."""
-    rows = session.exec(select(Window).where(Window.site_id == site_id)).all()
+    rows = session.exec(_WINDOWS, params={"site": site_id}).all()
     return [WindowFacts(row.timezone, row.opens, row.closes) for row in rows]

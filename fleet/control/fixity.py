@@ -4,12 +4,23 @@ Each site is looked at in units of work of its own, by indexed queries of as man
 read at once; which come first is decided by ``fleet.planning.fixity``.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
 from fleet.control import incidents, replicas, standing, windows
-from fleet.planning.fixity import LATE, DueCopy, Reader, choose, level, room
+from fleet.planning.fixity import (
+    LATE,
+    PRESSING,
+    RISKS,
+    DueCopy,
+    Reader,
+    choose,
+    is_free,
+    level,
+    room,
+)
 from fleet.planning.windows import Work, turn
 from fleet.settings import CentreSettings
 from fleet.store import fixity, holdings
@@ -26,7 +37,11 @@ def step(store: Store, settings: CentreSettings) -> bool:
     age = timedelta(days=settings.fixity_days)
     with store.read() as session:
         now = store.now(session)
-        sites = fixity.sites_due(session, now, now - age)
+        sites = [
+            site
+            for site, presses in fixity.sites_due(session, now, now - age, now - age * LATE)
+            if _is_worth_a_unit(session, site, age, now, presses=presses)
+        ]
     busy = False
     for site in sites:
         with store.write() as session:
@@ -36,36 +51,48 @@ def step(store: Store, settings: CentreSettings) -> bool:
     return busy
 
 
-def _reader(session: Session, site: str, now: datetime, *, condemned: bool) -> Reader:
-    """Return what a site may read now."""
-    told, row = _today(session, site, now), session.get_one(Site, site)
-    quiet = turn(windows.of(session, row), now, Work())
-    return Reader(
-        site=site,
-        slots=row.slots,
-        running=fixity.running(session, site),
-        held=told.held,
-        read=told.read,
-        wait=None if quiet.goes else quiet,
-        condemned=condemned,
-    )
+def _is_worth_a_unit(
+    session: Session, site: str, age: timedelta, now: datetime, *, presses: bool
+) -> bool:
+    """Whether something would change now at a site where copies are due: they may all wait."""
+    told = session.get(Fixity, site)
+    if presses or told is None or told.day != _day(now):
+        return True
+    limits = _reader(session, site, told, now)
+    return limits is not None and is_free(limits, age)
 
 
-def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
-    """Have what a site may read now of what is due verified.
+def _reader(session: Session, site: str, told: Fixity, now: datetime) -> Reader | None:
+    """Return what a site may read now, if anything.
 
     While a site as a whole is in doubt, nothing is read there but the samples.
     """
-    incident = incidents.of(session, site)
+    incident, row = incidents.of(session, site), session.get_one(Site, site)
     if incident is not None and incident.stage == incidents.SAMPLING:
-        return False
-    limits = _reader(session, site, now, condemned=incident is not None)
-    if not room(limits):
-        return False
-    most = _OVERSIGHT * room(limits)
-    due = fixity.due(session, site, now, most)
-    if len(due) == most:  # those that wait for nothing may be behind those that do
+        return None
+    running, condemned = fixity.running(session, site), incident is not None
+    bare = Reader(site, row.slots, running, told.held, told.read, condemned=condemned)
+    if not room(bare):
+        return None
+    quiet = turn(windows.of(session, row), now, Work())
+    return bare if quiet.goes else replace(bare, wait=quiet)
+
+
+def _due(session: Session, limits: Reader, age: timedelta, now: datetime) -> list[str]:
+    """Return shards whose copies a site should read next; where it holds back, pressing ones."""
+    site, most, free = limits.site, _OVERSIGHT * room(limits), is_free(limits, age)
+    due = fixity.due(session, site, now, most, RISKS if free else PRESSING)
+    if len(due) == most or not free:  # those that wait for nothing may be behind those that do
         due += fixity.too_old(session, site, now - age * LATE, most, now)
+    return due
+
+
+def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
+    """Have what a site may read now of what is due verified."""
+    limits = _reader(session, site, _today(session, site, now), now)
+    due = _due(session, limits, age, now) if limits else []
+    if limits is None or not due:
+        return False
     shards = holdings.lock_shards(session, due)
     stand = standing.of(session, [shard.id for shard in shards])
     copies: dict[str, DueCopy] = {}
@@ -95,7 +122,7 @@ def _outdate(session: Session, site: str, age: timedelta, now: datetime) -> bool
 
 def _today(session: Session, site: str, now: datetime) -> Fixity:
     """Return what a site was told to read today; what it holds is counted once a day."""
-    day = f"{now:%Y-%m-%d}"
+    day = _day(now)
     row = session.get(Fixity, site)
     if row is None:
         row = Fixity(site_id=site, day="")
@@ -103,3 +130,7 @@ def _today(session: Session, site: str, now: datetime) -> Fixity:
     if row.day != day:
         row.day, row.held, row.read = day, fixity.held(session, site), 0
     return row
+
+
+def _day(now: datetime) -> str:
+    return f"{now:%Y-%m-%d}"

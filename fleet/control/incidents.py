@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import structlog
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.planning import health
@@ -22,21 +23,24 @@ SAMPLING, CONDEMNED, READING, ENDING = "sampling", "condemned", "reading", "endi
 _log = structlog.get_logger()
 
 
+_JUDGED = select(Incident).where(faults.judged())
+_OPEN = select(Incident).where(col(Incident.ended_at).is_(None))
+_OF = _JUDGED.where(Incident.site_id == bindparam("site"))
+
+
 def judged(session: Session) -> Mapping[str, Incident]:
     """Map the sites that are at fault as a whole to their incidents."""
-    rows = session.exec(select(Incident).where(faults.judged())).all()
-    return {row.site_id: row for row in rows}
+    return {row.site_id: row for row in session.exec(_JUDGED).all()}
 
 
 def reasons(session: Session) -> Mapping[str, str]:
     """Map the sites with an incident of any kind to what is wrong with them."""
-    rows = session.exec(select(Incident).where(col(Incident.ended_at).is_(None))).all()
-    return {row.site_id: row.reason for row in rows}
+    return {row.site_id: row.reason for row in session.exec(_OPEN).all()}
 
 
 def of(session: Session, site: str) -> Incident | None:
     """Return the incident of a site as a whole, if one is open."""
-    return session.exec(select(Incident).where(Incident.site_id == site, faults.judged())).first()
+    return session.exec(_OF, params={"site": site}).first()
 
 
 def sampling(session: Session, site: str) -> bool:

@@ -34,17 +34,17 @@ def step(store: Store) -> bool:
     """Take every incident of a whole site a step on; False when none had anything to do."""
     with store.read() as session:
         now = store.now(session)
+        known = incidents.judged(session).values()
         drawn = {
             one.id: _draw(session, one)
-            for one in incidents.judged(session).values()
+            for one in known
             if one.stage == SAMPLING and not one.samples
         }
-        known = [one.id for one in incidents.judged(session).values()]
     busy = False
     for incident in known:
         with store.write() as session:
-            row = session.get_one(Incident, incident)
-            busy |= _advance(session, row, drawn.get(incident, []), now)
+            row = session.get_one(Incident, incident.id)
+            busy |= _advance(session, row, drawn.get(row.id, []), now)
     return busy
 
 

@@ -79,7 +79,8 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         _note_evidence(session, transfer, outcome, now)
         if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)
-        transfers.withdraw_announced(session, transfer.id)
+        if transfer.attempt_id != attempt.id:
+            transfers.withdraw_announced(session, transfer.id)
         application = _Application(session, settings, transfer, outcome, now)
         problem = application.apply()
         attempt.state = AttemptState.FAILED if problem else AttemptState.SUCCEEDED
@@ -283,9 +284,10 @@ class _Application:
 
     def _arrive(self, shard: Shard) -> None:
         target = self.transfer.target_id
-        replicas.arrive(self.session, self.settings, shard.id, target, self.now)
+        fresh = replicas.arrive(self.session, self.settings, shard.id, target, self.now)
         alias_checks.arrived(self.session, shard.id, self.now)
-        probes.ensure(self.session, target, self.now)
+        if fresh:
+            probes.ensure(self.session, target, self.now)
 
     def _try_again(self, problem: str) -> None:
         blamed = {item.artifact for item in self.failed if item.fault in ("source", "refused")}

@@ -38,12 +38,14 @@ _TAKES_NO_ROOM = frozenset({ReplicaState.BAD, ReplicaState.MISSING, ReplicaState
 
 def step(store: Store, settings: CentreSettings) -> bool:
     """Serve the rules of a batch of dirty shards; False when there are none."""
+    with store.read() as session:
+        if not placing.any_dirty(session):
+            return False
     with store.write() as session:
         shards = placing.take(session, _AT_ONCE)
-        if not shards:
-            return False
-        _serve_each(session, settings, shards, store.now(session))
-        return True
+        if shards:
+            _serve_each(session, settings, shards, store.now(session))
+        return bool(shards)
 
 
 def _serve_each(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents, replicas, samples
@@ -56,15 +57,16 @@ def begin_anew(session: Session, target: str, now: datetime) -> None:
     ensure(session, target, now)
 
 
+_OF = select(Transfer).where(
+    Transfer.kind == TransferKind.PROBE,
+    Transfer.target_id == bindparam("site"),
+    col(Transfer.state).in_(transfers.LIVE),
+)
+
+
 def of(session: Session, target: str) -> Transfer | None:
     """Return the probe of a site that waits or runs; None where none was ever due."""
-    return session.exec(
-        select(Transfer).where(
-            Transfer.kind == TransferKind.PROBE,
-            Transfer.target_id == target,
-            col(Transfer.state).in_(transfers.LIVE),
-        )
-    ).first()
+    return session.exec(_OF, params={"site": target}).first()
 
 
 def due_now(session: Session, target: str) -> None:

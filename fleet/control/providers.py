@@ -20,9 +20,12 @@ def known(name: str) -> bool:
     return name in _KNOWN
 
 
+_EVERY = select(Provider).order_by(Provider.name)
+
+
 def every(session: Session) -> list[ProviderFacts]:
     """Return all providers whose budgets are shared."""
-    return [facts(row) for row in session.exec(select(Provider).order_by(Provider.name)).all()]
+    return [facts(row) for row in session.exec(_EVERY).all()]
 
 
 def facts(row: Provider) -> ProviderFacts:

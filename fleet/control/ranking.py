@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, select
 
 from fleet.control import incidents, windows
@@ -19,6 +20,9 @@ from fleet.store.tables import Site, SourceScore
 _TORRENT = "torrent"  # what it is called among the hosts
 
 
+_SCORES = select(SourceScore).where(SourceScore.observer_id == bindparam("site"))
+
+
 class Ranking:
     """Ranks sources for one site: by how they served it before, and what is known of them now."""
 
@@ -26,7 +30,7 @@ class Ranking:
         self, session: Session, site: str, now: datetime, torrent: Swarm | None = None
     ) -> None:
         """Rank for ``site``, with a torrent beside the sources of each item."""
-        rows = session.exec(select(SourceScore).where(SourceScore.observer_id == site)).all()
+        rows = session.exec(_SCORES, params={"site": site}).all()
         self._scores = {row.host: row for row in rows}
         self._incidents = incidents.reasons(session)
         self._session = session

@@ -56,12 +56,15 @@ def failed(session: Session, shard: str, site: str, reason: str) -> None:
 
 def arrive(
     session: Session, settings: CentreSettings, shard: str, site: str, now: datetime
-) -> None:
-    """Note that every byte of a shard was verified at a site just now."""
+) -> bool:
+    """Note that every byte of a shard was verified at a site just now; whether they are new there.
+
+    So are those of a copy that was in doubt.
+    """
     holdings.lock(session, Shard, shard)
     row = expect(session, shard, site, "its bytes arrived here first")
     if row.state == ReplicaState.LEAVING:
-        return
+        return False
     session.flush()
     fresh = row.state != ReplicaState.AVAILABLE
     if fresh:
@@ -73,6 +76,7 @@ def arrive(
     standing.recount(session, shard)
     if fresh:
         transfers.nudge(session, site, now)
+    return fresh
 
 
 def lose(

@@ -9,6 +9,7 @@ Rules this module keeps:
 
 from datetime import datetime, timedelta
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import facts, incidents, probes, replicas, tombstones
@@ -22,11 +23,13 @@ _LOOK_AGAIN = timedelta(minutes=10)
 _NAMED = 5
 
 
+_DUE = select(Site.id).where(col(Site.retiring) <= bindparam("now"))
+
+
 def step(store: Store) -> bool:
     """Look at the sites that are to be retired; False when none was due."""
     with store.read() as session:
-        now = store.now(session)
-        due = session.exec(select(Site.id).where(col(Site.retiring) <= now)).all()
+        due = session.exec(_DUE, params={"now": store.now(session)}).all()
     for site in due:
         look_at(store, site)
     return bool(due)

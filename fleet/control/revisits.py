@@ -5,8 +5,9 @@ once a day: room that was freed, for one, is a change of the site and not of the
 for it.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from sqlalchemy import BindParameter, bindparam
 from sqlmodel import Session, col, select
 
 from fleet.store import holdings
@@ -17,28 +18,39 @@ LOOK_AGAIN = timedelta(days=1)
 _AT_ONCE = 100
 
 
+_NOW: BindParameter[datetime] = bindparam("now")
+_RULES = select(Rule).where(col(Rule.look_at) <= _NOW).limit(1)
+_SHORT = (
+    select(Placement)
+    .where(col(Placement.look_at) <= _NOW)
+    .order_by(col(Placement.look_at))
+    .limit(_AT_ONCE)
+)
+
+
 def step(store: Store) -> bool:
     """Make a batch of shards dirty whose time has come; False when there are none."""
+    with store.read() as session:
+        if not _anything(session, store.now(session)):
+            return False
     with store.write() as session:
         now = store.now(session)
-        rules = session.exec(
-            select(Rule).where(col(Rule.look_at) <= now).limit(1).with_for_update()
-        ).all()
+        rules = session.exec(_RULES.with_for_update(), params={"now": now}).all()
         for rule in rules:
             rule.look_at = rule.expires if rule.expires and rule.expires > now else None
             _look_at_all(session, rule.dataset_id)
         if rules:
             return True  # more shards in the same unit of work would be taken out of order
-        short = session.exec(
-            select(Placement)
-            .where(col(Placement.look_at) <= now)
-            .order_by(col(Placement.look_at))
-            .limit(_AT_ONCE)
-        ).all()
+        short = session.exec(_SHORT, params={"now": now}).all()
         for row in sorted(short, key=lambda row: row.shard_id):
             row.look_at = now + LOOK_AGAIN
             holdings.lock(session, Shard, row.shard_id).dirty = True
         return bool(short)
+
+
+def _anything(session: Session, now: datetime) -> bool:
+    """Whether something's time has come; to see that nothing's has, nobody need wait for us."""
+    return any(session.exec(one, params={"now": now}).first() for one in (_RULES, _SHORT))
 
 
 def _look_at_all(session: Session, dataset: str) -> None:

@@ -57,8 +57,10 @@ def tick(store: Store, settings: CentreSettings, *, most: float = TICK_MOST) -> 
         lambda: dispatch.step(store),
     )
     end = time.monotonic() + most
-    while any([step() for step in steps]) and time.monotonic() < end:  # noqa: C419 - all of them
-        continue
+    while steps and time.monotonic() < end:
+        busy = [step() for step in steps]
+        # what a step makes is work for those after it; for one before it, the next tick's
+        steps = steps[busy.index(True) :] if True in busy else ()
 
 
 def _fold(store: Store) -> None:

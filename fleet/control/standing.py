@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents
@@ -32,6 +32,13 @@ class Standing:
         return independent(self.counted, self.counted)
 
 
+_COPIES = (
+    select(Replica, Site.fronts)
+    .join(Site, col(Site.id) == col(Replica.site_id))
+    .where(col(Replica.shard_id).in_(bindparam("shards", expanding=True)))
+)
+
+
 def of(
     session: Session, shards: Iterable[str], judged: Mapping[str, Incident] | None = None
 ) -> dict[str, Standing]:
@@ -39,11 +46,7 @@ def of(
     judged = incidents.judged(session) if judged is None else judged
     began = {site: one.began_at for site, one in judged.items()}
     found = {shard: Standing() for shard in shards}
-    for row, fronts in session.exec(
-        select(Replica, Site.fronts)
-        .join(Site, col(Site.id) == col(Replica.site_id))
-        .where(col(Replica.shard_id).in_(found))
-    ).all():
+    for row, fronts in session.exec(_COPIES, params={"shards": list(found)}).all():
         standing = found[row.shard_id]
         standing.rows.append(row)
         if counts(row, began.get(row.site_id)):

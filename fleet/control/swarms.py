@@ -9,8 +9,9 @@ Rules this module keeps:
 """
 
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, union
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, or_, select, union
 from sqlmodel import Session, col
 
 from fleet.planning.facts import SwarmFacts
@@ -20,6 +21,9 @@ from fleet.store.tables import Replica, Shard, Site, Transfer
 from fleet.store.transfers import LIVE
 
 _SEEDERS = ("node", "volunteer")
+
+
+_Value = str | BindParameter[str]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,9 +37,10 @@ class Member:
 
 def members(session: Session, infohash: str, but: str) -> list[Member]:
     """List who takes part in a torrent, but for one site; sorted."""
-    among = col(Shard.infohash) == infohash
-    both = {row.id: (row.peer, False) for row in session.execute(_fetching(among, but))}
-    both |= {row.id: (row.peer, True) for row in session.execute(_holding(among, but))}
+    fetching, holding = _of_one()
+    asked = {"infohash": infohash, "but": but}
+    both = {row.id: (row.peer, False) for row in session.execute(fetching, asked)}
+    both |= {row.id: (row.peer, True) for row in session.execute(holding, asked)}
     return sorted(Member(site, peer, holds) for site, (peer, holds) in both.items())
 
 
@@ -57,7 +62,15 @@ def peers_for(session: Session, site: str) -> dict[str, tuple[str, ...]]:
     return {infohash: tuple(sorted(set(peers.split()))) for infohash, peers in rows}
 
 
-def _holding(among: ColumnElement[bool], but: str) -> Select[str | None, str, str]:
+@cache
+def _of_one() -> tuple[Select[str | None, str, str], ...]:
+    """Make the statements about who fetches and who holds one torrent: each order asks twice."""
+    among: ColumnElement[bool] = col(Shard.infohash) == bindparam("infohash")
+    but: BindParameter[str] = bindparam("but")
+    return _fetching(among, but), _holding(among, but)
+
+
+def _holding(among: ColumnElement[bool], but: _Value) -> Select[str | None, str, str]:
     """Select torrent, site and address of whoever holds one of the shards ``among``."""
     return (
         select(col(Shard.infohash), col(Site.id), col(Site.peer))
@@ -68,7 +81,7 @@ def _holding(among: ColumnElement[bool], but: str) -> Select[str | None, str, st
     )
 
 
-def _fetching(among: ColumnElement[bool], but: str) -> Select[str | None, str, str]:
+def _fetching(among: ColumnElement[bool], but: _Value) -> Select[str | None, str, str]:
     """Select torrent, site and address of whoever is to fetch one of them and can be dialled."""
     return (
         select(col(Shard.infohash), col(Site.id), col(Site.peer))
@@ -85,7 +98,7 @@ def _fetching(among: ColumnElement[bool], but: str) -> Select[str | None, str, s
     )
 
 
-def _others(but: str) -> tuple[ColumnElement[bool], ...]:
+def _others(but: _Value) -> tuple[ColumnElement[bool], ...]:
     can = or_(col(Site.kind).in_(_SEEDERS), col(Site.peer) != "")
     return (col(Site.id) != but, col(Site.retired).is_(False), can)
 

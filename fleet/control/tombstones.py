@@ -12,7 +12,7 @@ Rules this module keeps (the decision is ``fleet.planning.tombstones``):
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import func
+from sqlalchemy import bindparam, func
 from sqlmodel import Session, col, select
 
 from fleet.control import facts, incidents, replicas, standing
@@ -80,16 +80,19 @@ def reconcile(
             )
 
 
+_DUE = (
+    select(Tombstone.shard_id, Tombstone.site_id)
+    .where(col(Tombstone.look_at) <= bindparam("now"))
+    .order_by(col(Tombstone.look_at))
+    .limit(_AT_ONCE)
+)
+
+
 def step(store: Store) -> bool:
     """Look at a batch of tombstones whose time has come; False when there are none."""
     with store.read() as session:
         now = store.now(session)
-        due = session.exec(
-            select(Tombstone.shard_id, Tombstone.site_id)
-            .where(col(Tombstone.look_at) <= now)
-            .order_by(col(Tombstone.look_at))
-            .limit(_AT_ONCE)
-        ).all()
+        due = session.exec(_DUE, params={"now": now}).all()
     for key in due:
         with store.write() as session:
             _look_at(session, key, store.now(session))

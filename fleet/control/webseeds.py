@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.planning.facts import WebSeedFacts
@@ -19,18 +20,24 @@ class Listing:
     reason: str
 
 
+_COPIES = (
+    select(Replica, Site)
+    .join(Site, col(Site.id) == col(Replica.site_id))
+    .where(
+        Replica.shard_id == bindparam("shard"),
+        Replica.state == ReplicaState.AVAILABLE,
+        col(Site.retired).is_(False),
+    )
+    .order_by(col(Site.id))
+)
+_OPEN = select(Incident).where(
+    Incident.site_id == bindparam("site"), col(Incident.ended_at).is_(None)
+)
+
+
 def sites(session: Session, shard: str) -> Sequence[Site]:
     """Return the sites that are web seeds of a shard, by id."""
-    rows = session.exec(
-        select(Replica, Site)
-        .join(Site, col(Site.id) == col(Replica.site_id))
-        .where(
-            Replica.shard_id == shard,
-            Replica.state == ReplicaState.AVAILABLE,
-            col(Site.retired).is_(False),
-        )
-        .order_by(col(Site.id))
-    ).all()
+    rows = session.exec(_COPIES, params={"shard": shard}).all()
     return [site for replica, site in rows if not unlisted(_facts(session, replica, site))]
 
 
@@ -46,9 +53,7 @@ def listing(session: Session, replica: Replica) -> Listing:
 
 
 def _facts(session: Session, replica: Replica, site: Site) -> WebSeedFacts:
-    incident = session.exec(
-        select(Incident).where(Incident.site_id == site.id, col(Incident.ended_at).is_(None))
-    ).first()
+    incident = session.exec(_OPEN, params={"site": site.id}).first()
     return WebSeedFacts(
         state=ReplicaState(replica.state),
         readable=site.read_url != "",

@@ -26,6 +26,7 @@ SETTLED = 0.1  # of the fixity age: so long after a reading the next slot may co
 LATE = 0.9  # of the fixity age: from then on a reading waits for nothing
 HEADROOM = 1.25  # of the even daily share: sizes vary, and a site that was away catches up
 RISKS = 5  # levels of risk that are told apart: from four good copies on there is no difference
+PRESSING = 2  # of them at whose copies no reading waits for anything: in doubt, and alone
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -94,6 +95,11 @@ def room(reader: Reader) -> int:
 def daily(reader: Reader, age: timedelta) -> int:
     """Return how many bytes a site reads a day, so that all it holds is read once in a cycle."""
     return int(reader.held * HEADROOM * (timedelta(days=1) / (age * CYCLE))) + 1
+
+
+def is_free(reader: Reader, age: timedelta) -> bool:
+    """Whether a site reads what is due in its turn; otherwise only what is pressing."""
+    return reader.condemned or (reader.wait is None and reader.read < daily(reader, age))
 
 
 def risk(copy: DueCopy) -> tuple[bool, int, float]:

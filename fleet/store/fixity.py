@@ -6,50 +6,79 @@ Each reads from an index as many rows as it returns, however many replicas there
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_
+import sqlalchemy as sql
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, func, or_, union_all
 from sqlmodel import Session, col, select
 
-from fleet.planning.fixity import RISKS
+from fleet.planning.fixity import PRESSING, RISKS
 from fleet.planning.states import ReplicaState, TransferKind, TransferState
 from fleet.store.tables import Replica, Shard, Site, Transfer
 from fleet.store.transfers import LIVE
 
 _THERE = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
+_SITE: BindParameter[str] = bindparam("site")
+_LIMIT = bindparam("most", type_=sql.Integer())
+_NOW: BindParameter[datetime] = bindparam("now")
+_OLDEST: BindParameter[datetime] = bindparam("oldest")
+_LATE: BindParameter[datetime] = bindparam("late")
 
 
-def sites_due(session: Session, now: datetime, oldest: datetime) -> Sequence[str]:
-    """Return the sites where a copy's time has come, or one that counts is too old to."""
-    here = select(Replica.id).where(col(Replica.site_id) == col(Site.id))
-    waits = here.where(col(Replica.risk).in_(range(RISKS)), col(Replica.look_at) <= now)
-    counts = here.where(
-        col(Replica.state) == ReplicaState.AVAILABLE, col(Replica.verified_at) < oldest
+_HERE = select(Replica.id).where(col(Replica.site_id) == col(Site.id))
+_DUE_HERE = _HERE.where(col(Replica.look_at) <= _NOW)
+_WAITS = _DUE_HERE.where(col(Replica.risk).in_(range(RISKS))).exists()
+_PRESSES = _DUE_HERE.where(col(Replica.risk).in_(range(PRESSING))).exists()
+_COUNTS = _HERE.where(col(Replica.state) == ReplicaState.AVAILABLE)
+_IS_TOO_OLD = _COUNTS.where(col(Replica.verified_at) < _OLDEST).exists()
+_IS_LATE = _COUNTS.where(col(Replica.verified_at) < _LATE, col(Replica.look_at) <= _NOW).exists()
+_SITES_DUE = (
+    sql.select(col(Site.id), or_(_IS_TOO_OLD, _PRESSES, _IS_LATE))
+    .where(col(Site.retired).is_(False), or_(_IS_TOO_OLD, _WAITS))
+    .order_by(col(Site.id))
+)
+
+
+def sites_due(
+    session: Session, now: datetime, oldest: datetime, late: datetime
+) -> Sequence[tuple[str, bool]]:
+    """Return the sites where a copy's time has come, or one that counts is too old to.
+
+    With each, whether any of these is pressing: too old, due at the first levels of risk, or due
+    and last read before ``late``.
+    """
+    asked = {"now": now, "oldest": oldest, "late": late}
+    return [(site, bool(presses)) for site, presses in session.execute(_SITES_DUE, asked)]
+
+
+def _due_at(risk: int) -> Select[Any]:
+    best = (
+        select(Replica.shard_id, Replica.risk, Replica.look_at)
+        .where(
+            Replica.site_id == _SITE,
+            Replica.risk == risk,
+            col(Replica.look_at) <= _NOW,
+            col(Replica.state).in_(_THERE),
+        )
+        .order_by(col(Replica.look_at))
+        .limit(_LIMIT)
+        .subquery()
     )
-    return session.exec(
-        select(Site.id)
-        .where(col(Site.retired).is_(False), or_(waits.exists(), counts.exists()))
-        .order_by(col(Site.id))
-    ).all()
+    return sql.select(best)
 
 
-def due(session: Session, site: str, now: datetime, limit: int) -> list[str]:
-    """Return the shards whose copies' time at a site has come, those at most risk first."""
-    found: list[str] = []
-    for risk in range(RISKS):  # asked for in one sorted query, all that is due would be read
-        found += session.exec(
-            select(Replica.shard_id)
-            .where(
-                Replica.site_id == site,
-                Replica.risk == risk,
-                col(Replica.look_at) <= now,
-                col(Replica.state).in_(_THERE),
-            )
-            .order_by(col(Replica.look_at))
-            .limit(limit - len(found))
-        ).all()
-        if len(found) == limit:
-            break
-    return found
+@cache
+def _due(risks: int) -> Select[Any]:
+    """Ask for each level of risk by itself: else all that is due would be read to be sorted."""
+    each = union_all(*map(_due_at, range(risks))).subquery()
+    return sql.select(each.c.shard_id).order_by(each.c.risk, each.c.look_at).limit(_LIMIT)
+
+
+def due(session: Session, site: str, now: datetime, limit: int, risks: int = RISKS) -> list[str]:
+    """Return the shards whose copies' time at a site has come, of the first levels of risk."""
+    asked = {"site": site, "now": now, "most": limit}
+    return list(session.execute(_due(risks), asked).scalars())
 
 
 def unmarked(
@@ -94,6 +123,19 @@ def next_due(session: Session, site: str) -> datetime | None:
     return min((at for at in moments if at is not None), default=None)
 
 
+_TOO_OLD = (
+    select(Replica.shard_id)
+    .where(
+        Replica.site_id == _SITE,
+        Replica.state == ReplicaState.AVAILABLE,
+        col(Replica.verified_at) < _OLDEST,
+    )
+    .order_by(col(Replica.verified_at))
+    .limit(_LIMIT)
+)
+_TOO_OLD_AND_DUE = _TOO_OLD.where(col(Replica.look_at) <= _NOW)
+
+
 def too_old(
     session: Session, site: str, oldest: datetime, limit: int, due: datetime | None = None
 ) -> Sequence[str]:
@@ -101,14 +143,10 @@ def too_old(
 
     With ``due``, only those that are due by then: of the others a reading is under way.
     """
-    query = select(Replica.shard_id).where(
-        Replica.site_id == site,
-        Replica.state == ReplicaState.AVAILABLE,
-        col(Replica.verified_at) < oldest,
-    )
-    if due is not None:
-        query = query.where(col(Replica.look_at) <= due)
-    return session.exec(query.order_by(col(Replica.verified_at)).limit(limit)).all()
+    asked = {"site": site, "oldest": oldest, "most": limit}
+    if due is None:
+        return session.exec(_TOO_OLD, params=asked).all()
+    return session.exec(_TOO_OLD_AND_DUE, params=asked | {"now": due}).all()
 
 
 def _given_up() -> ColumnElement[bool]:
@@ -189,17 +227,20 @@ def held(session: Session, site: str) -> int:
     )
 
 
+_RUNNING = (
+    select(func.count())
+    .select_from(Transfer)
+    .where(
+        col(Transfer.state).in_(LIVE),
+        Transfer.executor_id == _SITE,
+        Transfer.kind == TransferKind.VERIFY,
+    )
+)
+
+
 def running(session: Session, site: str) -> int:
     """Count the readings that a site was told of and has not ended."""
-    return session.exec(
-        select(func.count())
-        .select_from(Transfer)
-        .where(
-            col(Transfer.state).in_(LIVE),
-            Transfer.executor_id == site,
-            Transfer.kind == TransferKind.VERIFY,
-        )
-    ).one()
+    return session.exec(_RUNNING, params={"site": site}).one()
 
 
 def troubled(session: Session, site: str, limit: int) -> Sequence[Replica]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, exists, func, true, update
+from sqlalchemy import BindParameter, bindparam, exists, func, true, update
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -43,15 +43,18 @@ def lock(session: Session, table: type[Row], key: str | None) -> Row:
     return session.get_one(table, key, with_for_update=True, populate_existing=True)
 
 
+_SHARDS = (
+    select(Shard)
+    .where(col(Shard.id).in_(bindparam("shards", expanding=True)))
+    .order_by(col(Shard.id))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 def lock_shards(session: Session, shards: Iterable[str]) -> Sequence[Shard]:
     """Take some shards for this unit of work, the one with the least id first, as all do."""
-    return session.exec(
-        select(Shard)
-        .where(col(Shard.id).in_(list(shards)))
-        .order_by(col(Shard.id))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).all()
+    return session.exec(_SHARDS, params={"shards": list(shards)}).all()
 
 
 def dirty_shards(session: Session, versions: SelectOfScalar[str]) -> None:
@@ -66,12 +69,16 @@ def folder(version: Version) -> str:
     return f"{version.dataset_id}/{version.label}"
 
 
+_OF_SHARD: BindParameter[str] = bindparam("shard")
+_ARTIFACTS = select(Artifact).where(Artifact.shard_id == _OF_SHARD)
+
+
 def artifacts_of(session: Session, shard: str) -> list[Artifact]:
     """Return a shard's artifacts, in the order they lie in it.
 
     That order is by code point; a database's own collation may differ.
     """
-    rows = session.exec(select(Artifact).where(Artifact.shard_id == shard)).all()
+    rows = session.exec(_ARTIFACTS, params={"shard": shard}).all()
     return sorted(rows, key=lambda artifact: artifact.path)
 
 
@@ -83,13 +90,16 @@ def files_of(session: Session, shard: str) -> list[tuple[str, int]]:
     return sorted((path, size or 0) for path, size in rows)
 
 
+_INGESTED_BY = (
+    select(Artifact)
+    .where(Artifact.ingest_id == bindparam("transfer"), Artifact.state == ArtifactState.EXPECTED)
+    .order_by(col(Artifact.path))
+)
+
+
 def ingested_by(session: Session, transfer: str) -> Sequence[Artifact]:
     """Return the artifacts that an ingest has yet to bring."""
-    return session.exec(
-        select(Artifact)
-        .where(Artifact.ingest_id == transfer, Artifact.state == ArtifactState.EXPECTED)
-        .order_by(col(Artifact.path))
-    ).all()
+    return session.exec(_INGESTED_BY, params={"transfer": transfer}).all()
 
 
 def expected(session: Session, version: str) -> int:
@@ -251,11 +261,14 @@ def ingest_sites(session: Session, shard: str) -> dict[str, str]:
     return dict(rows)
 
 
+_REPLICA = select(Replica).where(
+    Replica.shard_id == _OF_SHARD, Replica.site_id == bindparam("site")
+)
+
+
 def replica(session: Session, shard: str, site: str) -> Replica | None:
     """Return what is believed of a shard at a site."""
-    return session.exec(
-        select(Replica).where(Replica.shard_id == shard, Replica.site_id == site)
-    ).one_or_none()
+    return session.exec(_REPLICA, params={"shard": shard, "site": site}).one_or_none()
 
 
 def replicas(session: Session, shard: str) -> Sequence[Replica]:
@@ -263,13 +276,16 @@ def replicas(session: Session, shard: str) -> Sequence[Replica]:
     return session.exec(select(Replica).where(Replica.shard_id == shard)).all()
 
 
+_GOOD = (
+    select(func.count())
+    .select_from(Replica)
+    .where(Replica.shard_id == _OF_SHARD, Replica.state == ReplicaState.AVAILABLE)
+)
+
+
 def good(session: Session, shard: str) -> int:
     """Count the copies of a shard that are verified and not in doubt."""
-    return session.exec(
-        select(func.count())
-        .select_from(Replica)
-        .where(Replica.shard_id == shard, Replica.state == ReplicaState.AVAILABLE)
-    ).one()
+    return session.exec(_GOOD, params={"shard": shard}).one()
 
 
 def at_site(session: Session, site: str) -> Sequence[Replica]:
@@ -279,28 +295,40 @@ def at_site(session: Session, site: str) -> Sequence[Replica]:
     ).all()
 
 
+_READABLE = (
+    select(Site)
+    .join(Replica, col(Replica.site_id) == col(Site.id))
+    .where(
+        Replica.shard_id == _OF_SHARD,
+        Replica.state == bindparam("state"),
+        Site.read_url != "",
+        col(Site.retired).is_(False),
+    )
+)
+
+
 def readable(
     session: Session, shard: str, state: ReplicaState = ReplicaState.AVAILABLE
 ) -> Sequence[Site]:
     """Return the sites that hold a copy of a shard, a verified one, and can be read from."""
-    return session.exec(
-        select(Site)
-        .join(Replica, col(Replica.site_id) == col(Site.id))
-        .where(
-            Replica.shard_id == shard,
-            Replica.state == state,
-            Site.read_url != "",
-            col(Site.retired).is_(False),
-        )
-    ).all()
+    return session.exec(_READABLE, params={"shard": shard, "state": state}).all()
+
+
+_CHANGED = select(Version.id).where(col(Version.dirty) == true()).order_by(col(Version.id)).limit(1)
+_COME = (
+    select(Version.id)
+    .where(col(Version.look_at) <= bindparam("now"))
+    .order_by(col(Version.look_at))
+    .limit(1)
+)
 
 
 def next_version(session: Session, now: datetime) -> str | None:
     """Return a version about which something changed, or whose time to be looked at has come."""
-    changed = select(Version.id).where(col(Version.dirty) == true()).order_by(col(Version.id))
-    due = select(Version.id).where(col(Version.look_at) <= now).order_by(col(Version.look_at))
-    found = (session.exec(one.limit(1)).first() for one in (changed, due))
-    return min(filter(None, found), default=None)
+    changed = session.exec(_CHANGED).first()
+    return min(
+        filter(None, (changed, session.exec(_COME, params={"now": now}).first())), default=None
+    )
 
 
 def unsealed_by_nobody(session: Session, version: str) -> Sequence[Shard]:

@@ -25,19 +25,21 @@ class Load:
     queued: int = 0
 
 
+_SUMS = select(SiteLoad.site_id, func.sum(SiteLoad.held), func.sum(SiteLoad.queued)).group_by(
+    SiteLoad.site_id
+)
+_SOME = select(SiteLoad.id).limit(_FOLD_FROM)
+
+
 def loads(session: Session) -> dict[str, Load]:
     """Return what each site holds and has to do; sites with neither are left out."""
-    rows = session.exec(
-        select(SiteLoad.site_id, func.sum(SiteLoad.held), func.sum(SiteLoad.queued)).group_by(
-            SiteLoad.site_id
-        )
-    ).all()
+    rows = session.exec(_SUMS).all()
     return {site: Load(int(held), int(queued)) for site, held, queued in rows}
 
 
 def worth_folding(session: Session) -> bool:
     """Whether so many changes were noted that they should be added up."""
-    return len(session.exec(select(SiteLoad.id).limit(_FOLD_FROM)).all()) == _FOLD_FROM
+    return len(session.exec(_SOME).all()) == _FOLD_FROM
 
 
 def fold(session: Session) -> None:

@@ -82,23 +82,31 @@ class Changes:
     transfers: list[_Values] = field(default_factory=list)
 
 
+_DIRTY = (
+    select(_SHARD.c.id, _SHARD.c.version_id, _SHARD.c.size)
+    .join(Version, col(Version.id) == _SHARD.c.version_id)
+    .where(_SHARD.c.dirty == true(), col(Version.state).in_(_PLACED))
+    .order_by(_SHARD.c.id)
+    .limit(bindparam("most"))
+)
+_LOCKED = _DIRTY.with_for_update(of=_SHARD)
+
+
+def any_dirty(session: Session) -> bool:
+    """Whether something changed about a shard of a finished version."""
+    return session.execute(_DIRTY, {"most": 1}).first() is not None
+
+
 def take(session: Session, limit: int) -> list[Standing]:
     """Lock a batch of shards of finished versions about which something changed.
 
     They count as unchanged from then on.
     """
-    connection = session.connection()
-    shard = _SHARD.c
-    rows = connection.execute(
-        select(shard.id, shard.version_id, shard.size)
-        .join(Version, col(Version.id) == shard.version_id)
-        .where(shard.dirty == true(), col(Version.state).in_(_PLACED))
-        .order_by(shard.id)
-        .limit(limit)
-        .with_for_update(of=_SHARD)
-    ).all()
-    ids = [row.id for row in rows]
-    connection.execute(update(_SHARD).where(shard.id.in_(ids)).values(dirty=False))
+    rows = session.execute(_LOCKED, {"most": limit}).all()
+    if rows:
+        ids = [row.id for row in rows]
+        clean = update(_SHARD).where(_SHARD.c.id.in_(ids)).values(dirty=False)
+        session.connection().execute(clean)
     return [Standing(*row) for row in rows]
 
 

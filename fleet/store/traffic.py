@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, or_
+from sqlalchemy import Integer, bindparam, delete, func, or_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
 
@@ -43,20 +43,23 @@ def usual(session: Session, subject: str, now: datetime) -> Usual:
     return session.get_one(Usual, subject)
 
 
+_DUE = (
+    select(Usual.subject)
+    .join(Site, col(Site.id) == col(Usual.subject), isouter=True)
+    .where(
+        or_(
+            col(Usual.look_at) <= bindparam("now"),
+            col(Usual.derived_at).is_not(None) & (col(Usual.timezone) != col(Site.timezone)),
+        )
+    )
+    .order_by(col(Usual.subject))
+    .limit(bindparam("most", type_=Integer()))
+)
+
+
 def due(session: Session, now: datetime, limit: int) -> Sequence[str]:
     """Return the subjects whose week is due to be derived anew, or is of another zone."""
-    return session.exec(
-        select(Usual.subject)
-        .join(Site, col(Site.id) == col(Usual.subject), isouter=True)
-        .where(
-            or_(
-                col(Usual.look_at) <= now,
-                col(Usual.derived_at).is_not(None) & (col(Usual.timezone) != col(Site.timezone)),
-            )
-        )
-        .order_by(col(Usual.subject))
-        .limit(limit)
-    ).all()
+    return session.exec(_DUE, params={"now": now, "most": limit}).all()
 
 
 def sweep(session: Session, subject: str, before: datetime) -> None:

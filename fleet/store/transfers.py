@@ -3,14 +3,31 @@
 Every change of state names the state it starts from, in the outermost WHERE: of any number of
 processes that try the same change at once, one succeeds (on PostgreSQL a condition inside a
 sub-select is not enough).  A transfer's row is always taken before its attempt's.
+
+Statements that only ask are made once: to make one costs as much as to have it answered.  Those
+that change rows are made each time, for the session reads in them what its own objects become.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import delete, exists, func, or_, update
+import sqlalchemy as sql
+from sqlalchemy import (
+    BindParameter,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    union_all,
+    update,
+)
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from fleet.planning.states import AttemptState, TransferKind, TransferState
 from fleet.store.tables import Attempt, Site, Transfer, Wakeup
@@ -19,6 +36,9 @@ LIVE = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.RUNNING)
 TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
 UNENDED = (*LIVE, TransferState.SUSPENDED)
 BULK_KINDS = (TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY, TransferKind.DROP)
+_EXECUTOR: BindParameter[str] = bindparam("executor")
+_LIMIT = bindparam("most", type_=sql.Integer())
+_NOW: BindParameter[datetime] = bindparam("now")
 _RANK = (
     col(Transfer.priority).desc(),
     col(Transfer.deadline).is_(None),
@@ -39,7 +59,7 @@ def wake(session: Session, now: datetime, limit: int) -> int:
         .limit(limit)
         .with_for_update(skip_locked=True)  # who holds one decides about it anyway
     )
-    woken = session.exec(
+    woken = session.connection().execute(  # by the connection: no object has to follow
         update(Transfer)
         .where(
             col(Transfer.id).in_(come.scalar_subquery()),
@@ -47,66 +67,103 @@ def wake(session: Session, now: datetime, limit: int) -> int:
             col(Transfer.not_before) <= now,
         )
         .values(not_before=None)
-        .execution_options(synchronize_session=False)
     )
     return woken.rowcount
 
 
+_COME = (
+    select(Transfer.id)
+    .where(Transfer.state == TransferState.WAITING, col(Transfer.not_before) <= _NOW)
+    .limit(1)
+)
+
+
 def time_has_come(session: Session, now: datetime) -> bool:
     """Whether a transfer waits whose time has come."""
-    return (
-        session.exec(
-            select(Transfer.id)
-            .where(Transfer.state == TransferState.WAITING, col(Transfer.not_before) <= now)
-            .limit(1)
-        ).first()
-        is not None
-    )
+    return session.exec(_COME, params={"now": now}).first() is not None
 
 
-def due(session: Session, executor: str, kinds: Sequence[str], limit: int) -> Sequence[Transfer]:
-    """Return the transfers that ``executor`` should do next, of those that are ready."""
-    best = [
+def _best(kind: TransferKind) -> Select[Any]:
+    best = (
         select(Transfer.id)
         .where(
             Transfer.state == TransferState.WAITING,
-            Transfer.executor_id == executor,
+            Transfer.executor_id == _EXECUTOR,
             Transfer.kind == kind,
             col(Transfer.not_before).is_(None),
         )
         .order_by(*_RANK)
-        .limit(limit)
-        for kind in kinds  # each by itself: so it is read in order, and no further
-    ]
-    ids = [one for asked in best for one in session.exec(asked).all()]
-    return session.exec(
-        select(Transfer).where(col(Transfer.id).in_(ids)).order_by(*_RANK).limit(limit)
-    ).all()
+        .limit(_LIMIT)
+        .subquery()
+    )
+    return sql.select(best)
+
+
+@cache
+def _due(kinds: tuple[TransferKind, ...]) -> SelectOfScalar[Transfer]:
+    """Ask for each kind by itself: so it is read in order, and no further."""
+    best = union_all(*map(_best, kinds)).subquery()
+    among = col(Transfer.id).in_(sql.select(best))
+    return select(Transfer).where(among).order_by(*_RANK).limit(_LIMIT)
+
+
+def due(
+    session: Session, executor: str, kinds: tuple[TransferKind, ...], limit: int
+) -> Sequence[Transfer]:
+    """Return the transfers that ``executor`` should do next, of those that are ready."""
+    return session.exec(_due(kinds), params={"executor": executor, "most": limit}).all()
+
+
+def _ready(kind: TransferKind) -> Select[str, str]:
+    waiting = exists().where(
+        col(Transfer.state) == TransferState.WAITING,
+        col(Transfer.executor_id) == col(Site.id),
+        col(Transfer.kind) == kind,
+        col(Transfer.not_before).is_(None),
+    )
+    return sql.select(col(Site.id), sql.literal(str(kind))).where(waiting)
+
+
+_READY = union_all(*map(_ready, TransferKind))
 
 
 def ready(session: Session) -> dict[str, set[str]]:
     """Map the sites that have something to do now to the kinds of it."""
     found: dict[str, set[str]] = {}
-    for kind in TransferKind:
-        waiting = exists().where(
-            col(Transfer.state) == TransferState.WAITING,
-            col(Transfer.executor_id) == col(Site.id),
-            col(Transfer.kind) == kind,
-            col(Transfer.not_before).is_(None),
-        )
-        for site in session.exec(select(Site.id).where(waiting)).all():
-            found.setdefault(site, set()).add(kind)
+    for site, kind in session.execute(_READY).all():
+        found.setdefault(site, set()).add(kind)
     return found
+
+
+_TAKEN = (
+    select(Transfer.executor_id, Transfer.kind, func.count())
+    .where(
+        col(Transfer.state).in_(TAKEN),
+        col(Transfer.executor_id).in_(bindparam("executors", expanding=True)),
+    )
+    .group_by(col(Transfer.executor_id), col(Transfer.kind))
+)
 
 
 def taken(session: Session, executors: Iterable[str]) -> Counter[tuple[str, str]]:
     """Count what executors were told of or are doing, by executor and kind."""
-    rows = session.exec(
-        select(Transfer.executor_id, Transfer.kind, func.count())
-        .where(col(Transfer.state).in_(TAKEN), col(Transfer.executor_id).in_(list(executors)))
-        .group_by(col(Transfer.executor_id), col(Transfer.kind))
-    ).all()
+    rows = session.exec(_TAKEN, params={"executors": list(executors)}).all()
     return Counter({(executor, kind): number for executor, kind, number in rows})
+
+
+_COPIES_OF = (
+    select(func.count())
+    .select_from(Transfer)
+    .where(
+        Transfer.shard_id == bindparam("shard"),
+        Transfer.id != bindparam("transfer"),
+        Transfer.kind == TransferKind.COPY,
+        col(Transfer.not_before).is_(None),
+    )
+)
+_COPIES_TAKEN = _COPIES_OF.where(col(Transfer.state).in_(TAKEN))
+_COPIES_RUNNING = _COPIES_OF.where(Transfer.state == TransferState.RUNNING)
+_COPIES_RUNNING_BEFORE = _COPIES_RUNNING.where(Transfer.id < bindparam("transfer"))
 
 
 def copies_before(session: Session, transfer: Transfer) -> int:
@@ -114,37 +171,26 @@ def copies_before(session: Session, transfer: Transfer) -> int:
 
     Of those that run side by side the one with the least id comes first: so one of them goes on.
     """
-    query = (
-        select(func.count())
-        .select_from(Transfer)
-        .where(
-            Transfer.shard_id == transfer.shard_id,
-            Transfer.id != transfer.id,
-            Transfer.kind == TransferKind.COPY,
-            col(Transfer.not_before).is_(None),
-        )
-    )
+    query = _COPIES_TAKEN
     if transfer.state == TransferState.RUNNING:
-        query = query.where(Transfer.state == TransferState.RUNNING)
-        if transfer.not_before is None:
-            query = query.where(Transfer.id < transfer.id)
-    else:
-        query = query.where(col(Transfer.state).in_(TAKEN))
-    return session.exec(query).one()
+        query = _COPIES_RUNNING_BEFORE if transfer.not_before is None else _COPIES_RUNNING
+    return session.exec(query, params={"shard": transfer.shard_id, "transfer": transfer.id}).one()
+
+
+_LIVE = select(Transfer).where(
+    Transfer.shard_id == bindparam("shard"),
+    Transfer.target_id == bindparam("target"),
+    col(Transfer.kind).in_(bindparam("kinds", expanding=True)),
+    col(Transfer.state).in_(bindparam("states", expanding=True)),
+)
 
 
 def live(
     session: Session, shard: str, target: str, kinds: Sequence[str], states: Sequence[str] = LIVE
 ) -> Transfer | None:
     """Return the transfer of ``kinds`` for a shard at a site that is in one of ``states``."""
-    return session.exec(
-        select(Transfer).where(
-            Transfer.shard_id == shard,
-            Transfer.target_id == target,
-            col(Transfer.kind).in_(kinds),
-            col(Transfer.state).in_(states),
-        )
-    ).first()
+    asked = {"shard": shard, "target": target, "kinds": list(kinds), "states": list(states)}
+    return session.exec(_LIVE, params=asked).first()
 
 
 def of_site(session: Session, site: str) -> Sequence[Transfer]:
@@ -261,14 +307,17 @@ def give_back(session: Session, attempt: str, reason: str) -> None:
     transfer.attempts -= 1
 
 
+_EXPIRED = (
+    select(Attempt)
+    .where(Attempt.state == AttemptState.RUNNING, col(Attempt.lease_until) < _NOW)
+    .order_by(col(Attempt.lease_until))
+    .limit(_LIMIT)
+)
+
+
 def expired(session: Session, now: datetime, limit: int) -> Sequence[Attempt]:
     """Return running attempts whose lease has run out."""
-    return session.exec(
-        select(Attempt)
-        .where(Attempt.state == AttemptState.RUNNING, col(Attempt.lease_until) < now)
-        .order_by(col(Attempt.lease_until))
-        .limit(limit)
-    ).all()
+    return session.exec(_EXPIRED, params={"now": now, "most": limit}).all()
 
 
 def release(session: Session, attempt: Attempt, reason: str, now: datetime) -> bool:
@@ -287,12 +336,7 @@ def release(session: Session, attempt: Attempt, reason: str, now: datetime) -> b
 
 def lock(session: Session, transfer: str) -> Transfer:
     """Take a transfer's row for this unit of work."""
-    return session.exec(
-        select(Transfer)
-        .where(Transfer.id == transfer)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+    return session.get_one(Transfer, transfer, with_for_update=True, populate_existing=True)
 
 
 def withdraw_announced(session: Session, transfer: str) -> None:
@@ -307,21 +351,25 @@ def withdraw_announced(session: Session, transfer: str) -> None:
     )
 
 
+_UNCLAIMED = (
+    select(Attempt)
+    .where(Attempt.state == AttemptState.ANNOUNCED, col(Attempt.announced_at) < _NOW)
+    .order_by(col(Attempt.announced_at))
+    .limit(_LIMIT)
+)
+
+
 def unclaimed(session: Session, before: datetime, limit: int) -> Sequence[Attempt]:
     """Return attempts that were announced before a moment and claimed by nobody."""
-    return session.exec(
-        select(Attempt)
-        .where(Attempt.state == AttemptState.ANNOUNCED, col(Attempt.announced_at) < before)
-        .order_by(col(Attempt.announced_at))
-        .limit(limit)
-    ).all()
+    return session.exec(_UNCLAIMED, params={"now": before, "most": limit}).all()
+
+
+_UNSENT = select(Wakeup).where(col(Wakeup.sent_at).is_(None)).order_by(col(Wakeup.id)).limit(_LIMIT)
 
 
 def unsent(session: Session, limit: int) -> Sequence[Wakeup]:
     """Return the wake-ups that have yet to be sent, oldest first."""
-    return session.exec(
-        select(Wakeup).where(col(Wakeup.sent_at).is_(None)).order_by(col(Wakeup.id)).limit(limit)
-    ).all()
+    return session.exec(_UNSENT, params={"most": limit}).all()
 
 
 def mark_sent(session: Session, wakeups: Sequence[int], now: datetime) -> None:
@@ -330,14 +378,14 @@ def mark_sent(session: Session, wakeups: Sequence[int], now: datetime) -> None:
     session.exec(delete(Wakeup).where(col(Wakeup.sent_at) < now - timedelta(days=1)))
 
 
+_NUDGED = select(Wakeup.id).where(
+    Wakeup.site_id == _EXECUTOR, Wakeup.task == "seed", col(Wakeup.sent_at).is_(None)
+)
+
+
 def nudge(session: Session, site: str, now: datetime) -> None:
     """Put one wake-up for ``site``'s seeder into the outbox, unless one is waiting there."""
-    waiting = session.exec(
-        select(Wakeup.id).where(
-            Wakeup.site_id == site, Wakeup.task == "seed", col(Wakeup.sent_at).is_(None)
-        )
-    ).first()
-    if waiting is None:
+    if session.exec(_NUDGED, params={"executor": site}).first() is None:
         session.add(Wakeup(site_id=site, task="seed", created_at=now))
 
 
