@@ -2,8 +2,8 @@
 
 Rules this module keeps:
 
-- Each call of ``step`` does one bounded piece of work for one version, in units of work that
-  hold the store for a moment each, whatever number of files the version has.
+- Each call of ``step`` does one bounded piece of work for each of a few versions, in units of
+  work that hold the store for a moment each, whatever number of files a version has.
 - A version is cut only while it waits for no file.  What is cut already stays as it is: a plan
   is made, outside of any unit of work, of the artifacts that are in no shard yet.
 - What no torrent can hold is left out of the version, with its reason.
@@ -30,13 +30,21 @@ from fleet.torrent.paths import path_fault
 from fleet.torrent.pieces import DIGEST_BYTES, piece_count, piece_length
 
 _log = structlog.get_logger()
+_AT_ONCE = 10  # versions
 _FILES_AT_ONCE = 1000
 _CUT_SECONDS = 1.0
 _LOOK_AGAIN = timedelta(minutes=1)
 
 
 def step(store: Store, settings: CentreSettings) -> bool:
-    """Bring one dirty version a step further; False when there is none."""
+    """Bring a few dirty versions a step further each; False when there are none."""
+    for done in range(_AT_ONCE):
+        if not _one(store, settings):
+            return done > 0
+    return True
+
+
+def _one(store: Store, settings: CentreSettings) -> bool:
     with store.read() as session:
         version_id = holdings.next_version(session, store.now(session))
     if version_id is None:
