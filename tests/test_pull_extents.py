@@ -250,6 +250,16 @@ def test_the_broken_granule_is_gone_on_with_by_its_author_at_the_very_byte() -> 
     assert other.at == GRANULE
 
 
+def test_a_broken_granule_that_another_wrote_over_is_not_gone_on_with() -> None:
+    extents = Extents(4 * GRANULE, unit=4 * GRANULE)
+    for author, count in ((1, GRANULE + 77), (2, 2 * GRANULE)):
+        claim = take(extents, author, 4 * GRANULE)
+        claim.at += claim.reserve(claim.at, count)  # and nothing is proved of it
+        extents.release(claim)
+    extents.authors[0] = 3
+    assert take(extents, 1, GRANULE).at == GRANULE
+
+
 @pytest.mark.parametrize("size", [3 * GRANULE, 5 * GRANULE, 3 * GRANULE + 1])
 def test_a_size_smaller_than_what_is_held_is_learnt_too(size: int) -> None:
     extents = Extents(None)

@@ -188,6 +188,7 @@ class Extents:
     def release(self, claim: Claim) -> None:
         """End a claim; a granule it broke off in is remembered for its author."""
         self.claims.remove(claim)
+        self._unstub(claim.start // GRANULE, granules(max(claim.at, claim.busy)))
         broken = claim.at // GRANULE
         edge = max(claim.start, broken * GRANULE)
         if claim.at > edge and claim.left > 0 and not self._held(broken):
@@ -206,6 +207,10 @@ class Extents:
         first, last = start // GRANULE, min(granules(end), len(self.authors))
         self.authors[first:last] = bytes(max(last - first, 0))
         self._front = min(self._front, first)
+        self._unstub(first, last)
+
+    def _unstub(self, first: int, last: int) -> None:
+        """Let nobody go on with what was thrown away or written over."""
         for granule in [one for one in self._stubs if first <= one < last]:
             del self._stubs[granule]
 
