@@ -128,7 +128,7 @@ class Fleet:
 
     def run(self, seconds: float, *, churn: float, delay: float, loss: float, idle: float) -> None:
         for step in range(int(seconds / STEP)):
-            now = step * STEP
+            now = (step + 0.5) * STEP  # slices end on whole seconds, give or take a rounding
             for act in (self.join, self.die, self.end, lambda now=now: self.refuse(now)):
                 if self.dice.random() < churn * STEP:
                     act()
