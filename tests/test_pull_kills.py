@@ -162,7 +162,7 @@ def test_after_a_power_cut_what_was_sealed_is_kept_and_nothing_else_is_believed(
         until(lambda: marks.exists() and any(at & SYNCED for at in marks.read_bytes()), 30)
         kill(process, servers, 3)
     sealed = lose_power(part)
-    assert sealed >= 15 * MIB
+    assert sealed >= 7 * GRANULE  # the eighth may be the last one, of 77 bytes
 
     work = site.pull(given)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -129,10 +130,10 @@ def put(spool: Spool, *attempts: str) -> None:
 
 
 def waiting(spool: Spool) -> list[str]:
-    """What is in the spool, its locks and what was set aside apart."""
-    shown = (path for path in spool.folder.rglob("*") if not path.name.startswith("."))
-    names = (str(path.relative_to(spool.folder)) for path in shown if path.is_file())
-    return sorted(name for name in names if not name.startswith("refused"))
+    """What is in the spool, its locks and what was set aside apart; it may be emptied meanwhile."""
+    paths = (Path(folder, name) for folder, _, names in os.walk(spool.folder) for name in names)
+    shown = (path.relative_to(spool.folder) for path in paths if not path.name.startswith("."))
+    return sorted(str(path) for path in shown if path.parts[0] != "refused")
 
 
 def reason(spool: Spool, attempt: str) -> str:
