@@ -19,3 +19,9 @@ def test_imports_run_one_way() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def test_a_program_without_a_store_loads_no_library_of_databases() -> None:
+    program = "import sys, fleet.cli.main, fleet.cli.node; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert not {b"sqlalchemy", b"alembic", b"psycopg"} & set(done.stdout.split())

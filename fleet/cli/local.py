@@ -1,21 +1,28 @@
-"""The store as commands on the centre's own machine see it."""
+"""The store as commands on the centre's own machine see it.
+
+What a store takes is imported when one is opened: every command imports this module, and most
+processes of a fleet have no store.
+"""
 
 from dataclasses import asdict
-from typing import Any
-
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from typing import TYPE_CHECKING, Any
 
 from fleet.control.errors import FleetError
-from fleet.settings import CentreSettings
-from fleet.store.database import Store
+
+if TYPE_CHECKING:
+    from fleet.store.database import Store
 
 
-def store() -> Store:
+def store() -> "Store":
     """Open the store that the settings name.
 
     Raises:
         FleetError: it is not there, or its tables are not those of this release.
     """
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    from fleet.settings import CentreSettings
+    from fleet.store.database import Store
     from fleet.store.migrate import is_current
 
     settings = CentreSettings()
@@ -36,6 +43,7 @@ def store() -> Store:
 
 def upgrade() -> None:
     """Bring the tables to what this release needs."""
+    from fleet.settings import CentreSettings
     from fleet.store import migrate
 
     migrate.upgrade(CentreSettings().database)
