@@ -3,15 +3,17 @@
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import queue
+import runpy
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -223,6 +225,20 @@ class Centre:
         return Handler
 
 
+# Each is a fork of one process that has imported it, which takes longer than most tests.
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["pytest", "workers.seeder.daemon", __name__])
+
+
+def _main(env: dict[str, str], errors: Connection) -> None:
+    """Do what ``python -m workers.seeder`` does, with this environment alone."""
+    os.dup2(errors.fileno(), 2)
+    errors.close()
+    os.environ.clear()
+    os.environ.update(env)
+    runpy.run_module("workers.seeder", run_name="__main__")
+
+
 class Process:
     """A running ``python -m workers.seeder``."""
 
@@ -238,9 +254,10 @@ class Process:
             "FLEET_DOOR": "127.0.0.1:0",
             "FLEET_SEEDS_SECONDS": "3600",
         } | more
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "workers.seeder"], env=env, stderr=subprocess.PIPE
-        )
+        self._errors, errors = _forks.Pipe(duplex=False)
+        self._process = _forks.Process(target=_main, args=(env, errors), daemon=True)
+        self._process.start()
+        errors.close()
         self.log: list[dict[str, Any]] = []
         self.noise: list[str] = []
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -276,19 +293,20 @@ class Process:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, if it still runs, and wait; the exit code."""
-        if self._process.poll() is None:
-            self._process.send_signal(number)
+        if self._process.is_alive():
+            os.kill(self._process.pid or 0, number)
         return self.ended()
 
     def ended(self) -> int:
         """Wait until it has ended by itself; the exit code."""
-        code = self._process.wait(PATIENCE)
+        self._process.join(PATIENCE)
+        code = self._process.exitcode
+        assert code is not None, f"it did not end in {PATIENCE} s"
         self._reader.join()
         return code
 
     def _read(self) -> None:
-        assert self._process.stderr is not None
-        with self._process.stderr as lines:
+        with self._errors, open(self._errors.fileno(), "rb", closefd=False) as lines:
             for line in lines:
                 try:
                     event = json.loads(line)
