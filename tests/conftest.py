@@ -5,13 +5,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fleet.store.clock import VirtualClock
+from fleet.store.clock import DatabaseClock, VirtualClock
 from fleet.store.database import Store
 from tests.centre_support import Centre
 from tests.databases import Databases, postgres_cluster
@@ -30,8 +30,9 @@ def pytest_sessionstart() -> None:
 
 
 @pytest.fixture(scope="session")
-def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
-    return Databases("sqlite", str(tmp_path_factory.mktemp("sqlite")))
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    with closing(Databases("sqlite", str(tmp_path_factory.mktemp("sqlite")))) as databases:
+        yield databases
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +41,22 @@ def postgres_databases() -> Iterator[Databases]:
     with (
         tempfile.TemporaryDirectory(prefix="fleet-postgres-") as folder,
         postgres_cluster(Path(folder)) as url,
+        closing(Databases("postgresql", url)) as databases,
     ):
-        yield Databases("postgresql", url)
+        yield databases
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty database of each kind, its tables made."""
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Each kind of database."""
     name = "sqlite_databases" if request.param == "sqlite" else "postgres_databases"
-    databases: Databases = request.getfixturevalue(name)
+    found: Databases = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> str:
+    """An empty database of each kind, its tables made, for one test alone."""
     return databases.make()
 
 
@@ -58,41 +66,43 @@ def clock() -> VirtualClock:
 
 
 @pytest.fixture
-def store(database_url: str, clock: VirtualClock) -> Iterator[Store]:
-    """A store of each kind, on a clock that stands still until told to move."""
-    opened = Store(database_url, clock)
-    yield opened
-    opened.close()
+def store(databases: Databases, clock: VirtualClock) -> Store:
+    """An empty store of each kind, on a clock that stands still until told to move."""
+    return databases.emptied(clock)
 
 
 @pytest.fixture
-def sqlite_store(sqlite_databases: Databases, clock: VirtualClock) -> Iterator[Store]:
+def sqlite_store(sqlite_databases: Databases, clock: VirtualClock) -> Store:
     """A store on SQLite alone, for properties that need hundreds of runs."""
-    opened = Store(sqlite_databases.make(), clock)
-    yield opened
-    opened.close()
+    return sqlite_databases.emptied(clock)
 
 
 @pytest.fixture
-def postgres_store(postgres_databases: Databases, clock: VirtualClock) -> Iterator[Store]:
+def postgres_store(postgres_databases: Databases, clock: VirtualClock) -> Store:
     """A store on PostgreSQL alone, for what several units of work do at the same time."""
-    opened = Store(postgres_databases.make(), clock)
-    yield opened
-    opened.close()
+    return postgres_databases.emptied(clock)
 
 
 @pytest.fixture
-def live_store(database_url: str) -> Iterator[Store]:
+def live_store(databases: Databases) -> Store:
     """A store of each kind, on its database's own clock."""
-    opened = Store(database_url)
-    yield opened
-    opened.close()
+    return databases.emptied(DatabaseClock())
 
 
 @pytest.fixture
 def centre(store: Store, tmp_path: Path) -> Centre:
-    """A centre with three sites and nothing to do."""
-    made = Centre(store, tmp_path)
+    """A centre with three sites and nothing to do, on each kind of store."""
+    return _idle(store, tmp_path)
+
+
+@pytest.fixture
+def sqlite_centre(sqlite_store: Store, tmp_path: Path) -> Centre:
+    """The same on SQLite alone, for what takes months of ticks."""
+    return _idle(sqlite_store, tmp_path)
+
+
+def _idle(store: Store, folder: Path) -> Centre:
+    made = Centre(store, folder)
     made.apply_sites("toronto", "amsterdam", "netcup")
     made.open_doors()
     return made

@@ -13,7 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import make_url, text
+from sqlmodel import SQLModel
 
+from fleet.store.clock import Clock
 from fleet.store.database import Store
 from fleet.store.migrate import upgrade
 
@@ -81,7 +83,12 @@ def _await(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 class Databases:
-    """Hands out empty databases with the tables made, each from a copy of one template."""
+    """Hands out empty databases with the tables made.
+
+    Each is a copy of one template.  Most tests need none of their own: they share a store and have
+    it emptied, one after the other, for what SQLAlchemy compiles anew for each engine, and
+    PostgreSQL looks up anew for each connection, takes longer than most tests themselves.
+    """
 
     def __init__(self, kind: str, url: str) -> None:
         self.kind, self.url, self.made = kind, url, 0
@@ -90,6 +97,7 @@ class Databases:
             upgrade(self._named("template_fleet"))
         else:
             upgrade(f"sqlite:///{url}/template.db")
+        self._shared = Store(self.make())
 
     def make(self) -> str:
         self.made += 1
@@ -100,6 +108,17 @@ class Databases:
         path = Path(self.url) / f"test_{self.made}.db"
         shutil.copy(Path(self.url) / "template.db", path)
         return f"sqlite:///{path}"
+
+    def emptied(self, clock: Clock) -> Store:
+        """Empty the shared store and put it on ``clock``; who had it before has it no more."""
+        self._shared.clock = clock
+        with self._shared.write() as session:
+            for table in reversed(SQLModel.metadata.sorted_tables):
+                session.execute(table.delete())
+        return self._shared
+
+    def close(self) -> None:
+        self._shared.close()
 
     def _named(self, name: str) -> str:
         return make_url(self.url).set(database=name).render_as_string(hide_password=False)

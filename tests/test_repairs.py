@@ -169,7 +169,7 @@ class Faults(RuleBasedStateMachine):
         self.folder = TemporaryDirectory()
         self.ids = ids_from(count(1))  # else what comes first would differ when it is run again
         self.ids.__enter__()
-        self.store = Store(self.databases.make(), VirtualClock(MOMENT))
+        self.store = self.databases.emptied(VirtualClock(MOMENT))
         self.centre = Centre(self.store, Path(self.folder.name))
         self.centre.apply_sites(*SITES)
         self.centre.open_doors()
@@ -242,7 +242,6 @@ class Faults(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.ids.__exit__(None, None, None)
-        self.store.close()
         self.folder.cleanup()
 
 
