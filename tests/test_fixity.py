@@ -19,8 +19,9 @@ def _advance(centre: Centre, seconds: float) -> None:
 
 
 def test_copies_made_on_one_day_are_all_read_before_their_age_is_over_a_few_a_day(
-    centre: Centre,
+    sqlite_centre: Centre,
 ) -> None:
+    centre = sqlite_centre
     centre.apply_sites("toronto", read_url="")  # else each day has its probes, too
     hold(centre, COPIES, ("toronto",), copies=1)
     read = Counter[int]()

@@ -148,7 +148,9 @@ def test_a_probe_of_a_large_file_is_proved_by_the_subtree_of_a_piece(
                     assert one.sample.sha1 is None
                     seen.add(one.sample.start // PIECE)
             centre.report(probe)
-    assert len(seen) > 3
+        if len(seen) > 3:
+            return
+    raise AssertionError(f"only pieces {seen} were asked for")
 
 
 @pytest.mark.parametrize("pieces", [2, 3, 7, 8, 9, 33])
