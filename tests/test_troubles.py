@@ -1,5 +1,6 @@
 """What the centre does when a site, a copy or a worker's word cannot be trusted."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_files_that_a_site_cannot_take_are_given_to_another_and_not_left_out(
     centre: Centre,
 ) -> None:
     version = centre.mirror(*MANY)
-    for _ in range(12):
+    while _progress(centre, version).state == "draft":
         centre.tick()
         for order in centre.orders():
             if order.site == "toronto" and order.shard is None:
@@ -42,15 +43,15 @@ def test_files_that_a_site_cannot_take_are_given_to_another_and_not_left_out(
             else:
                 centre.report(order)
         _advance(centre, 60)
-    assert _progress(centre, version).excluded == 0
-    assert _progress(centre, version).state == "published"
+    done = _progress(centre, version)
+    assert (done.excluded, done.state) == (0, "published")
 
 
 def test_files_of_a_worker_that_fails_without_a_word_about_them_go_to_another(
     centre: Centre,
 ) -> None:
     version = centre.mirror(*MANY)
-    for _ in range(12):
+    while _progress(centre, version).state == "draft":
         centre.tick()
         for order in centre.orders():
             if order.site == "toronto" and order.shard is None:
@@ -81,8 +82,8 @@ def test_a_copy_that_comes_through_after_its_site_was_retired_is_not_offered(
 
 def test_work_that_a_silent_site_was_told_to_do_goes_to_another(centre: Centre) -> None:
     version = centre.mirror(*MANY)
-    _without("netcup", centre, rounds=30)
-    done = _progress(centre, version)
+    while (done := _progress(centre, version)).state == "draft":
+        _without("netcup", centre, rounds=1)
     assert (done.known, done.state) == (len(MANY), "published")
     assert {one.state for one in centre.transfers(kind="ingest", executor_id="netcup")} == {
         "cancelled"
@@ -92,12 +93,16 @@ def test_work_that_a_silent_site_was_told_to_do_goes_to_another(centre: Centre) 
 def test_probes_go_on_when_one_of_their_observers_is_dead(centre: Centre) -> None:
     centre.mirror("a.csv")
     centre.work()
-    for _ in range(40):
+    seen = Counter[str | None]()
+    for _ in range(40):  # the dead one is drawn as an observer half of the times
         _advance(centre, 301)
         _without("netcup", centre, rounds=1)
-    with centre.store.read() as session:
-        seen = session.exec(select(Observation).where(Observation.kind == "probe")).all()
-    assert len(seen) > 40
+        with centre.store.read() as session:
+            probes = select(Observation.site_id).where(Observation.kind == "probe")
+            seen = Counter(session.exec(probes).all())
+        if all(seen[site] >= 5 for site in ("toronto", "amsterdam", "netcup")):
+            return
+    raise AssertionError(seen)
 
 
 def test_a_retired_site_is_offered_to_nobody_and_its_work_goes_to_others(centre: Centre) -> None:
@@ -215,10 +220,7 @@ def test_no_site_is_given_more_than_it_has_room_for(centre: Centre) -> None:
     centre.settings = CentreSettings(alone_from=1)
     centre.apply_sites("netcup", capacity=2000)
     centre.mirror(*MANY)
-    for _ in range(20):
-        centre.tick()
-        for order in centre.orders():
-            centre.report(order)
+    centre.work()
     with centre.store.read() as session:
         sizes = session.exec(
             select(Shard.size)

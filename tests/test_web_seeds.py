@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from fleet.control import observations, torrents, why
+from fleet.control import observations, probes, torrents, why
 from fleet.control.mirror import RuleSpec
 from fleet.messages import ItemResult, Observation, Order
 from fleet.store.tables import Artifact, Incident, Replica, Shard
@@ -15,6 +15,7 @@ from fleet.torrent.parsed import parse
 from tests import centre_support
 from tests.centre_support import MOMENT, Centre, content
 from tests.fault_server import FaultServer
+from tests.holdings_support import hold
 from tests.pull_support import Site, noise
 from workers.lease import Lease
 from workers.probe import probe
@@ -170,9 +171,10 @@ def test_an_open_incident_takes_all_web_seeds_of_a_site_off_until_it_ends(
 @pytest.fixture
 def apart(centre: Centre) -> Centre:
     """A centre whose three sites hold twenty files, each a shard, which nobody has probed yet."""
-    centre.settings = centre.settings.model_copy(update={"alone_from": 1})
-    centre.mirror(*(f"{number:02}.csv" for number in range(20)))
-    centre.work()
+    hold(centre, 20, sorted(SITES))
+    with centre.store.write() as session:
+        for site in sorted(SITES):
+            probes.ensure(session, site, centre.store.now(session))
     return centre
 
 
@@ -194,7 +196,7 @@ def test_many_new_copies_are_proved_within_a_minute_several_at_once(apart: Centr
 def test_one_bad_copy_holds_up_no_other_and_is_no_incident(apart: Centre) -> None:
     for _ in range(12):
         for order in _probes(apart, 300).values():
-            _report(apart, order, fault="source", but=lambda path: path.endswith("07.csv"))
+            _report(apart, order, fault="source", but=lambda path: path.endswith("/00007.csv"))
     with apart.store.read() as session:
         rows = session.exec(
             select(Artifact.path)
@@ -202,11 +204,11 @@ def test_one_bad_copy_holds_up_no_other_and_is_no_incident(apart: Centre) -> Non
             .where(Replica.proved_at == None)  # noqa: E711
         ).all()
         assert session.exec(select(Incident)).all() == []
-    assert list(rows) == ["07.csv"] * 3
+    assert list(rows) == ["00007.csv"] * 3
 
 
 def test_however_many_copies_cannot_be_read_the_others_stay_web_seeds(apart: Centre) -> None:
-    bad = {f"{number:02}.csv" for number in range(10)}  # more than a probe reads
+    bad = {f"{number:05}.csv" for number in range(10)}  # more than a probe reads
 
     def fault(path: str) -> bool:
         return path.rpartition("/")[2] in bad
@@ -267,7 +269,7 @@ def test_two_probes_that_were_served_nothing_right_open_an_incident_and_one_ends
         _report(apart, order, fault="source")
         assert (incident() is not None) is opened
     assert "toronto" not in _listed(apart)  # those of its copies too that were not asked for
-    _report(apart, _probes(apart)["toronto"], fault="source", but=lambda path: "00" not in path)
+    _report(apart, _probes(apart)["toronto"], fault="source", but=lambda path: "00000" not in path)
     _report(apart, _probes(apart)["toronto"])
     found = incident()
     assert found is not None
