@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from sqlmodel import select
 
-from fleet.control import replicas
-from fleet.store.tables import Replica
+from fleet.control import probes, replicas
+from fleet.store.tables import Incident, Replica
 from tests.centre_support import Centre
 from tests.holdings_support import hold, moved, states
 
@@ -16,6 +16,12 @@ COPIES = 30
 
 def _advance(centre: Centre, seconds: float) -> None:
     centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
+
+
+def _make_due(centre: Centre, site: str) -> None:
+    with centre.store.write() as session:
+        for row in session.exec(select(Replica).where(Replica.site_id == site)).all():
+            row.look_at = row.verified_at
 
 
 def test_copies_made_on_one_day_are_all_read_before_their_age_is_over_a_few_a_day(
@@ -106,6 +112,44 @@ def test_what_presses_is_read_outside_the_quiet_hours_however_much_waits_for_the
     centre.tick()
     here = {one.shard_id for one in moved(centre) if one.target_id == "toronto"}
     assert here == {many[7], many[13]}
+
+
+def test_the_last_copy_that_counts_presses_while_another_site_is_judged(centre: Centre) -> None:
+    quiet = {"timezone": "America/Toronto", "opens": "00:00", "closes": "06:00"}
+    centre.apply_sites("toronto", windows=[quiet])
+    [shard] = hold(centre, 1, ("toronto", "amsterdam"))
+    _advance(centre, 14 * 3600)  # 09:00 in Toronto
+    _make_due(centre, "toronto")
+    centre.tick()
+    assert not moved(centre)
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        session.add(
+            Incident(
+                site_id="amsterdam", kind="judged", reason="rot", began_at=now, stage="sampling"
+            )
+        )
+    centre.tick()
+    assert (shard, "toronto") in {(one.shard_id, one.target_id) for one in moved(centre)}
+
+
+def test_a_reading_of_a_copy_that_counts_has_nobody_probe_its_site_anew(centre: Centre) -> None:
+    centre.open_doors()
+    [shard] = hold(centre, 1, ("toronto",), copies=1)
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        probes.ensure(session, "toronto", now)
+        session.flush()
+        probe = probes.of(session, "toronto")
+        assert probe is not None
+        later = probe.not_before = now + timedelta(days=1)
+        replicas.want_verify(session, shard, "toronto", "its turn", now)
+    centre.tick()
+    (order,) = centre.orders()
+    assert order.task == "verify"
+    centre.report(order)
+    (waiting,) = centre.transfers(kind="probe")
+    assert waiting.not_before == later
 
 
 def test_a_copy_that_was_read_meanwhile_goes_on_counting(centre: Centre) -> None:

@@ -112,6 +112,16 @@ def test_a_view_that_changes_something_is_told_of() -> None:
         one.fill(1, 3)
         with pytest.raises(AssertionError, match="view"), one.store.read() as session:
             session.exec(select(Site)).all()[0].silent = True
+        with pytest.raises(AssertionError, match="view"):
+            _silence_one_in_a_view_and_ask(one.store)
+        with one.store.read() as session:
+            assert not any(site.silent for site in session.exec(select(Site)).all())
+
+
+def _silence_one_in_a_view_and_ask(store: OneStore) -> None:
+    with store.read() as session:
+        session.exec(select(Site)).all()[0].silent = True
+        session.exec(select(Replica)).all()  # which would write what was changed first
 
 
 def test_a_unit_that_fails_leaves_nothing_behind() -> None:

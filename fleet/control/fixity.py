@@ -37,10 +37,11 @@ def step(store: Store, settings: CentreSettings) -> bool:
     age = timedelta(days=settings.fixity_days)
     with store.read() as session:
         now = store.now(session)
+        unsure = bool(incidents.judged(session))  # then a copy may be more alone than was noted
         sites = [
             site
             for site, presses in fixity.sites_due(session, now, now - age, now - age * LATE)
-            if _is_worth_a_unit(session, site, age, now, presses=presses)
+            if _is_worth_a_unit(session, site, age, now, presses=presses or unsure)
         ]
     busy = False
     for site in sites:
@@ -81,7 +82,8 @@ def _reader(session: Session, site: str, told: Fixity, now: datetime) -> Reader 
 def _due(session: Session, limits: Reader, age: timedelta, now: datetime) -> list[str]:
     """Return shards whose copies a site should read next; where it holds back, pressing ones."""
     site, most, free = limits.site, _OVERSIGHT * room(limits), is_free(limits, age)
-    due = fixity.due(session, site, now, most, RISKS if free else PRESSING)
+    unsure = not free and bool(incidents.judged(session))
+    due = fixity.due(session, site, now, most, RISKS if free or unsure else PRESSING)
     if len(due) == most or not free:  # those that wait for nothing may be behind those that do
         due += fixity.too_old(session, site, now - age * LATE, most, now)
     return due

@@ -38,6 +38,7 @@ class _Session(Session):
     """
 
     passed_by = False
+    is_view = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,6 +58,12 @@ class _Session(Session):
         """Return a row that is there."""
         self._absent.discard((entity, ident))
         return super().get_one(entity, ident)
+
+    def flush(self, *args: Any, **kwargs: Any) -> None:
+        """Write what was changed; the real store would drop what a view changes."""
+        if self.is_view and (self.new or self.dirty or self.deleted):
+            raise AssertionError("a view changed something")
+        super().flush(*args, **kwargs)
 
     def refresh(self, *args: Any, **kwargs: Any) -> None:
         """Leave a row as it is."""
@@ -91,24 +98,33 @@ class OneStore(Store):
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a unit of work."""
-        try:
+        with self._undone_if_it_fails():
             yield self._session
             self._session.commit()
-        except BaseException:
-            self._session.rollback()
-            self._session.expunge_all()
-            self._kept.clear()
-            self._lasting.clear()
-            raise
         if self._session.passed_by or len(self._kept) > _KEPT_MOST:
             self._forget()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a view; the next unit of work goes on in its transaction."""
-        yield self._session
-        if self._session.new or self._session.dirty:
-            raise AssertionError("a view changed something")
+        with self._undone_if_it_fails():
+            self._session.is_view = True
+            try:
+                yield self._session
+                self._session.flush()
+            finally:
+                self._session.is_view = False
+
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._session.rollback()
+            self._session.expunge_all()
+            self._kept.clear()
+            self._lasting.clear()
+            raise
 
     def close(self) -> None:
         """Give all connections back."""
