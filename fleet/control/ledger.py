@@ -72,10 +72,10 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
                 applied=attempt.state != AttemptState.SUPERSEDED, reason="applied before"
             )
         now = store.now(session)
-        attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
         scores.note(session, outcome, now)
         budgets.note(session, attempt, outcome, now)
         traffic.note(session, outcome, now)
+        attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
         _note_evidence(session, transfer, outcome, now)
         if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)

@@ -1,15 +1,16 @@
 """Web seeds: which sites the torrents of a shard name, and what `fleet why` says of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
+from fleet.control import incidents
 from fleet.planning.facts import WebSeedFacts
 from fleet.planning.states import ReplicaState
 from fleet.planning.webseeds import unlisted
-from fleet.store.tables import Incident, Replica, Site
+from fleet.store.tables import Replica, Site
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,19 @@ _COPIES = (
     )
     .order_by(col(Site.id))
 )
-_OPEN = select(Incident).where(
-    Incident.site_id == bindparam("site"), col(Incident.ended_at).is_(None)
-)
 
 
 def sites(session: Session, shard: str) -> Sequence[Site]:
     """Return the sites that are web seeds of a shard, by id."""
+    faults = incidents.reasons(session)
     rows = session.exec(_COPIES, params={"shard": shard}).all()
-    return [site for replica, site in rows if not unlisted(_facts(session, replica, site))]
+    return [site for copy, site in rows if not unlisted(_facts(copy, site, faults))]
 
 
 def listing(session: Session, replica: Replica) -> Listing:
     """Say whether a copy is named as a web seed."""
     site = session.get_one(Site, replica.site_id)
-    if reason := unlisted(_facts(session, replica, site)):
+    if reason := unlisted(_facts(replica, site, incidents.reasons(session))):
         return Listing(listed=False, reason=reason)
     when = f"{replica.proved_at:%Y-%m-%d %H:%M:%S} UTC"
     return Listing(
@@ -52,11 +51,10 @@ def listing(session: Session, replica: Replica) -> Listing:
     )
 
 
-def _facts(session: Session, replica: Replica, site: Site) -> WebSeedFacts:
-    incident = session.exec(_OPEN, params={"site": site.id}).first()
+def _facts(replica: Replica, site: Site, faults: Mapping[str, str]) -> WebSeedFacts:
     return WebSeedFacts(
         state=ReplicaState(replica.state),
         readable=site.read_url != "",
         proved=replica.proved_at is not None,
-        incident=incident.reason if incident else "",
+        incident=faults.get(site.id, ""),
     )
