@@ -1,7 +1,7 @@
 """A tick reads what changed and what is due, however much there is beside it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from fleet.control import scheduler
 from fleet.settings import CentreSettings
+from fleet.store import transfers
 from fleet.store.database import Store
 from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
 from tests.databases import Databases
@@ -113,6 +114,51 @@ def test_a_tick_takes_no_more_steps_among_fifty_times_as_many_replicas(
         steps.append(_steps(store, lambda store=store: scheduler.tick(store, CentreSettings())))
         store.close()
     assert steps[1] <= 1.2 * steps[0] + 2
+
+
+_QUEUE = """
+    WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 20000)
+    INSERT INTO transfer (id, kind, target_id, executor_id, state, size, priority, attempts,
+        fence, reason, created_at)
+    SELECT 'tr-queued-' || n, 'copy', 'site-03', 'site-03', 'waiting', 1, n % 7, 0, 0, '',
+        '2026-01-01' FROM number"""
+
+
+def _rows(node: dict[str, Any]) -> int:
+    """Count what PostgreSQL read, by all the nodes of a plan that was carried out."""
+    here = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
+    return int(here) + sum(map(_rows, node.get("Plans", ())))
+
+
+def _effort(store: Store, run: Callable[[], object]) -> int:
+    """Tell what a read costs: SQLite's steps in hundreds, or PostgreSQL's rows."""
+    if store.engine.dialect.name == "sqlite":
+        return _steps(store, lambda: run() and None)
+    with _statements(store) as seen:
+        run()
+    with store.engine.connect() as connection:
+        plans = [
+            connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {one}", values).scalar_one()
+            for one, values in seen
+        ]
+    return sum(_rows(plan[0]["Plan"]) for plan in plans)
+
+
+def test_the_next_of_a_long_queue_is_found_without_reading_the_others(database_url: str) -> None:
+    store = _filled(database_url, FEW)
+    with store.engine.begin() as connection:
+        connection.execute(text(_QUEUE))
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+
+    def ask() -> Sequence[Transfer]:
+        with store.read() as session:
+            assert transfers.ready(session) == {"site-03": {"copy"}}
+            return transfers.due(session, "site-03", transfers.BULK_KINDS, 3)
+
+    assert [one.priority for one in ask()] == [6, 6, 6]
+    assert _effort(store, ask) < 200
+    store.close()
 
 
 def test_every_lost_copy_is_copied_anew_with_its_reason(database_url: str) -> None:

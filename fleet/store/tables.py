@@ -321,6 +321,9 @@ class Replica(SQLModel, table=True):
     look_at: datetime | None = moment(index=True)
 
 
+_RANK = (text("priority DESC"), text("(deadline IS NULL)"), "deadline", "id")
+
+
 class Transfer(SQLModel, table=True):
     """The wish to have something done at a target site, carried out by an executor site.
 
@@ -328,11 +331,13 @@ class Transfer(SQLModel, table=True):
     """
 
     __table_args__ = (
+        Index("ix_transfer_queue", "state", "executor_id", "kind", "not_before", *_RANK),
+        # PostgreSQL takes "not_before IS NULL" for no equality, and would sort all that waits
         Index(
-            "ix_transfer_queue",
-            *("state", "executor_id", "kind", "not_before"),
-            *(text("priority DESC"), text("(deadline IS NULL)"), "deadline", "id"),
-        ),
+            "ix_transfer_ready",
+            *("executor_id", "kind", *_RANK),
+            postgresql_where=text("state = 'waiting' AND not_before IS NULL"),
+        ).ddl_if(dialect="postgresql"),
         Index("ix_transfer_wake", "state", "not_before"),
         Index("ix_transfer_shard", "shard_id", "target_id", "kind", "state"),
     )

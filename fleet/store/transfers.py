@@ -83,15 +83,15 @@ def time_has_come(session: Session, now: datetime) -> bool:
     return session.exec(_COME, params={"now": now}).first() is not None
 
 
+# written into the statement: an index of a part of the rows is used where that part is read out
+_WAITING = sql.literal(TransferState.WAITING, literal_execute=True)
+_IS_READY = sql.and_(col(Transfer.state) == _WAITING, col(Transfer.not_before).is_(None))
+
+
 def _best(kind: TransferKind) -> Select[Any]:
     best = (
         select(Transfer.id)
-        .where(
-            Transfer.state == TransferState.WAITING,
-            Transfer.executor_id == _EXECUTOR,
-            Transfer.kind == kind,
-            col(Transfer.not_before).is_(None),
-        )
+        .where(_IS_READY, Transfer.executor_id == _EXECUTOR, Transfer.kind == kind)
         .order_by(*_RANK)
         .limit(_LIMIT)
         .subquery()
@@ -116,10 +116,7 @@ def due(
 
 def _ready(kind: TransferKind) -> Select[str, str]:
     waiting = exists().where(
-        col(Transfer.state) == TransferState.WAITING,
-        col(Transfer.executor_id) == col(Site.id),
-        col(Transfer.kind) == kind,
-        col(Transfer.not_before).is_(None),
+        _IS_READY, col(Transfer.executor_id) == col(Site.id), col(Transfer.kind) == kind
     )
     return sql.select(col(Site.id), sql.literal(str(kind))).where(waiting)
 
