@@ -38,28 +38,27 @@ def step(store: Store, settings: CentreSettings) -> bool:
     with store.read() as session:
         now = store.now(session)
         unsure = bool(incidents.judged(session))  # then a copy may be more alone than was noted
-        sites = [
-            site
-            for site, presses in fixity.sites_due(session, now, now - age, now - age * LATE)
-            if _is_worth_a_unit(session, site, age, now, presses=presses or unsure)
-        ]
+        found = fixity.sites_due(session, now, now - age, now - age * LATE)
+        due = [one for one in found if _may_read(session, one, age, now, unsure=unsure)]
     busy = False
-    for site in sites:
+    for one in found:
+        if one.outdated:
+            with store.write() as session:
+                busy |= _outdate(session, one.site, age, store.now(session))
+    for one in due:
         with store.write() as session:
-            busy |= _outdate(session, site, age, store.now(session))
-        with store.write() as session:
-            busy |= _read(session, site, age, store.now(session))
+            busy |= _read(session, one.site, age, store.now(session))
     return busy
 
 
-def _is_worth_a_unit(
-    session: Session, site: str, age: timedelta, now: datetime, *, presses: bool
+def _may_read(
+    session: Session, due: fixity.SiteDue, age: timedelta, now: datetime, *, unsure: bool
 ) -> bool:
-    """Whether something would change now at a site where copies are due: they may all wait."""
-    told = session.get(Fixity, site)
-    if presses or told is None or told.day != _day(now):
+    """Whether something may be read now at a site where copies are due: they may all wait."""
+    told = session.get(Fixity, due.site)
+    if due.outdated or due.presses or unsure or told is None or told.day != _day(now):
         return True
-    limits = _reader(session, site, told, now)
+    limits = _reader(session, due.site, told, now)
     return limits is not None and is_free(limits, age)
 
 

@@ -7,7 +7,7 @@ Each reads from an index as many rows as it returns, however many replicas there
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, func, or_, union_all
@@ -34,22 +34,35 @@ _COUNTS = _HERE.where(col(Replica.state) == ReplicaState.AVAILABLE)
 _IS_TOO_OLD = _COUNTS.where(col(Replica.verified_at) < _OLDEST).exists()
 _IS_LATE = _COUNTS.where(col(Replica.verified_at) < _LATE, col(Replica.look_at) <= _NOW).exists()
 _SITES_DUE = (
-    sql.select(col(Site.id), or_(_IS_TOO_OLD, _PRESSES, _IS_LATE))
+    sql.select(col(Site.id), _IS_TOO_OLD, or_(_PRESSES, _IS_LATE))
     .where(col(Site.retired).is_(False), or_(_IS_TOO_OLD, _WAITS))
     .order_by(col(Site.id))
 )
 
 
+class SiteDue(NamedTuple):
+    """A site where a copy's time has come.
+
+    Attributes:
+        site: its id.
+        outdated: whether one that counts is too old to.
+        presses: whether one is due at the first levels of risk, or due and read long ago.
+    """
+
+    site: str
+    outdated: bool
+    presses: bool
+
+
 def sites_due(
     session: Session, now: datetime, oldest: datetime, late: datetime
-) -> Sequence[tuple[str, bool]]:
-    """Return the sites where a copy's time has come, or one that counts is too old to.
+) -> Sequence[SiteDue]:
+    """Return the sites where a copy's time has come, or one was last read before ``oldest``.
 
-    With each, whether any of these is pressing: too old, due at the first levels of risk, or due
-    and last read before ``late``.
+    What is due and was last read before ``late`` presses.
     """
     asked = {"now": now, "oldest": oldest, "late": late}
-    return [(site, bool(presses)) for site, presses in session.execute(_SITES_DUE, asked)]
+    return [SiteDue(*row) for row in session.execute(_SITES_DUE, asked)]
 
 
 def _due_at(risk: int) -> Select[Any]:
@@ -164,10 +177,14 @@ def _given_up() -> ColumnElement[bool]:
     )
 
 
+_GIVEN_UP = select(Replica.id).where(
+    Replica.shard_id == bindparam("shard"), Replica.site_id == _SITE, _given_up()
+)
+
+
 def given_up(session: Session, shard: str, site: str) -> bool:
     """Whether the reading of a copy was given up, and nobody has let it be tried again."""
-    here = select(Replica.id).where(Replica.shard_id == shard, Replica.site_id == site)
-    return session.exec(here.where(_given_up())).first() is not None
+    return session.exec(_GIVEN_UP, params={"shard": shard, "site": site}).first() is not None
 
 
 def unreadable(session: Session, site: str, since: datetime, limit: int) -> Sequence[str]:
@@ -215,16 +232,16 @@ def unread(session: Session, site: str, since: datetime) -> Iterator[str]:
     )
 
 
+_HELD = (
+    select(func.sum(col(Shard.size)))
+    .join(Replica, col(Replica.shard_id) == col(Shard.id))
+    .where(Replica.site_id == _SITE, col(Replica.state).in_(_THERE))
+)
+
+
 def held(session: Session, site: str) -> int:
     """Sum the bytes of all that a site holds, good or in doubt."""
-    return int(
-        session.exec(
-            select(func.sum(col(Shard.size)))
-            .join(Replica, col(Replica.shard_id) == col(Shard.id))
-            .where(Replica.site_id == site, col(Replica.state).in_(_THERE))
-        ).one()
-        or 0
-    )
+    return int(session.exec(_HELD, params={"site": site}).one() or 0)
 
 
 _RUNNING = (
