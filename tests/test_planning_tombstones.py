@@ -71,7 +71,7 @@ def test_the_last_copies_of_an_expired_rule_are_placed_away_from_a_site_that_goe
     decision = keep(RuleFacts(copies=3, min_copies=2), 1, known, held)
     assert [one.site for one in decision.choices] == ["b", "c"]
     assert "b keeps one of the last 2" in decision.choices[0].reason
-    assert "a is to be retired, and c takes one of the last 2" in decision.choices[1].reason
+    assert "a is retired, and c takes one of the last 2" in decision.choices[1].reason
     assert (decision.short, decision.surplus) == ("", ())
 
 

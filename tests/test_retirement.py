@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import update
 from sqlmodel import col, delete, select
 
@@ -73,6 +74,54 @@ def test_a_gateway_does_not_take_the_place_of_what_it_fronts(centre: Centre) -> 
     with centre.store.write() as session:
         session.get_one(Site, "amsterdam").fronts = ["toronto"]
     assert "of 1 shard as there must be" in _retire(centre, "toronto")
+
+
+def _fronts(centre: Centre, gateway: str, *sites: str) -> None:
+    with centre.store.write() as session:
+        session.get_one(Site, gateway).fronts = list(sites)
+
+
+def _is_retired(centre: Centre, site: str) -> bool:
+    with centre.store.read() as session:
+        return session.get_one(Site, site).retired
+
+
+def _marked(centre: Centre) -> list[str]:
+    """Name the sites of the copies that are to be dropped."""
+    with centre.store.read() as session:
+        return list(session.exec(select(Tombstone.site_id)).all())
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_site_that_a_gateway_fronts_goes_once_a_third_has_what_it_holds(
+    centre: Centre, *, expired: bool
+) -> None:
+    [shard] = hold(centre, 1, ("toronto", "amsterdam"), copies=1)
+    _fronts(centre, "amsterdam", "toronto")
+    if expired:
+        with centre.store.write() as session:
+            session.exec(update(Rule).values(expires=centre.store.now(session)))
+    _apply(centre, "toronto", retired=True)
+    centre.work()
+    assert states(centre.store, "netcup") == {shard: "available"}
+    centre.store.clock.advance(600)  # type: ignore[attr-defined]
+    centre.work()
+    assert _is_retired(centre, "toronto")
+    centre.store.clock.advance(86_400)  # type: ignore[attr-defined]
+    centre.work()
+    assert _marked(centre) == []  # what the gateway has went with toronto
+    with centre.store.read() as session:
+        head = why.explain(session, "amsterdam", centre.store.now(session)).causes[0]
+    assert "it fronts toronto, which was retired or is to be" in head.reason
+
+
+def test_a_gateway_takes_nobodys_place_while_a_site_that_it_fronts_goes(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"))
+    _fronts(centre, "amsterdam", "netcup")
+    _apply(centre, "netcup", retired=True)
+    assert "of 1 shard as there must be" in _retire(centre, "toronto")
+    _, [reason] = _waits(centre, "toronto")
+    assert "amsterdam fronts netcup, which was retired or is to be" in reason
 
 
 def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -> None:

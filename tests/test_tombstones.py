@@ -250,6 +250,15 @@ def test_a_site_that_is_to_be_retired_proves_nothing(full: Centre) -> None:
         full.claim(attempt, site)
 
 
+def test_a_gateway_proves_nothing_while_a_site_that_it_fronts_goes(full: Centre) -> None:
+    attempt, site = _announce_drop(full)
+    with full.store.write() as session:
+        session.get_one(Site, next(one for one in _ALL if one != site)).fronts = ["lost"]
+        session.add(Site(id="lost", kind="archive", driver="posix", retired=True))
+    with pytest.raises(RefusedError, match="called off: is kept: 1 of the 2 other copies"):
+        full.claim(attempt, site)
+
+
 def test_a_copy_that_was_not_begun_is_merely_given_up(centre: Centre) -> None:
     centre.mirror("a.csv", rule=RuleSpec(selector="id=toronto"))
     centre.work()

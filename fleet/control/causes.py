@@ -73,6 +73,11 @@ def site(session: Session, row: Site, now: datetime) -> list[Cause]:
     reason = f"{row.kind} {row.region}".strip()
     if row.retiring:
         reason += f": it {retirement.waits(session, row)}"
+    elif behind := facts.gateways_gone(session).get(row.id):
+        reason += (
+            f": it fronts {behind}, which was retired or is to be: what it holds counts on for "
+            "nothing, and it gets nothing new, as long as the sites file says that it does"
+        )
     elif row.silent:
         reason += (
             ": it answers no wake-up; it is asked again all the time; if it is gone for good, say "

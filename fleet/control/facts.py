@@ -1,5 +1,6 @@
 """Rows as the plain values that planning decides from."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, bindparam
@@ -15,21 +16,31 @@ from fleet.store.tables import Incident, Replica, Rule, Site, Window
 _UNLADEN = loads.Load()
 
 
-_SITES = select(Site).where(col(Site.retired).is_(False)).order_by(Site.id)
+_SITES = select(Site).order_by(Site.id)
 
 
 def sites(session: Session) -> list[SiteFacts]:
     """Return every site that is not retired, with its free space and its queue."""
     found = loads.loads(session)
     rows = session.exec(_SITES).all()
-    judged = incidents.judged(session)
-    return [site(row, found.get(row.id, _UNLADEN), judged.get(row.id)) for row in rows]
+    judged, gone = incidents.judged(session), _gateways_gone(rows)
+    return [
+        site(row, found.get(row.id, _UNLADEN), judged.get(row.id), gone.get(row.id, ""))
+        for row in rows
+        if not row.retired
+    ]
 
 
-def site(row: Site, load: loads.Load = _UNLADEN, incident: Incident | None = None) -> SiteFacts:
+def site(
+    row: Site,
+    load: loads.Load = _UNLADEN,
+    incident: Incident | None = None,
+    goes_with: str = "",
+) -> SiteFacts:
     """Return one site with what it holds and has to do, and an incident of it as a whole.
 
     A condemned one answers for nothing, so that what it holds is copied elsewhere below ``min``.
+    A gateway's copies go with what it fronts, so that they are made elsewhere too.
     """
     return SiteFacts(
         id=row.id,
@@ -42,7 +53,8 @@ def site(row: Site, load: loads.Load = _UNLADEN, incident: Incident | None = Non
         provider=row.provider,
         arch=row.arch,
         trusted=row.trusted,
-        retired=row.retired or row.retiring is not None,
+        retired=_goes(row) or goes_with != "",
+        goes_with=goes_with,
         silent=row.silent or _condemned(incident),
         fronts=tuple(row.fronts),
         free=None if row.capacity is None else row.capacity - load.held,
@@ -54,7 +66,25 @@ def site(row: Site, load: loads.Load = _UNLADEN, incident: Incident | None = Non
 
 def fronted(session: Session) -> dict[str, frozenset[str]]:
     """Map each gateway to all the sites that it fronts."""
-    return spread.behind([site(row) for row in session.exec(select(Site)).all()])
+    return _fronted(session.exec(_SITES).all())
+
+
+def gateways_gone(session: Session) -> dict[str, str]:
+    """Map gateways to a site that each fronts and that is retired, or is to be, if any is."""
+    return _gateways_gone(session.exec(_SITES).all())
+
+
+def _gateways_gone(rows: Sequence[Site]) -> dict[str, str]:
+    gone = {row.id for row in rows if _goes(row)}
+    return {front: min(sites & gone) for front, sites in _fronted(rows).items() if sites & gone}
+
+
+def _fronted(rows: Sequence[Site]) -> dict[str, frozenset[str]]:
+    return spread.behind({row.id: row.fronts for row in rows})
+
+
+def _goes(row: Site) -> bool:
+    return row.retired or row.retiring is not None
 
 
 def rule(row: Rule) -> RuleFacts:

@@ -63,7 +63,7 @@ def _short(session: Session, shard: str) -> Iterator[str]:
 
 def _aside(session: Session, site: str, shard: str, fronted: retiring.Fronted) -> Iterator[str]:
     """Tell of the copies elsewhere that take nobody's place."""
-    counted = standing.of(session, (shard,))[shard].counted
+    counted, gone = standing.of(session, (shard,))[shard].counted, facts.gateways_gone(session)
     marked = session.exec(select(Tombstone.site_id).where(Tombstone.shard_id == shard)).all()
     for copy, place in session.exec(
         select(Replica, Site)
@@ -80,6 +80,8 @@ def _aside(session: Session, site: str, shard: str, fronted: retiring.Fronted) -
             yield f"{same}, so they are one place"
         elif place.retiring is not None:
             yield f"{place.id} is to be retired as well"
+        elif place.id in gone:
+            yield f"{place.id} fronts {gone[place.id]}, which was retired or is to be"
         elif place.silent:
             yield f"{place.id} has it and answers no wake-up"
         elif copy.state == ReplicaState.SUSPECT or place.id not in counted:

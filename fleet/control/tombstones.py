@@ -208,7 +208,8 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
     """List the copies that were chosen for the shard's rule, without those to be dropped.
 
     Of a site that is at fault as a whole only what was read since that began is good.  A gateway
-    and what it fronts have the same bytes: neither is left when those of the other go.
+    and what it fronts have the same bytes: neither is left when those of the other go, nor is a
+    gateway's copy when a site that it fronts is retired.
     """
     read = dict(
         session.exec(
@@ -234,19 +235,19 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
         .execution_options(populate_existing=True)
     ).all()
     going, fronted = marked(session, row.shard_id), facts.fronted(session)
-    judged = incidents.judged(session)
+    judged, gone = incidents.judged(session), facts.gateways_gone(session)
     return [
-        _other(copy, site, judged.get(site.id), read.get(site.id))
+        _other(copy, site, judged.get(site.id), read.get(site.id), site.id not in gone)
         for copy, site in copies
         if site.id not in going and not gateway(row.site_id, site.id, fronted)
     ]
 
 
 def _other(
-    copy: Replica, site: Site, incident: Incident | None, read: datetime | None
+    copy: Replica, site: Site, incident: Incident | None, read: datetime | None, stays: bool
 ) -> OtherCopy:
     began = incident.began_at if incident else None
-    stays = not site.silent and not site.retired and site.retiring is None
+    stays = stays and not site.silent and not site.retired and site.retiring is None
     if began is not None and read is not None and read < began:
         read = None
     return OtherCopy(site.id, stays and standing.counts(copy, began), read)

@@ -11,7 +11,8 @@ class SiteFacts:
     """What planning knows of a site; ``free`` is in bytes, None where nobody counts them.
 
     ``incident`` says what is wrong with the site as a whole; empty where nothing is.  ``retired``
-    is one that is to be: of those that are, planning is told nothing.
+    is one that is to be: of those that are, planning is told nothing.  ``goes_with`` names a site
+    that a gateway fronts and that is retired, or is to be: then the gateway is, for planning.
     """
 
     id: str
@@ -25,6 +26,7 @@ class SiteFacts:
     arch: str = ""
     trusted: bool = False
     retired: bool = False
+    goes_with: str = ""
     silent: bool = False
     fronts: tuple[str, ...] = ()
     free: int | None = None

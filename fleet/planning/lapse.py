@@ -22,7 +22,7 @@ def keep(
     least = max(1, rule.min_copies)
     held = {one.site for one in replicas}
     kept = {one.site for one in replicas if one.state in _THERE}
-    going = [one.id for one in sites if one.retired and one.id in kept]
+    going = sorted({one.goes_with or one.id for one in sites if one.retired and one.id in kept})
     decision = place(
         replace(rule, copies=least, min_copies=least),
         size,
@@ -45,6 +45,6 @@ def _why(site: str, least: int, going: Sequence[str]) -> str:
         return f"the rule has expired, and {site} keeps one of the last {least}"
     are = "is" if len(going) == 1 else "are"
     return (
-        f"the rule has expired, but {' and '.join(going)} {are} to be retired, and {site} takes "
+        f"the rule has expired, but {' and '.join(going)} {are} retired, and {site} takes "
         f"one of the last {least}"
     )

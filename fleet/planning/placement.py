@@ -78,7 +78,7 @@ def place(
         else:
             able.append(_able(site, copy))
     able.sort()
-    fronted = spread.behind(sites)
+    fronted = spread.behind({site.id: site.fronts for site in sites})
     chosen, exact = _choose(able, rule, fronted)
     standing = tuple(one.site for one in able)
     picked = tuple(one.site for one in chosen)
@@ -92,6 +92,8 @@ def place(
 
 def obstacle(site: SiteFacts, size: int) -> str:
     """Say why ``site`` cannot take a shard of ``size`` bytes now; empty when it can."""
+    if site.goes_with:
+        return f"{site.id} fronts {site.goes_with}, which was retired or is to be"
     if site.retired:
         return f"{site.id} is to be retired"
     if site.incident and size:  # what it holds already stays

@@ -100,11 +100,12 @@ def _plain(value: str) -> str:
     return value.strip().casefold()
 
 
-def behind(sites: Sequence[SiteFacts]) -> dict[str, frozenset[str]]:
+def behind(direct: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
     """Map each gateway to all that it fronts, through other gateways too."""
-    direct = {site.id: site.fronts for site in sites if site.fronts}
     found: dict[str, frozenset[str]] = {}
     for gateway, fronts in direct.items():
+        if not fronts:
+            continue
         seen: set[str] = set()
         todo = list(fronts)
         while todo:

@@ -134,16 +134,22 @@ def _needed(site: str, fronted: Fronted) -> Select[Any]:
 
 
 def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
-    """Whether a copy is a gateway's, and what it fronts has one as well, which counts."""
-    behind = aliased(Replica)
+    """Whether a copy is a gateway's, and what it fronts goes, or has one as well, which counts."""
+    behind, place = aliased(Replica), aliased(Site)
     return or_(
         false(),
         *(
             (col(other.site_id) == front)
-            & exists().where(
-                col(behind.shard_id) == col(other.shard_id),
-                col(behind.site_id).in_(sites),
-                col(behind.state) == ReplicaState.AVAILABLE,
+            & or_(
+                exists().where(
+                    col(place.id).in_(sites),
+                    or_(col(place.retired), col(place.retiring).is_not(None)),
+                ),
+                exists().where(
+                    col(behind.shard_id) == col(other.shard_id),
+                    col(behind.site_id).in_(sites),
+                    col(behind.state) == ReplicaState.AVAILABLE,
+                ),
             )
             for front, sites in fronted.items()
         ),
