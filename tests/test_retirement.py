@@ -115,6 +115,36 @@ def test_a_site_that_a_gateway_fronts_goes_once_a_third_has_what_it_holds(
     assert "it fronts toronto, which was retired or is to be" in head.reason
 
 
+def test_a_gateway_goes_at_once_when_what_it_fronts_has_all_of_it(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"))
+    _fronts(centre, "amsterdam", "toronto")
+    assert "amsterdam: retired" in _apply(centre, "amsterdam", fronts=["toronto"], retired=True)
+
+
+def test_one_of_two_gateways_to_a_site_goes_while_the_site_stays(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"))
+    _fronts(centre, "amsterdam", "toronto")
+    _fronts(centre, "netcup", "toronto")
+    assert "amsterdam: retired" in _apply(centre, "amsterdam", fronts=["toronto"], retired=True)
+
+
+def test_a_lost_gateway_takes_nothing_along_that_lies_behind_it(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"), copies=3, least=3)
+    _fronts(centre, "amsterdam", "toronto")
+    lines = _apply(centre, "amsterdam", fronts=["toronto"], retired="lost")
+    assert "amsterdam: retired as lost; others have all that it held" in lines
+
+
+def test_why_says_what_a_gateway_waits_for_but_not_that_what_it_fronts_goes_with_it(
+    centre: Centre,
+) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"), copies=3, least=2)
+    _fronts(centre, "amsterdam", "toronto")
+    _apply(centre, "amsterdam", fronts=["toronto"], retired=True)
+    _, [reason] = _waits(centre, "amsterdam")
+    assert reason == "held 1: 1 of 2 good copies"
+
+
 def test_a_gateway_takes_nobodys_place_while_a_site_that_it_fronts_goes(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam"))
     _fronts(centre, "amsterdam", "netcup")

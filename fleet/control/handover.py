@@ -6,7 +6,6 @@ from sqlmodel import Session, col, select
 
 from fleet.control import facts, standing
 from fleet.control.causes import Cause
-from fleet.planning.spread import gateway
 from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
 from fleet.store import retiring, transfers
 from fleet.store.holdings import SEEDED
@@ -76,8 +75,8 @@ def _aside(session: Session, site: str, shard: str, fronted: retiring.Fronted) -
         )
         .order_by(col(Site.id))
     ).all():
-        if same := gateway(site, place.id, fronted):
-            yield f"{same}, so they are one place"
+        if site in fronted.get(place.id, ()):
+            yield f"{place.id} fronts {site}, so they are one place"
         elif place.retiring is not None:
             yield f"{place.id} is to be retired as well"
         elif place.id in gone:

@@ -1,8 +1,9 @@
 """Named queries over what a site that is to be retired would take along.
 
 A shard is needed of it while others have fewer good copies than must be.  Copies with a tombstone,
-unread ones of a site that is at fault as a whole, and those of a gateway and what it fronts take
-nobody's place; nor do copies at sites that are silent or to be retired themselves.
+unread ones of a site that is at fault as a whole, and those of a gateway to the site take nobody's
+place; nor do copies at sites that are silent or to be retired themselves, or at gateways to these.
+What a gateway fronts stays when the gateway goes; a gateway and what it fronts take one place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,6 @@ from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from fleet.planning.spread import gateway
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import faults
 from fleet.store.holdings import SEEDED
@@ -74,13 +74,8 @@ def datasets_lost(session: Session, site: str, fronted: Fronted, limit: int) -> 
     )
 
 
-def one_place(site: str, fronted: Fronted) -> list[str]:
-    """Name the sites that are one place with another by a gateway: their bytes are the same."""
-    known = {*fronted, *(one for behind in fronted.values() for one in behind)}
-    return sorted(one for one in known - {site} if gateway(site, one, fronted))
-
-
 def _needed(site: str, fronted: Fronted) -> Select[Any]:
+    gateways = sorted(front for front, sites in fronted.items() if site in sites)
     other, elsewhere, going = aliased(Replica), aliased(Site), aliased(Tombstone)
     leaving = exists().where(
         col(going.shard_id) == col(other.shard_id), col(going.site_id) == col(other.site_id)
@@ -88,7 +83,7 @@ def _needed(site: str, fronted: Fronted) -> Select[Any]:
     apart = (
         col(elsewhere.id) == col(other.site_id),
         col(other.shard_id) == col(Replica.shard_id),
-        col(other.site_id).not_in([site, *one_place(site, fronted)]),
+        col(other.site_id).not_in([site, *gateways]),
         col(elsewhere.retired).is_(False),
     )
     others = (
