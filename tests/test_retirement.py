@@ -115,6 +115,37 @@ def test_a_site_that_a_gateway_fronts_goes_once_a_third_has_what_it_holds(
     assert "it fronts toronto, which was retired or is to be" in head.reason
 
 
+def test_a_gateway_takes_the_place_of_what_it_fronts_while_that_is_silent(
+    centre: Centre,
+) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"))
+    _fronts(centre, "amsterdam", "netcup")
+    _silent(centre, "netcup")
+    assert _retire(centre, "toronto") == "retired"
+
+
+def test_two_gateways_to_a_site_that_is_silent_take_one_place(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"), copies=2, least=2)
+    with centre.store.write() as session:
+        session.add(Site(id="archive", kind="archive", driver="posix", silent=True))
+    _fronts(centre, "amsterdam", "archive")
+    _fronts(centre, "netcup", "archive")
+    assert "of 1 shard as there must be" in _retire(centre, "toronto")
+    _, [reason] = _waits(centre, "toronto")
+    assert reason.startswith("held 1: 1 of 2 good copies")
+
+
+def test_a_gateway_takes_the_place_of_what_it_fronts_while_that_is_judged(centre: Centre) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"))
+    _fronts(centre, "amsterdam", "netcup")
+    with centre.store.write() as session:
+        began = centre.store.now(session) + timedelta(seconds=1)
+        session.add(
+            Incident(site_id="netcup", kind="judged", reason="rot", began_at=began, stage="reading")
+        )
+    assert _retire(centre, "toronto") == "retired"
+
+
 def test_a_gateway_goes_at_once_when_what_it_fronts_has_all_of_it(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam"))
     _fronts(centre, "amsterdam", "toronto")

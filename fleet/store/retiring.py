@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from fleet.planning.states import ReplicaState, VersionState
+from fleet.planning.states import VersionState
 from fleet.store import faults
 from fleet.store.holdings import SEEDED
 from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone, Version
@@ -92,8 +92,7 @@ def _needed(site: str, fronted: Fronted) -> Select[Any]:
         .where(
             *apart,
             faults.counts(other),
-            col(elsewhere.retiring).is_(None),
-            col(elsewhere.silent).is_(False),
+            *_stays(elsewhere),
             ~leaving,
             ~_only_fronts(other, fronted),
         )
@@ -128,8 +127,20 @@ def _needed(site: str, fronted: Fronted) -> Select[Any]:
     )
 
 
+def _stays(place: type[Site]) -> Sequence[ColumnElement[bool]]:
+    """Conditions of a site whose copies take the place of others."""
+    return (
+        col(place.retired).is_(False),
+        col(place.retiring).is_(None),
+        col(place.silent).is_(False),
+    )
+
+
 def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
-    """Whether a copy is a gateway's, and what it fronts goes, or has one as well, which counts."""
+    """Whether a copy is a gateway's, and what it fronts goes, or has one as well, which counts.
+
+    Of several gateways to one site, the one with the least id that has a copy takes their place.
+    """
     behind, place = aliased(Replica), aliased(Site)
     return or_(
         false(),
@@ -142,10 +153,18 @@ def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
                 ),
                 exists().where(
                     col(behind.shard_id) == col(other.shard_id),
-                    col(behind.site_id).in_(sites),
-                    col(behind.state) == ReplicaState.AVAILABLE,
+                    col(behind.site_id).in_(sites | _before(front, fronted)),
+                    col(place.id) == col(behind.site_id),
+                    faults.counts(behind),
+                    *_stays(place),
                 ),
             )
             for front, sites in fronted.items()
         ),
     )
+
+
+def _before(gateway: str, fronted: Fronted) -> frozenset[str]:
+    """Name the gateways with a lesser id to any site that a gateway fronts."""
+    mine = fronted[gateway]
+    return frozenset(one for one, theirs in fronted.items() if one < gateway and mine & theirs)
