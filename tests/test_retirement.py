@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, delete, select
 
-from fleet.control import retirement, sites, why
+from fleet.control import replicas, retirement, sites, why
 from fleet.control.causes import Cause
 from fleet.control.sites import SiteSpec
 from fleet.store import holdings
@@ -196,25 +196,89 @@ def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -
 
 
 def test_sites_that_go_together_each_take_their_shards_in_the_order_all_keep(
-    postgres_store: Store, tmp_path: Path
+    rival: Centre,
 ) -> None:
     """The file names them in one order, another unit of work takes the shards in the other."""
-    centre = Centre(postgres_store, tmp_path)
-    centre.apply_sites("toronto", "amsterdam", "netcup")
-    first, second = sorted(hold(centre, 2, ("toronto", "amsterdam", "netcup")))
-    with centre.store.write() as session:
+    first, second = sorted(hold(rival, 2, ("toronto", "amsterdam", "netcup")))
+    with rival.store.write() as session:
         for site, shard in (("toronto", first), ("amsterdam", second)):
             copy = (col(Replica.site_id) == site) & (col(Replica.shard_id) == shard)
             session.exec(delete(Replica).where(copy))
     with ThreadPoolExecutor(1) as pool:
-        with centre.store.write() as session:
+        with rival.store.write() as session:
             holdings.lock(session, Shard, first)
-            done = pool.submit(centre.apply_sites, "toronto", "amsterdam", retired=True)
-            until_blocked(centre.store)
+            done = pool.submit(rival.apply_sites, "toronto", "amsterdam", retired=True)
+            until_blocked(rival.store)
             holdings.lock(session, Shard, second)
         done.result()
-    assert states(centre.store, "toronto") == {second: "retired"}
-    assert states(centre.store, "amsterdam") == {first: "retired"}
+    assert states(rival.store, "toronto") == {second: "retired"}
+    assert states(rival.store, "amsterdam") == {first: "retired"}
+
+
+@pytest.fixture
+def rival(postgres_store: Store, tmp_path: Path) -> Centre:
+    """A centre in whose store several units of work are under way at the same time."""
+    centre = Centre(postgres_store, tmp_path)
+    centre.apply_sites("toronto", "amsterdam", "netcup")
+    return centre
+
+
+def _retiring(centre: Centre, site: str) -> None:
+    with centre.store.write() as session:
+        session.get_one(Site, site).retiring = centre.store.now(session)
+
+
+def test_a_site_that_is_kept_after_all_is_not_retired_by_a_unit_under_way(rival: Centre) -> None:
+    [shard] = hold(rival, 1, ("toronto", "amsterdam"))
+    _retiring(rival, "toronto")
+    with ThreadPoolExecutor(1) as pool:
+        with rival.store.write() as session:
+            holdings.lock(session, Shard, shard)
+            retired = pool.submit(retirement.look_at, rival.store, "toronto")
+            until_blocked(rival.store)
+            assert "toronto: is not retired after all" in _apply(rival, "toronto")
+        assert not retired.result()
+    assert not _is_retired(rival, "toronto")
+    assert states(rival.store, "toronto") == {shard: "available"}
+
+
+def test_a_site_that_is_kept_after_all_is_not_looked_at_again(rival: Centre) -> None:
+    hold(rival, 1, ("toronto",))
+    _retiring(rival, "toronto")
+    with ThreadPoolExecutor(1) as pool:
+        with rival.store.write() as session:
+            session.get_one(Site, "toronto").retiring = None
+            session.flush()
+            retired = pool.submit(retirement.look_at, rival.store, "toronto")
+            until_blocked(rival.store)
+        assert not retired.result()
+    with rival.store.read() as session:
+        assert session.get_one(Site, "toronto").retiring is None
+
+
+def test_a_site_is_not_lost_that_is_kept_after_all(rival: Centre) -> None:
+    [shard] = hold(rival, 1, ("toronto",))
+    _retiring(rival, "toronto")
+    with ThreadPoolExecutor(1) as pool:
+        with rival.store.write() as session:
+            holdings.lock(session, Shard, shard)
+            said = pool.submit(retirement.lose, rival.store, "toronto")
+            until_blocked(rival.store)
+            _apply(rival, "toronto")
+        assert said.result() == "is to stay, as was said meanwhile"
+    assert states(rival.store, "toronto") == {shard: "available"}
+
+
+def test_a_copy_that_is_lost_while_a_site_is_being_retired_keeps_it(rival: Centre) -> None:
+    [shard] = hold(rival, 1, ("toronto", "amsterdam"))
+    _retiring(rival, "toronto")
+    with ThreadPoolExecutor(1) as pool:
+        with rival.store.write() as session:
+            replicas.lose(session, shard, "amsterdam", (), "gone", rival.store.now(session))
+            retired = pool.submit(retirement.look_at, rival.store, "toronto")
+            until_blocked(rival.store)
+        assert not retired.result()
+    assert states(rival.store, "toronto") == {shard: "available"}
 
 
 def test_sites_that_go_together_do_not_take_each_others_place(centre: Centre) -> None:

@@ -5,6 +5,8 @@ Rules this module keeps:
 - A site whose copies are needed is retired later: as long as a shard lacks ``min`` good copies at
   other sites, it stays a source and goes on with its work, but gets nothing new.
 - What only it has is given up by nobody but a person, who says that the site is lost.
+- Transfers are taken first, then versions, shards and what hangs on them, the site's row last; what
+  was asked before is asked again once they are, or another unit of work would be overruled.
 """
 
 from datetime import datetime, timedelta
@@ -44,20 +46,29 @@ def look_at(store: Store, site: str) -> bool:
         now, row = store.now(session), session.get_one(Site, site)
         if row.retiring is None:
             return row.retired
-        if retiring.is_needed(session, site, facts.fronted(session)):
-            row.retiring = now + _LOOK_AGAIN
-        else:
-            _retire(session, row, "retired", now)
-        return row.retired
+        fronted = facts.fronted(session)
+        if retiring.is_needed(session, site, fronted):
+            retiring.note(session, site, retiring=now + _LOOK_AGAIN)
+            return False
+        _take(session, site, "retired", now)
+        retired = not retiring.is_needed(session, site, fronted) and _retire(
+            session, site, "retired", now
+        )
+        if not retired:
+            session.rollback()
+        return retired
 
 
 def lose(store: Store, site: str) -> str:
     """Retire a site at once, for a person says that it is gone; say what went with it."""
     with store.write() as session:
-        fronted = facts.fronted(session)
+        now, fronted = store.now(session), facts.fronted(session)
+        _take(session, site, LOST, now)
         _, lost = retiring.tally(session, site, fronted)
         among = retiring.datasets_lost(session, site, fronted, _NAMED + 1)
-        _retire(session, session.get_one(Site, site), LOST, store.now(session))
+        if not _retire(session, site, LOST, now):
+            session.rollback()
+            return "is to stay, as was said meanwhile"
     if not lost:
         return "retired as lost; others have all that it held"
     more = " and others" if len(among) > _NAMED else ""
@@ -82,12 +93,8 @@ def _shards(number: int) -> str:
     return f"{number:,} shard{'' if number == 1 else 's'}"
 
 
-def _retire(session: Session, row: Site, how: str, now: datetime) -> None:
-    """Take a site out of everything, in one unit of work; nothing on its disks is touched.
-
-    Transfers are taken first, then versions, shards and what hangs on them, the site's row last.
-    """
-    site = row.id
+def _take(session: Session, site: str, how: str, now: datetime) -> None:
+    """End a site's transfers, and take its shards for this unit of work."""
     versions: set[str] = set()
     for transfer in transfers.of_site(session, site):
         transfers.withdraw_announced(session, transfer.id)
@@ -103,9 +110,14 @@ def _retire(session: Session, row: Site, how: str, now: datetime) -> None:
             versions.add(transfer.version_id)
     for version in sorted(versions):
         holdings.lock(session, Version, version).dirty = True
+    holdings.lock_shards_at(session, site)
+
+
+def _retire(session: Session, site: str, how: str, now: datetime) -> bool:
+    """Take a site out of everything else, unless it is to stay; nothing on its disks is touched."""
     replicas.retire(session, site, how, now)
     tombstones.forget_site(session, site)
     incident = incidents.of(session, site)
     if incident is not None:
         incident.ended_at, incident.look_at = now, None
-    row.retired, row.retiring = True, None
+    return retiring.note(session, site, retired=True, retiring=None)

@@ -57,6 +57,16 @@ def lock_shards(session: Session, shards: Iterable[str]) -> Sequence[Shard]:
     return session.exec(_SHARDS, params={"shards": list(shards)}).all()
 
 
+def lock_shards_at(session: Session, site: str) -> None:
+    """Take the shards of all that a site holds or is to hold, in the order that all keep."""
+    theirs = select(Replica.shard_id).where(
+        Replica.site_id == site, Replica.state != ReplicaState.RETIRED
+    )
+    session.exec(
+        select(Shard.id).where(col(Shard.id).in_(theirs)).order_by(col(Shard.id)).with_for_update()
+    ).all()
+
+
 def dirty_shards(session: Session, versions: SelectOfScalar[str]) -> None:
     """Have all shards of some versions looked at; they are taken in the order that all keep."""
     theirs = col(Shard.version_id).in_(versions)

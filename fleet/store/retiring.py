@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -33,6 +33,17 @@ class Needed:
     others: int
     least: int
     lost: bool
+
+
+def note(session: Session, site: str, **values: Any) -> bool:
+    """Note of a site that is to be retired, or was, how that stands; False if it is to stay."""
+    won = session.exec(
+        update(Site)
+        .where(col(Site.id) == site, or_(col(Site.retired), col(Site.retiring).is_not(None)))
+        .values(**values)
+        .returning(col(Site.id))
+    ).first()
+    return won is not None
 
 
 def is_needed(session: Session, site: str, fronted: Fronted) -> bool:
