@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, delete, select
 
-from fleet.control import replicas, retirement, sites, why
+from fleet.control import placements, replicas, retirement, sites, why
 from fleet.control.causes import Cause
 from fleet.control.sites import SiteSpec
 from fleet.store import holdings
@@ -281,6 +281,39 @@ def test_a_copy_that_is_lost_while_a_site_is_being_retired_keeps_it(rival: Centr
     assert states(rival.store, "toronto") == {shard: "available"}
 
 
+def test_a_copy_given_to_a_site_while_that_was_retired_is_made_elsewhere(rival: Centre) -> None:
+    [shard] = hold(rival, 1, ("amsterdam",), copies=2)
+    with rival.store.write() as session:
+        session.get_one(Site, "netcup").silent = True
+        session.get_one(Shard, shard).dirty = True
+    with ThreadPoolExecutor(1) as pool:
+        with rival.store.write() as session:
+            toronto = holdings.lock(session, Site, "toronto")
+            placed = pool.submit(placements.step, rival.store, rival.settings)
+            until_blocked(rival.store)
+            toronto.retired = True
+        placed.result()
+    assert states(rival.store, "toronto") == {shard: "pending"}
+    _silent(rival, "netcup", silent=False)
+    rival.work()
+    assert states(rival.store, "toronto") == {shard: "retired"}
+    assert states(rival.store, "netcup") == {shard: "available"}
+    [given] = rival.transfers(target_id="toronto")
+    assert (given.state, given.reason) == ("cancelled", "toronto was retired")
+
+
+def test_a_retired_site_is_left_neither_work_nor_copies(centre: Centre) -> None:
+    [shard] = hold(centre, 1, ("amsterdam", "toronto"), copies=2)
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        replicas.want_verify(session, shard, "toronto", "doubt", now)
+        session.get_one(Site, "toronto").retired = True
+    centre.work()
+    assert states(centre.store, "toronto") == {shard: "retired"}
+    assert states(centre.store, "netcup") == {shard: "available"}
+    assert [one.state for one in centre.transfers(target_id="toronto")] == ["cancelled"]
+
+
 def test_sites_that_go_together_do_not_take_each_others_place(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam"))
     centre.apply_sites("toronto", "amsterdam", retired=True)
@@ -322,10 +355,10 @@ def _waits(centre: Centre, site: str) -> tuple[Cause, list[str]]:
     return found[0], [one.reason for one in found if one.state == "needed"]
 
 
-def _silent(centre: Centre, *names: str) -> None:
+def _silent(centre: Centre, *names: str, silent: bool = True) -> None:
     with centre.store.write() as session:
         for name in names:
-            session.get_one(Site, name).silent = True
+            session.get_one(Site, name).silent = silent
 
 
 def test_a_dead_site_is_to_be_retired_until_a_person_says_that_it_is_lost(centre: Centre) -> None:

@@ -29,12 +29,15 @@ _DUE = select(Site.id).where(col(Site.retiring) <= bindparam("now"))
 
 
 def step(store: Store) -> bool:
-    """Look at the sites that are to be retired; False when none was due."""
+    """Look at the sites that are to be retired, and at those that were; False when none was due."""
     with store.read() as session:
         due = session.exec(_DUE, params={"now": store.now(session)}).all()
+        left = retiring.left(session)
     for site in due:
         look_at(store, site)
-    return bool(due)
+    for site in left:
+        _clear(store, site)
+    return bool(due or left)
 
 
 def look_at(store: Store, site: str) -> bool:
@@ -76,6 +79,15 @@ def lose(store: Store, site: str) -> str:
         f"retired as lost, with {_shards(lost)} of {', '.join(among[:_NAMED])}{more} that no other "
         "site has: only their origins may give them again"
     )
+
+
+def _clear(store: Store, site: str) -> None:
+    """Take from a retired site what a unit of work gave it that had read it before that."""
+    with store.write() as session:
+        now = store.now(session)
+        _take(session, site, "retired", now)
+        if not _retire(session, site, "retired", now):
+            session.rollback()
 
 
 def waits(session: Session, site: Site) -> str:
