@@ -1,6 +1,8 @@
 """A site with many faults is judged as a site: few transfers, one reason, and a way back."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlmodel import select
@@ -8,9 +10,11 @@ from sqlmodel import select
 from fleet.control import probes, progress, replicas, views, why
 from fleet.messages import ItemResult, Order
 from fleet.planning.health import MANY, PATIENCE, SAMPLES
-from fleet.store import holdings
+from fleet.store import holdings, transfers
+from fleet.store.database import Store
 from fleet.store.tables import Incident, Observation, Replica, Shard, Transfer, Version
 from tests.centre_support import Centre
+from tests.databases import until_blocked
 from tests.holdings_support import doubt, hold, incidents, moved, states
 
 FILES = 70
@@ -227,6 +231,36 @@ def test_what_a_judged_site_was_to_probe_is_probed_by_another(centre: Centre) ->
     centre.store.clock.advance(5)  # type: ignore[attr-defined]
     centre.tick()
     assert [order.site for order in centre.orders() if order.task == "probe"] == ["amsterdam"]
+
+
+def test_probes_that_are_passed_on_are_taken_in_the_order_all_keep(
+    postgres_store: Store, tmp_path: Path
+) -> None:
+    """The one that another unit of work took first ranks last."""
+    centre = Centre(postgres_store, tmp_path)
+    centre.apply_sites("toronto", "amsterdam", "netcup")
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        rows = [
+            Transfer(kind="probe", target_id=site, executor_id="netcup", created_at=now)
+            for site in ("toronto", "amsterdam")
+        ]
+        first, second = sorted(row.id for row in rows)
+        for row in rows:
+            row.priority = int(row.id == second)
+        session.add_all(rows)
+
+    def pass_on() -> int:
+        with centre.store.write() as session:
+            return probes.pass_on(session, "netcup", 2, centre.store.now(session))
+
+    with ThreadPoolExecutor(1) as pool:
+        with centre.store.write() as session:
+            transfers.lock(session, first)
+            passed = pool.submit(pass_on)
+            until_blocked(centre.store)
+            transfers.lock(session, second)
+        assert passed.result() == 2
 
 
 @pytest.mark.parametrize("corrupt", [False, True])

@@ -5,13 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from sqlmodel import col, delete, select
 
 from fleet.control import placements, replicas, retirement, sites, why
 from fleet.control.causes import Cause
 from fleet.control.sites import SiteSpec
-from fleet.store import holdings
+from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone
 from tests.centre_support import Centre
@@ -28,11 +28,15 @@ def _retire(centre: Centre, site: str) -> str:
         return retirement.waits(session, session.get_one(Site, site))
 
 
-def _apply(centre: Centre, site: str, **said: object) -> list[str]:
-    """Apply a sites file of one site; return what it says that it changed there."""
-    spec = {"id": site, "kind": "node", "driver": "posix", "read_url": f"http://{site}.example"}
-    lines = sites.apply(centre.store, (SiteSpec.model_validate(spec | said),))
-    return [line for line in lines if line.startswith(f"{site}: ")]
+def _apply(centre: Centre, *names: str, **said: object) -> list[str]:
+    """Apply a sites file of some sites; return what it says that it changed there."""
+    usual = {"kind": "node", "driver": "posix"}
+    specs = tuple(
+        SiteSpec.model_validate(usual | {"id": name, "read_url": f"http://{name}.example"} | said)
+        for name in names
+    )
+    lines = sites.apply(centre.store, specs)
+    return [line for line in lines if line.partition(":")[0] in names]
 
 
 def test_a_site_goes_at_once_when_another_holds_it_all(centre: Centre) -> None:
@@ -312,6 +316,30 @@ def test_a_retired_site_is_left_neither_work_nor_copies(centre: Centre) -> None:
     assert states(centre.store, "toronto") == {shard: "retired"}
     assert states(centre.store, "netcup") == {shard: "available"}
     assert [one.state for one in centre.transfers(target_id="toronto")] == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("retired", "again"), [(True, "the scheduler tries again"), ("lost", "apply the file again")]
+)
+def test_a_site_that_a_deadlock_keeps_is_told_of_and_the_others_go(
+    rival: Centre, retired: object, again: str
+) -> None:
+    [shard] = hold(rival, 1, ("toronto", "netcup"))
+    with rival.store.write() as session:
+        replicas.want_verify(session, shard, "toronto", "asked", rival.store.now(session))
+    [reading] = rival.transfers(kind="verify")
+    with ThreadPoolExecutor(1) as pool:
+        with rival.store.write() as session:
+            session.execute(text("SET LOCAL deadlock_timeout = '1min'"))  # the other is the victim
+            holdings.lock(session, Shard, shard)
+            said = pool.submit(_apply, rival, "toronto", "amsterdam", retired=retired)
+            until_blocked(rival.store)
+            transfers.lock(session, reading.id)
+        lines = said.result()
+    assert f"toronto: could not be retired yet, {again}: deadlock detected" in lines
+    assert _is_retired(rival, "amsterdam")
+    rival.work()
+    assert _is_retired(rival, "toronto")  # others have what it held
 
 
 def test_sites_that_go_together_do_not_take_each_others_place(centre: Centre) -> None:

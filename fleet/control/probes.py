@@ -156,9 +156,9 @@ def pass_on(session: Session, site: str, limit: int, now: datetime) -> int:
 
     It is at fault as a whole, and what it waits with would wait until it is cleared.
     """
-    passed = 0
-    for one in transfers.due(session, site, (TransferKind.PROBE,), limit):
-        transfer = transfers.lock(session, one.id)
+    passed, due = 0, transfers.due(session, site, (TransferKind.PROBE,), limit)
+    for one in sorted(probe.id for probe in due):  # the order in which all take them
+        transfer = transfers.lock(session, one)
         if transfer.state == TransferState.WAITING and transfer.target_id != site:
             rearm(session, transfer, now)
             passed += 1

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from sqlalchemy import update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session, col, delete, select
 
 from fleet.control import probes, providers, retirement
@@ -214,6 +216,22 @@ def apply(
 
 
 def _retire(store: Store, spec: SiteSpec) -> str:
+    """Retire a site; a unit that came to nothing, as by a deadlock, stops none of the others."""
+    again = (
+        "apply the file again" if spec.retired == retirement.LOST else "the scheduler tries again"
+    )
+    try:
+        return _retired(store, spec)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise  # the database is gone
+        reason = str(error.orig).partition("\n")[0]
+    except StaleDataError as error:  # what it changed was deleted meanwhile
+        reason = str(error)
+    return f"could not be retired yet, {again}: {reason}"
+
+
+def _retired(store: Store, spec: SiteSpec) -> str:
     if spec.retired == retirement.LOST:
         return retirement.lose(store, spec.id)
     if retirement.look_at(store, spec.id):
