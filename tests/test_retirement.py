@@ -400,7 +400,10 @@ def test_a_dead_site_is_to_be_retired_until_a_person_says_that_it_is_lost(centre
     head, needed = _waits(centre, "toronto")
     assert head.state == "retiring"
     assert "it answers no wake-up" in head.reason
-    assert "say `retired: lost` in the sites file, and 1 shard that no other site" in head.reason
+    assert head.reason.endswith(
+        "say `retired: lost` in the sites file and apply it, and 1 shard that no other site has "
+        "will be lost with it"
+    )
     assert any("copies of 1 shard as there must be" in line for line in lines)
     assert ["no other site has it, and it is lost with toronto" in one for one in needed] == [True]
     centre.store.clock.advance(86_400)  # type: ignore[attr-defined]
@@ -415,6 +418,16 @@ def test_a_dead_site_is_to_be_retired_until_a_person_says_that_it_is_lost(centre
     assert {one.reason for one in rows} == {"toronto was lost 2026-03-02"}
     assert _apply(centre, "toronto", retired="lost") == []
     assert states(centre.store, "amsterdam")[both] == "available"
+
+
+def test_a_site_whose_copies_others_have_too_few_of_is_not_said_to_take_any_along(
+    centre: Centre,
+) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"), copies=3, least=3)
+    [_, said] = _apply(centre, "toronto", retired=True)
+    assert said.endswith(
+        "if it is gone for good, say `retired: lost` in the sites file and apply it"
+    )
 
 
 def test_a_lost_site_whose_copies_others_have_takes_nothing_along(centre: Centre) -> None:

@@ -93,11 +93,12 @@ def _clear(store: Store, site: str) -> None:
 def waits(session: Session, site: Site) -> str:
     """Say what a site that is to be retired waits for, and what a person can do."""
     needed, lost = retiring.tally(session, site.id, facts.fronted(session))
+    gives_up = f", and {_shards(lost)} that no other site has will be lost with it" if lost else ""
     silent = ", but it answers no wake-up" if site.silent else ""
     return (
         f"is retired once others have as many good copies of {_shards(needed)} as there must be; "
         f"until then keep it running{silent}; if it is gone for good, say `retired: {LOST}` in the "
-        f"sites file, and {_shards(lost)} that no other site has will be lost with it"
+        f"sites file and apply it{gives_up}"
     )
 
 
