@@ -1,7 +1,7 @@
 """A site with many faults is judged as a site: few transfers, one reason, and a way back."""
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -231,6 +231,33 @@ def test_what_a_judged_site_was_to_probe_is_probed_by_another(centre: Centre) ->
     centre.store.clock.advance(5)  # type: ignore[attr-defined]
     centre.tick()
     assert [order.site for order in centre.orders() if order.task == "probe"] == ["amsterdam"]
+
+
+def test_no_unit_of_work_is_begun_for_what_a_judged_site_does_not_do(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    centre = Centre(sqlite_store, tmp_path)
+    centre.apply_sites("toronto")
+    [shard] = hold(centre, 1, ("toronto",))
+    _probe(centre, "toronto")  # nobody else can
+    with centre.store.write() as session:
+        now = centre.store.now(session)
+        session.add(
+            Transfer(
+                kind="copy",
+                shard_id=shard,
+                target_id="toronto",
+                executor_id="toronto",
+                created_at=now,
+            )
+        )
+    _judge(centre, "toronto")
+    with ThreadPoolExecutor(1) as pool:
+        with centre.store.write():  # one that is begun now waits for this one
+            looked = pool.submit(centre.dispatch)
+            done, _ = wait([looked], timeout=30)
+        looked.result()
+    assert done == {looked}
 
 
 def test_probes_that_are_passed_on_are_taken_in_the_order_all_keep(

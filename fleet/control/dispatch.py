@@ -4,6 +4,7 @@ A site is told of no more than it has slots for; the rest waits in the store, wh
 reordered, explained and never lost.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam
@@ -52,20 +53,27 @@ _SLOTS = select(Site.id, Site.slots).where(
 
 
 def _able(session: Session) -> list[str]:
-    """Return the sites that have something to do now and room for it."""
+    """Return the sites that have something to do now and room for it, or a probe to pass on."""
     ready = transfers.ready(session)
     if not ready:
         return []
     taken = transfers.taken(session, ready)
     slots = session.exec(_SLOTS, params={"sites": list(ready)}).all()
+    judged = incidents.judged(session)
     return [
         site
         for site, most in slots
         if any(
             ready[site] & set(lane) and sum(taken[site, kind] for kind in lane) < most
-            for lane in _LANES
+            for lane in (_JUDGED_LANES if site in judged else _LANES)
         )
+        or (site in judged and _passes_on(session, site, ready[site]))
     ]
+
+
+def _passes_on(session: Session, site: str, ready: Collection[str]) -> bool:
+    """Whether a judged site is to pass on a probe; one of those that wait may be its own."""
+    return TransferKind.PROBE in ready and bool(probes.of_others(session, site, 2))
 
 
 def _fill(session: Session, site: Site, now: datetime) -> bool:

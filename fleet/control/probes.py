@@ -151,15 +151,21 @@ def rearm(session: Session, transfer: Transfer, now: datetime) -> None:
     _arm(session, transfer, now + _SOON)
 
 
+def of_others(session: Session, site: str, limit: int) -> list[str]:
+    """Name probes of other sites that wait for one, in the order in which all take them."""
+    due = transfers.due(session, site, (TransferKind.PROBE,), limit)
+    return sorted(probe.id for probe in due if probe.target_id != site)
+
+
 def pass_on(session: Session, site: str, limit: int, now: datetime) -> int:
     """Let probes of other sites that wait for one be made by another; return how many.
 
     It is at fault as a whole, and what it waits with would wait until it is cleared.
     """
-    passed, due = 0, transfers.due(session, site, (TransferKind.PROBE,), limit)
-    for one in sorted(probe.id for probe in due):  # the order in which all take them
+    passed = 0
+    for one in of_others(session, site, limit):
         transfer = transfers.lock(session, one)
-        if transfer.state == TransferState.WAITING and transfer.target_id != site:
+        if transfer.state == TransferState.WAITING:
             rearm(session, transfer, now)
             passed += 1
     return passed
