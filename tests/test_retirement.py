@@ -299,6 +299,7 @@ def test_a_copy_given_to_a_site_while_that_was_retired_is_made_elsewhere(rival: 
         placed.result()
     assert states(rival.store, "toronto") == {shard: "pending"}
     _silent(rival, "netcup", silent=False)
+    rival.tick()
     rival.work()
     assert states(rival.store, "toronto") == {shard: "retired"}
     assert states(rival.store, "netcup") == {shard: "available"}
@@ -312,6 +313,7 @@ def test_a_retired_site_is_left_neither_work_nor_copies(centre: Centre) -> None:
         now = centre.store.now(session)
         replicas.want_verify(session, shard, "toronto", "doubt", now)
         session.get_one(Site, "toronto").retired = True
+    centre.tick()
     centre.work()
     assert states(centre.store, "toronto") == {shard: "retired"}
     assert states(centre.store, "netcup") == {shard: "available"}

@@ -1,7 +1,8 @@
 """Announcing work: waiting transfers become attempts, with their wake-ups, in one commit.
 
 A site is told of no more than it has slots for; the rest waits in the store, where it can be
-reordered, explained and never lost.
+reordered, explained and never lost.  What waits at a retired site was given to it by a unit of work
+that had read it before that, and is taken out.
 """
 
 from collections.abc import Collection
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, needs, probes, repairs, sources, windows
+from fleet.control import incidents, needs, probes, repairs, retirement, sources, windows
 from fleet.control.budgets import Books
 from fleet.planning.quiet import Quiet
 from fleet.planning.states import TASKS, AttemptState, TransferKind
@@ -30,7 +31,9 @@ def step(store: Store) -> bool:
     """Announce what every site has room for; whether there may be more to announce."""
     woken = _wake(store)
     with store.read() as session:
-        able = _able(session)
+        able, retired = _able(session)
+    for site in retired:
+        retirement.clear(store, site)
     more = False
     for executor in able:  # each in a unit of its own, so that heartbeats come in between
         with store.write() as session:
@@ -47,32 +50,34 @@ def _wake(store: Store) -> bool:
         return transfers.wake(session, store.now(session), _WOKEN_AT_ONCE) == _WOKEN_AT_ONCE
 
 
-_SLOTS = select(Site.id, Site.slots).where(
-    col(Site.id).in_(bindparam("sites", expanding=True)), col(Site.retired).is_(False)
+_SLOTS = select(Site.id, Site.slots, Site.retired).where(
+    col(Site.id).in_(bindparam("sites", expanding=True))
 )
 
 
-def _able(session: Session) -> list[str]:
-    """Return the sites that have something to do now and room for it, or a probe to pass on."""
+def _able(session: Session) -> tuple[list[str], list[str]]:
+    """Return the sites that have something to do now and room for it, and retired ones."""
     ready = transfers.ready(session)
     if not ready:
-        return []
+        return [], []
     taken = transfers.taken(session, ready)
     slots = session.exec(_SLOTS, params={"sites": list(ready)}).all()
     judged = incidents.judged(session)
-    return [
-        site
-        for site, most in slots
-        if any(
+    able, retired = list[str](), list[str]()
+    for site, most, is_retired in slots:
+        lanes = _JUDGED_LANES if site in judged else _LANES
+        if is_retired:
+            retired.append(site)
+        elif any(
             ready[site] & set(lane) and sum(taken[site, kind] for kind in lane) < most
-            for lane in (_JUDGED_LANES if site in judged else _LANES)
-        )
-        or (site in judged and _passes_on(session, site, ready[site]))
-    ]
+            for lane in lanes
+        ) or (site in judged and _passes_on(session, site, ready[site])):
+            able.append(site)
+    return able, retired
 
 
 def _passes_on(session: Session, site: str, ready: Collection[str]) -> bool:
-    """Whether a judged site is to pass on a probe; one of those that wait may be its own."""
+    """Whether a judged site is to pass on a probe; one of two that wait may be its own."""
     return TransferKind.PROBE in ready and bool(probes.of_others(session, site, 2))
 
 

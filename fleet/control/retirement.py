@@ -29,15 +29,12 @@ _DUE = select(Site.id).where(col(Site.retiring) <= bindparam("now"))
 
 
 def step(store: Store) -> bool:
-    """Look at the sites that are to be retired, and at those that were; False when none was due."""
+    """Look at the sites that are to be retired; False when none was due."""
     with store.read() as session:
         due = session.exec(_DUE, params={"now": store.now(session)}).all()
-        left = retiring.left(session)
     for site in due:
         look_at(store, site)
-    for site in left:
-        _clear(store, site)
-    return bool(due or left)
+    return bool(due)
 
 
 def look_at(store: Store, site: str) -> bool:
@@ -81,7 +78,7 @@ def lose(store: Store, site: str) -> str:
     )
 
 
-def _clear(store: Store, site: str) -> None:
+def clear(store: Store, site: str) -> None:
     """Take from a retired site what a unit of work gave it that had read it before that."""
     with store.write() as session:
         now = store.now(session)

@@ -14,11 +14,10 @@ from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select, 
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from fleet.planning.states import ReplicaState, VersionState
+from fleet.planning.states import VersionState
 from fleet.store import faults
 from fleet.store.holdings import SEEDED
-from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone, Transfer, Version
-from fleet.store.transfers import UNENDED
+from fleet.store.tables import Replica, Rule, Shard, Site, Tombstone, Version
 
 Fronted = Mapping[str, frozenset[str]]
 
@@ -45,21 +44,6 @@ def note(session: Session, site: str, **values: Any) -> bool:
         .returning(col(Site.id))
     ).first()
     return won is not None
-
-
-_THERE = [state for state in ReplicaState if state != ReplicaState.RETIRED]
-_LEFT = select(col(Site.id)).where(
-    col(Site.retired),
-    or_(
-        exists().where(col(Transfer.state).in_(UNENDED), col(Transfer.executor_id) == col(Site.id)),
-        exists().where(col(Replica.site_id) == col(Site.id), col(Replica.state).in_(_THERE)),
-    ),
-)
-
-
-def left(session: Session) -> Sequence[str]:
-    """Name the retired sites that have work or copies: who gave it knew them as they were."""
-    return session.execute(_LEFT).scalars().all()
 
 
 def is_needed(session: Session, site: str, fronted: Fronted) -> bool:
