@@ -165,6 +165,7 @@ def test_a_version_cut_by_halves_under_other_settings_has_every_file_in_one_shar
     centre: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drafts, "_CUT_SECONDS", 0)
+    monkeypatch.setattr(drafts, "_AT_ONCE", 1)
     centre.settings = _settings(bundle_files=3)
     version = centre.mirror(*NAMES)
     _arrive(centre)
