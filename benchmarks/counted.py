@@ -67,14 +67,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.counts.begin()
         try:
-            self._answer()
+            last = self._answer()
         finally:
-            self.counts.end()
+            self.counts.end()  # a client may ask for more before this thread has its turn again
+        self.connection.sendall(last)
+        self.counts.sent(len(last))
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
-    def _answer(self) -> None:
+    def _answer(self) -> bytes:
+        """Send all but the last byte, and return that: until it comes the stream is open."""
         size = int(self.path.rpartition("/")[2])
         asked = _RANGE.fullmatch(self.headers.get("Range", ""))
         start, end = 0, size
@@ -86,12 +89,14 @@ class _Handler(BaseHTTPRequestHandler):
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
         self.end_headers()
-        while start < end:
+        last = max(start, end - 1)
+        while start < last:
             at = start % CHUNK
-            part = _BODY[at : at + end - start]
+            part = _BODY[at : at + last - start]
             self.connection.sendall(part)
             self.counts.sent(len(part))
             start += len(part)
+        return _BODY[last % CHUNK : last % CHUNK + end - last]
 
 
 def main() -> None:
