@@ -189,6 +189,30 @@ def test_a_version_cut_by_halves_under_other_settings_has_every_file_in_one_shar
         assert sum(sizes) == shard.size
 
 
+def test_a_site_that_was_retired_before_its_files_were_cut_is_left_no_copies(
+    centre: Centre,
+) -> None:
+    centre.settings = _settings(alone_from=1)
+    version = centre.mirror(*NAMES)
+    drafts.step(centre.store, centre.settings)
+    centre.dispatch()
+    orders = centre.orders()
+    for order in orders:
+        if order.site == "toronto":
+            centre.report(order)
+    centre.apply_sites("toronto", retired=True)
+    for order in orders:
+        if order.site != "toronto":
+            centre.report(order)
+    centre.work()
+    assert _version(centre, version).state == "published"
+    assert {site: set(found) for site, found in centre.replicas().items()} == {
+        "amsterdam": {"available"},
+        "netcup": {"available"},
+    }
+    assert centre.transfers(kind="probe", target_id="toronto") == []
+
+
 def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
     centre: Centre,
 ) -> None:

@@ -164,6 +164,7 @@ def _make(
 ) -> bool:
     """Make one shard, and seal it or have it sealed where most of it lies already.
 
+    What lies at a site that was retired since is no copy: then a node gets it and has it sealed.
     Returns False if no torrent can be made of it: then its artifacts are left out.
     """
     size = sum(file.size for file in group)
@@ -180,7 +181,7 @@ def _make(
     holdings.put_in_shard(session, shard.id, _offsets(group))
     site = holdings.arrival(session, shard.id)
     pieces = _pieces(session, shard, group)
-    if pieces is None:
+    if pieces is None or session.get_one(Site, site).retired:
         _have_sealed(session, shard, site, now)
         return True
     problem = seal(session, shard, pieces)
