@@ -11,6 +11,7 @@ from sqlmodel import col, delete, select
 from fleet.control import placements, replicas, retirement, sites, why
 from fleet.control.causes import Cause
 from fleet.control.sites import SiteSpec
+from fleet.planning.repair import URGENT
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone
@@ -187,6 +188,22 @@ def test_a_gateway_takes_nobodys_place_while_a_site_that_it_fronts_goes(centre: 
     assert "of 1 shard as there must be" in _retire(centre, "toronto")
     _, [reason] = _waits(centre, "toronto")
     assert "amsterdam fronts netcup, which was retired or is to be" in reason
+
+
+def test_a_shard_that_only_a_gateway_to_a_retired_site_is_left_with_is_copied_at_once(
+    centre: Centre,
+) -> None:
+    [shard] = hold(centre, 1, ("toronto", "amsterdam"), copies=1)
+    _fronts(centre, "amsterdam", "toronto")
+    _apply(centre, "toronto", retired="lost")
+    with centre.store.read() as session:
+        found = why.explain(session, shard, centre.store.now(session)).causes
+    [stands] = {one for one in found if one.state.endswith(" good")}
+    assert stands.state == "0 good"
+    assert "not the one at amsterdam, which goes with toronto" in stands.reason
+    centre.tick()
+    [copy] = centre.transfers(kind="copy", shard_id=shard)
+    assert copy.priority >= URGENT
 
 
 def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -> None:

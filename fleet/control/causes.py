@@ -174,12 +174,17 @@ def copy(row: Replica) -> Cause:
 
 def stands(session: Session, shard: str) -> Cause:
     """Tell how many independent good copies a shard has."""
-    standing_ = standing.of(session, (shard,))[shard]
+    standing_, gone = standing.of(session, (shard,))[shard], facts.gateways_gone(session)
+    with_others = sorted(standing_.counted.keys() & gone.keys())
+    for gateway in with_others:
+        del standing_.counted[gateway]
     at = ", ".join(sorted(standing_.counted)) or "nowhere"
     aside = len(standing_.counted) - standing_.good
     reason = f"verified copies that count: {at}"
     if aside:
         reason += f"; {aside} of them only in front of another"
+    for gateway in with_others:
+        reason += f"; not the one at {gateway}, which goes with {gone[gateway]}"
     few = "; the fewer there are, the earlier each is read again" if standing_.good < RISKS else ""
     return Cause(f"shard {shard}", f"{standing_.good} good", reason + few)
 

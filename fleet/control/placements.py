@@ -132,11 +132,14 @@ def _urgency(
     judged: Mapping[str, Incident],
     held: Sequence[ReplicaFacts],
 ) -> repair.Urgency:
-    """Say how urgent it is to copy a shard, by the good copies that are left."""
+    """Say how urgent it is to copy a shard, by the good copies that are left.
+
+    Those of a gateway that goes with what it fronts are none.
+    """
     fronts = {
-        row.site_id: sites[row.site_id].fronts
+        row.site_id: site.fronts
         for row in shard.replicas
-        if row.site_id in sites and _counts(row, judged)
+        if (site := sites.get(row.site_id)) and not site.goes_with and _counts(row, judged)
     }
     good = repair.independent(fronts, fronts)
     return repair.urgency(rule.priority, rule.min_copies, good, [one.state for one in held])
