@@ -61,8 +61,15 @@ def test_an_expired_rule_asks_for_nothing_new_and_keeps_its_last_copies(
         assert len(good & {one.site for one in decision.choices}) >= rule.min_copies
 
 
-def _site(name: str, *, retired: bool = False) -> SiteFacts:
-    return SiteFacts(id=name, kind="node", driver="posix", retired=retired)
+def _site(name: str, *, retired: bool = False, country: str = "", goes: str = "") -> SiteFacts:
+    return SiteFacts(
+        id=name,
+        kind="node",
+        driver="posix",
+        country=country,
+        retired=retired or goes != "",
+        goes_with=goes,
+    )
 
 
 def test_the_last_copies_of_an_expired_rule_are_placed_away_from_a_site_that_goes() -> None:
@@ -87,3 +94,13 @@ def test_a_site_that_goes_with_no_good_copy_has_nothing_placed_for_an_expired_ru
     known = [_site("a", retired=True), _site("b")]
     held = [ReplicaFacts("a", ReplicaState.BAD)]
     assert keep(RuleFacts(), 1, known, held).choices == ()
+
+
+def test_a_gateway_to_a_retired_site_has_nothing_placed_anew_where_enough_copies_stay() -> None:
+    gateway = _site("a", country="CA", goes="gone")
+    known = [gateway, _site("b", country="DE"), _site("c", country="DE"), _site("d", country="NL")]
+    held = [ReplicaFacts(site, ReplicaState.AVAILABLE) for site in ("a", "b", "c")]
+    rule = RuleFacts(copies=3, min_copies=2, spread_by=("country",))
+    decision = keep(rule, 1, known, held)
+    assert [one.site for one in decision.choices] == ["b"]
+    assert (decision.short, decision.surplus) == ("", ())

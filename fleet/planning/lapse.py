@@ -2,7 +2,8 @@
 
 Nothing is copied or mended for it any more.  Its last ``min`` copies stay until a person says
 otherwise, since nobody asked for it to be lost; what is beyond them is surplus.  Only while a site
-with one of them is to be retired are they placed anew, as far as they would go with it.
+with one of them is to be retired, and fewer would stay, are they placed anew, as far as they would
+go with it: what a gateway has goes for as long as it fronts a site that is retired.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
 from fleet.planning.placement import place
+from fleet.planning.repair import independent
 from fleet.planning.states import ReplicaState
 
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
@@ -22,7 +24,7 @@ def keep(
     least = max(1, rule.min_copies)
     held = {one.site for one in replicas}
     kept = {one.site for one in replicas if one.state in _THERE}
-    going = sorted({one.goes_with or one.id for one in sites if one.retired and one.id in kept})
+    going = _going([one for one in sites if one.id in kept], least)
     decision = place(
         replace(rule, copies=least, min_copies=least),
         size,
@@ -38,6 +40,14 @@ def keep(
         short=decision.short if going else "",
         surplus=decision.surplus,
     )
+
+
+def _going(holders: Sequence[SiteFacts], least: int) -> list[str]:
+    """Name the sites that go, where the copies at those that stay and answer are too few."""
+    fronts = {one.id: one.fronts for one in holders if not (one.retired or one.silent)}
+    if independent(fronts, fronts) >= least:
+        return []
+    return sorted({one.goes_with or one.id for one in holders if one.retired})
 
 
 def _why(site: str, least: int, going: Sequence[str]) -> str:
