@@ -171,6 +171,16 @@ def test_a_lost_gateway_takes_nothing_along_that_lies_behind_it(centre: Centre) 
     assert "amsterdam: retired as lost; others have all that it held" in lines
 
 
+def test_a_lost_site_takes_along_what_else_only_a_gateway_to_a_retired_site_has(
+    centre: Centre,
+) -> None:
+    hold(centre, 1, ("toronto", "amsterdam"))
+    _fronts(centre, "amsterdam", "netcup")
+    _apply(centre, "netcup", retired=True)
+    lines = _apply(centre, "toronto", retired="lost")
+    assert any("retired as lost, with 1 shard of held that no other site" in one for one in lines)
+
+
 def test_why_says_what_a_gateway_waits_for_but_not_that_what_it_fronts_goes_with_it(
     centre: Centre,
 ) -> None:

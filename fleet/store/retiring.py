@@ -6,7 +6,7 @@ place; nor do copies at sites that are silent or to be retired themselves, or at
 What a gateway fronts stays when the gateway goes; a gateway and what it fronts take one place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ Fronted = Mapping[str, frozenset[str]]
 class Needed:
     """A shard of which others have ``others`` good copies where ``least`` must be.
 
-    ``lost``: no other place has one at all, good or in doubt.
+    ``lost``: no other place has one at all, good or in doubt; nor has a gateway to a retired one.
     """
 
     shard: str
@@ -110,7 +110,8 @@ def _needed(site: str, fronted: Fronted) -> Select[Any]:
         .correlate(Replica)
         .scalar_subquery()
     )
-    kept = exists().where(*apart, col(other.state).in_(SEEDED)).correlate(Replica)
+    seeded = col(other.state).in_(SEEDED)
+    kept = exists().where(*apart, seeded, ~_fronts(other, fronted, _is_retired)).correlate(Replica)
     asked = (
         select(col(Rule.min_copies))
         .where(col(Rule.dataset_id) == col(Version.dataset_id))
@@ -147,6 +148,28 @@ def _stays(place: type[Site]) -> Sequence[ColumnElement[bool]]:
     )
 
 
+def _is_retired(place: type[Site]) -> ColumnElement[bool]:
+    return col(place.retired).is_(True)
+
+
+def _goes(place: type[Site]) -> ColumnElement[bool]:
+    return or_(_is_retired(place), col(place.retiring).is_not(None))
+
+
+def _fronts(
+    copy: type[Replica], fronted: Fronted, which: Callable[[type[Site]], ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    """Whether a copy is at a gateway to a site of which ``which`` holds."""
+    place = aliased(Site)
+    return or_(
+        false(),
+        *(
+            (col(copy.site_id) == front) & exists().where(col(place.id).in_(sites), which(place))
+            for front, sites in fronted.items()
+        ),
+    )
+
+
 def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
     """Whether a copy is a gateway's, and what it fronts goes, or has one as well, which counts.
 
@@ -154,21 +177,15 @@ def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
     """
     behind, place = aliased(Replica), aliased(Site)
     return or_(
-        false(),
+        _fronts(other, fronted, _goes),
         *(
             (col(other.site_id) == front)
-            & or_(
-                exists().where(
-                    col(place.id).in_(sites),
-                    or_(col(place.retired), col(place.retiring).is_not(None)),
-                ),
-                exists().where(
-                    col(behind.shard_id) == col(other.shard_id),
-                    col(behind.site_id).in_(sites | _before(front, fronted)),
-                    col(place.id) == col(behind.site_id),
-                    faults.counts(behind),
-                    *_stays(place),
-                ),
+            & exists().where(
+                col(behind.shard_id) == col(other.shard_id),
+                col(behind.site_id).in_(sites | _before(front, fronted)),
+                col(place.id) == col(behind.site_id),
+                faults.counts(behind),
+                *_stays(place),
             )
             for front, sites in fronted.items()
         ),
