@@ -86,6 +86,11 @@ def _fronts(centre: Centre, gateway: str, *sites: str) -> None:
         session.get_one(Site, gateway).fronts = list(sites)
 
 
+def _add(centre: Centre, **values: object) -> None:
+    with centre.store.write() as session:
+        session.add(Site(kind="archive", driver="posix", **values))
+
+
 def _is_retired(centre: Centre, site: str) -> bool:
     with centre.store.read() as session:
         return session.get_one(Site, site).retired
@@ -131,13 +136,33 @@ def test_a_gateway_takes_the_place_of_what_it_fronts_while_that_is_silent(
 
 def test_two_gateways_to_a_site_that_is_silent_take_one_place(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam", "netcup"), copies=2, least=2)
-    with centre.store.write() as session:
-        session.add(Site(id="archive", kind="archive", driver="posix", silent=True))
+    _add(centre, id="archive", silent=True)
     _fronts(centre, "amsterdam", "archive")
     _fronts(centre, "netcup", "archive")
     assert "of 1 shard as there must be" in _retire(centre, "toronto")
     _, [reason] = _waits(centre, "toronto")
     assert reason.startswith("held 1: 1 of 2 good copies")
+
+
+def test_of_gateways_in_a_chain_the_one_that_the_other_fronts_takes_their_place(
+    centre: Centre,
+) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"))
+    _add(centre, id="archive", silent=True)
+    _fronts(centre, "amsterdam", "netcup")
+    _fronts(centre, "netcup", "archive")
+    assert _retire(centre, "toronto") == "retired"
+
+
+def test_a_gateway_that_goes_with_a_retired_site_takes_the_place_of_no_other_gateway(
+    centre: Centre,
+) -> None:
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"))
+    _add(centre, id="archive", silent=True)
+    _add(centre, id="vault", retired=True)
+    _fronts(centre, "amsterdam", "archive", "vault")
+    _fronts(centre, "netcup", "archive")
+    assert _retire(centre, "toronto") == "retired"
 
 
 def test_a_gateway_takes_the_place_of_what_it_fronts_while_that_is_judged(centre: Centre) -> None:

@@ -173,7 +173,8 @@ def _fronts(
 def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
     """Whether a copy is a gateway's, and what it fronts goes, or has one as well, which counts.
 
-    Of several gateways to one site, the one with the least id that has a copy takes their place.
+    Of several gateways to one site, the one with the least id that has a copy takes their place;
+    none that itself goes with what it fronts does.
     """
     behind, place = aliased(Replica), aliased(Site)
     return or_(
@@ -186,6 +187,7 @@ def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
                 col(place.id) == col(behind.site_id),
                 faults.counts(behind),
                 *_stays(place),
+                ~_fronts(behind, fronted, _goes),
             )
             for front, sites in fronted.items()
         ),
@@ -193,6 +195,13 @@ def _only_fronts(other: type[Replica], fronted: Fronted) -> ColumnElement[bool]:
 
 
 def _before(gateway: str, fronted: Fronted) -> frozenset[str]:
-    """Name the gateways with a lesser id to any site that a gateway fronts."""
+    """Name the gateways with a lesser id to any site that a gateway fronts.
+
+    None that fronts the gateway itself, whose place that one takes.
+    """
     mine = fronted[gateway]
-    return frozenset(one for one, theirs in fronted.items() if one < gateway and mine & theirs)
+    return frozenset(
+        one
+        for one, theirs in fronted.items()
+        if one < gateway and mine & theirs and gateway not in theirs
+    )
