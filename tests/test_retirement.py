@@ -241,6 +241,21 @@ def test_a_shard_that_only_a_gateway_to_a_retired_site_is_left_with_is_copied_at
     assert copy.priority >= URGENT
 
 
+def test_why_says_of_a_gateway_that_it_is_silent_and_nothing_more_once_it_is_retired(
+    centre: Centre,
+) -> None:
+    _fronts(centre, "amsterdam", "netcup")
+    _apply(centre, "netcup", retired=True)
+    _silent(centre, "amsterdam")
+    head, _ = _waits(centre, "amsterdam")
+    assert head.state == "silent"
+    assert "it fronts netcup, which was retired or is to be" in head.reason
+    assert "it answers no wake-up" in head.reason
+    _apply(centre, "amsterdam", fronts=["netcup"], retired=True)
+    head, _ = _waits(centre, "amsterdam")
+    assert (head.state, head.reason) == ("retired", "node")
+
+
 def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam", "netcup"), copies=3, least=2)
     with centre.store.write() as session:

@@ -1,6 +1,6 @@
 """Causes that `fleet why` gives for more than one kind of thing: rules, sites, copies, waits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,19 +70,8 @@ def site(session: Session, row: Site, now: datetime) -> list[Cause]:
     """Tell how a site is, what it waits for, what it holds and what it reads again."""
     state = "retired" if row.retired else "retiring" if row.retiring else ""
     state = state or ("silent" if row.silent else "active")
-    reason = f"{row.kind} {row.region}".strip()
-    if row.retiring:
-        reason += f": it {retirement.waits(session, row)}"
-    elif behind := facts.gateways_gone(session).get(row.id):
-        reason += (
-            f": it fronts {behind}, which was retired or is to be: what it holds counts on for "
-            "nothing, and it gets nothing new, as long as the sites file says that it does"
-        )
-    elif row.silent:
-        reason += (
-            ": it answers no wake-up; it is asked again all the time; if it is gone for good, say "
-            f"`retired: {retirement.LOST}` in the sites file"
-        )
+    head = f"{row.kind} {row.region}".strip()
+    reason = ": ".join(filter(None, (head, "; ".join(_plight(session, row)))))
     causes = [Cause(row.id, state, reason, row.retiring), *troubles(session, row.id, now)]
     if (told := session.get(Uploading, row.id)) is not None:
         state = "held" if told.bytes_per_second == 0 else "open"
@@ -95,6 +84,24 @@ def site(session: Session, row: Site, now: datetime) -> list[Cause]:
         reason = f"{budget.streams} streams at once, {fast}{source}"
         causes.append(Cause(f"budget of {row.id}", "set", reason))
     return [*causes, _copies(session, row.id), _reading(session, row.id)]
+
+
+def _plight(session: Session, row: Site) -> Iterator[str]:
+    """Tell what keeps a site that was not retired from its part, and what can be done."""
+    if row.retiring:
+        yield f"it {retirement.waits(session, row)}"
+    if row.retiring or row.retired:
+        return
+    if behind := facts.gateways_gone(session).get(row.id):
+        yield (
+            f"it fronts {behind}, which was retired or is to be: what it holds counts on for "
+            "nothing, and it gets nothing new, as long as the sites file says that it does"
+        )
+    if row.silent:
+        yield (
+            "it answers no wake-up; it is asked again all the time; if it is gone for good, say "
+            f"`retired: {retirement.LOST}` in the sites file"
+        )
 
 
 def troubles(session: Session, site: str, now: datetime) -> list[Cause]:
