@@ -241,6 +241,21 @@ def test_a_shard_that_only_a_gateway_to_a_retired_site_is_left_with_is_copied_at
     assert copy.priority >= URGENT
 
 
+def test_a_gateway_that_goes_with_what_it_fronts_is_told_of_once(centre: Centre) -> None:
+    specs = tuple(
+        SiteSpec(id=name, kind="node", driver="posix", fronts=fronts, retired=retired)
+        for name, fronts, retired in (
+            ("amsterdam", ("netcup", "toronto"), False),
+            ("toronto", ("netcup",), True),
+            ("netcup", (), True),
+        )
+    )
+    said = "fronts netcup, which was retired or is to be: it gets nothing new"
+    told = [line for line in sites.apply(centre.store, specs) if said in line]
+    assert [line.partition(":")[0] for line in told] == ["amsterdam"]
+    assert sites.apply(centre.store, specs) == []
+
+
 def test_why_says_of_a_gateway_that_it_is_silent_and_nothing_more_once_it_is_retired(
     centre: Centre,
 ) -> None:

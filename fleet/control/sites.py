@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session, col, delete, select
 
-from fleet.control import probes, providers, retirement
+from fleet.control import facts, probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import LocalTime, Zone
 from fleet.store.database import Store
@@ -199,6 +199,7 @@ def apply(
         now = store.now(session)
         before = {site.id: site for site in session.exec(select(Site)).all()}
         active = {site.id for site in before.values() if not site.retired}
+        gone = facts.gateways_gone(session)
         for spec in specs:
             changes += _apply_one(session, spec, before.pop(spec.id, None), now)
         changes += [
@@ -206,6 +207,7 @@ def apply(
             for site in before.values()
             if not site.retired
         ]
+        changes += _gateways(session, gone)
         said = {spec.name: spec.model_dump(exclude_unset=True) for spec in others}
         changes += providers.apply(session, said, now)
         session.exec(update(Rule).values(look_at=now))  # shards are taken in units of their own
@@ -213,6 +215,17 @@ def apply(
         if spec.retired and spec.id in active:
             changes.append(f"{spec.id}: {_retire(store, spec)}")
     return changes
+
+
+def _gateways(session: Session, before: Mapping[str, str]) -> Iterator[str]:
+    """Tell of the gateways that stay and from now on go with what they front."""
+    for gateway, behind in facts.gateways_gone(session).items():
+        row = session.get_one(Site, gateway)
+        if gateway not in before and not row.retired and row.retiring is None:
+            yield (
+                f"{gateway}: fronts {behind}, which was retired or is to be: it gets nothing new, "
+                "and what it holds counts for nothing, as long as the file says that it does"
+            )
 
 
 def _retire(store: Store, spec: SiteSpec) -> str:
