@@ -355,6 +355,20 @@ def test_a_site_is_not_lost_that_is_kept_after_all(rival: Centre) -> None:
     assert states(rival.store, "toronto") == {shard: "available"}
 
 
+def test_a_site_that_is_kept_after_all_is_not_said_to_wait(rival: Centre) -> None:
+    [shard] = hold(rival, 1, ("toronto", "amsterdam"))
+    with ThreadPoolExecutor(1) as pool:
+        with rival.store.write() as session:
+            holdings.lock(session, Shard, shard)
+            said = pool.submit(_apply, rival, "toronto", retired=True)
+            until_blocked(rival.store)
+            _apply(rival, "toronto")
+        assert said.result() == [
+            "toronto: retired changed",
+            "toronto: is to stay, as was said meanwhile",
+        ]
+
+
 def test_a_copy_that_is_lost_while_a_site_is_being_retired_keeps_it(rival: Centre) -> None:
     [shard] = hold(rival, 1, ("toronto", "amsterdam"))
     _retiring(rival, "toronto")

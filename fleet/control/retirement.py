@@ -21,6 +21,7 @@ from fleet.store.database import Store
 from fleet.store.tables import Site, Version
 
 LOST = "lost"  # what the sites file says of a site that will not come back
+STAYS = "is to stay, as was said meanwhile"
 _LOOK_AGAIN = timedelta(minutes=10)
 _NAMED = 5
 
@@ -68,7 +69,7 @@ def lose(store: Store, site: str) -> str:
         among = retiring.datasets_lost(session, site, fronted, _NAMED + 1)
         if not _retire(session, site, LOST, now):
             session.rollback()
-            return "is to stay, as was said meanwhile"
+            return STAYS
     if not lost:
         return "retired as lost; others have all that it held"
     more = " and others" if len(among) > _NAMED else ""

@@ -250,7 +250,10 @@ def _retired(store: Store, spec: SiteSpec) -> str:
     if retirement.look_at(store, spec.id):
         return "retired"
     with store.read() as session:
-        return retirement.waits(session, session.get_one(Site, spec.id))
+        row = session.get_one(Site, spec.id)
+        if row.retiring is None:  # the scheduler was first, or another file says that it stays
+            return "retired" if row.retired else retirement.STAYS
+        return retirement.waits(session, row)
 
 
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
