@@ -128,6 +128,20 @@ class Databases:
             connection.execute(statement)
 
 
+@contextmanager
+def refusing(store: Store, site: str) -> Iterator[None]:
+    """Let SQLite refuse that a site is retired, each time."""
+    when = f"BEFORE UPDATE OF retired ON site WHEN NEW.id = '{site}'"
+    fault = "BEGIN SELECT RAISE(ABORT, 'this site is refused'); END"
+    with store.write() as session:
+        session.execute(text(f"CREATE TRIGGER refusing {when} {fault}"))
+    try:
+        yield
+    finally:
+        with store.write() as session:
+            session.execute(text("DROP TRIGGER refusing"))
+
+
 def until_blocked(store: Store) -> None:
     """Wait until a unit of work in PostgreSQL waits for what another one holds."""
     waiting = text(

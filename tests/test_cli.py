@@ -15,6 +15,7 @@ from fleet.store.database import Store
 from fleet.store.tables import Replica
 from tests.centre_support import Centre
 from tests.cli_support import Ended
+from tests.databases import refusing
 
 SAMPLE = Path(__file__).resolve().parents[1] / "ansible" / "sites.sample.yaml"
 SOURCE = "https://origin.example/a.csv"
@@ -178,6 +179,22 @@ def test_a_bad_sites_file_or_an_unknown_site_is_refused(run: Run, tmp_path: Path
     _refused(run("site", "apply", str(path)), str(path), "capacity", "'much' is not a size")
     assert run("site", "list", "--json").json == []
     _refused(run("site", "token", "atlantis"), "there is no site 'atlantis'", "fleet site list")
+
+
+def test_a_site_that_could_not_be_retired_ends_the_command_with_the_rest_told(
+    run: Run, sqlite_store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "sites.yaml"
+    site = "id: {}, kind: node, driver: posix{}"
+    for lost in ("", ", retired: lost"):
+        lines = [f"  - {{{site.format(name, lost)}}}" for name in ("toronto", "netcup")]
+        path.write_text("\n".join(["sites:", *lines]))
+        with refusing(sqlite_store, "toronto"):
+            ended = run("site", "apply", str(path))
+    assert ended.code == 1
+    assert ended.err.startswith("fleet: toronto could not be retired, apply the file again: ")
+    assert "netcup: retired as lost" in ended.out
+    assert "toronto: retired as lost" in run("site", "apply", str(path)).out
 
 
 def test_a_mirror_is_asked_for_and_explained(on_each: Run) -> None:

@@ -10,13 +10,14 @@ from sqlmodel import col, delete, select
 
 from fleet.control import placements, replicas, retirement, sites, why
 from fleet.control.causes import Cause
+from fleet.control.errors import UndoneError
 from fleet.control.sites import SiteSpec
 from fleet.planning.repair import URGENT
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Incident, Replica, Rule, Shard, Site, Tombstone
 from tests.centre_support import Centre
-from tests.databases import until_blocked
+from tests.databases import refusing, until_blocked
 from tests.holdings_support import hold, states
 
 
@@ -416,12 +417,8 @@ def test_a_retired_site_is_left_neither_work_nor_copies(centre: Centre) -> None:
     assert [one.state for one in centre.transfers(target_id="toronto")] == ["cancelled"]
 
 
-@pytest.mark.parametrize(
-    ("retired", "again"), [(True, "the scheduler tries again"), ("lost", "apply the file again")]
-)
-def test_a_site_that_a_deadlock_keeps_is_told_of_and_the_others_go(
-    rival: Centre, retired: object, again: str
-) -> None:
+@pytest.mark.parametrize("retired", [True, "lost"])
+def test_a_site_that_a_deadlock_keeps_is_tried_once_more(rival: Centre, retired: object) -> None:
     [shard] = hold(rival, 1, ("toronto", "netcup"))
     with rival.store.write() as session:
         replicas.want_verify(session, shard, "toronto", "asked", rival.store.now(session))
@@ -430,14 +427,37 @@ def test_a_site_that_a_deadlock_keeps_is_told_of_and_the_others_go(
         with rival.store.write() as session:
             session.execute(text("SET LOCAL deadlock_timeout = '1min'"))  # the other is the victim
             holdings.lock(session, Shard, shard)
-            said = pool.submit(_apply, rival, "toronto", "amsterdam", retired=retired)
+            said = pool.submit(_apply, rival, "toronto", retired=retired)
             until_blocked(rival.store)
             transfers.lock(session, reading.id)
-        lines = said.result()
-    assert f"toronto: could not be retired yet, {again}: deadlock detected" in lines
-    assert _is_retired(rival, "amsterdam")
-    rival.work()
-    assert _is_retired(rival, "toronto")  # others have what it held
+        [_, line] = said.result()
+    assert line.startswith("toronto: retired")
+    assert _is_retired(rival, "toronto")
+
+
+def test_a_lost_site_that_cannot_be_retired_is_told_of_and_the_others_go(
+    sqlite_centre: Centre,
+) -> None:
+    hold(sqlite_centre, 1, ("toronto", "netcup"))
+    with (
+        refusing(sqlite_centre.store, "toronto"),
+        pytest.raises(UndoneError, match=r"^toronto could not .* again: this site is") as undone,
+    ):
+        _apply(sqlite_centre, "toronto", "amsterdam", retired="lost")
+    assert "amsterdam: retired as lost; others have all that it held" in undone.value.done
+    [_, line] = _apply(sqlite_centre, "toronto", retired="lost")
+    assert line == "toronto: retired as lost; others have all that it held"
+
+
+def test_the_scheduler_goes_on_with_a_site_that_could_not_be_retired(
+    sqlite_centre: Centre,
+) -> None:
+    hold(sqlite_centre, 1, ("toronto", "netcup"))
+    with refusing(sqlite_centre.store, "toronto"):
+        [_, line] = _apply(sqlite_centre, "toronto", retired=True)
+    assert line.endswith("not be retired yet, the scheduler tries again: this site is refused")
+    sqlite_centre.tick()
+    assert _is_retired(sqlite_centre, "toronto")
 
 
 def test_sites_that_go_together_do_not_take_each_others_place(centre: Centre) -> None:

@@ -18,7 +18,7 @@ import typer
 
 from fleet.cli import local
 from fleet.cli.torrent.app import app as torrent_app
-from fleet.control.errors import FleetError
+from fleet.control.errors import FleetError, UndoneError
 
 INCOMPLETE = 3
 app = typer.Typer(
@@ -201,7 +201,13 @@ def site_apply(path: Annotated[Path, typer.Argument(help="The sites file (YAML).
     """Make the sites what a file says."""
     from fleet.control import sites
 
-    changes = sites.apply(local.store(), sites.read(path), sites.read_providers(path))
+    specs, providers = sites.read(path), sites.read_providers(path)
+    try:
+        changes = sites.apply(local.store(), specs, providers)
+    except UndoneError as error:
+        for change in error.done:
+            typer.echo(change)
+        raise
     for change in changes or ["nothing changed"]:
         typer.echo(change)
 

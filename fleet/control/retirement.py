@@ -12,18 +12,22 @@ Rules this module keeps:
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session, col, select
 
 from fleet.control import facts, incidents, probes, replicas, tombstones
+from fleet.control.errors import RefusedError
 from fleet.planning.states import TransferKind, TransferState
 from fleet.store import holdings, retiring, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Site, Version
 
 LOST = "lost"  # what the sites file says of a site that will not come back
-STAYS = "is to stay, as was said meanwhile"
 _LOOK_AGAIN = timedelta(minutes=10)
 _NAMED = 5
+_STAYS = "is to stay, as was said meanwhile"
+_FAULTS = (DBAPIError, StaleDataError)  # as by a deadlock; what it changed was deleted meanwhile
 
 
 _DUE = select(Site.id).where(col(Site.retiring) <= bindparam("now"))
@@ -36,6 +40,42 @@ def step(store: Store) -> bool:
     for site in due:
         look_at(store, site)
     return bool(due)
+
+
+def ask(store: Store, site: str, *, lost: bool) -> str:
+    """Retire a site, or say what that waits for; a unit that came to nothing is tried once more.
+
+    Raises:
+        RefusedError: it came to nothing again, and only a person can say again that it is lost.
+    """
+    reason = ""
+    for _ in range(2):
+        try:
+            return lose(store, site) if lost else _asked(store, site)
+        except _FAULTS as error:
+            reason = _why_not(error)
+    if lost:
+        raise RefusedError(f"could not be retired, apply the file again: {reason}")
+    return f"could not be retired yet, the scheduler tries again: {reason}"
+
+
+def _asked(store: Store, site: str) -> str:
+    if look_at(store, site):
+        return "retired"
+    with store.read() as session:
+        row = session.get_one(Site, site)
+        if row.retiring is None:  # the scheduler was first, or another file says that it stays
+            return "retired" if row.retired else _STAYS
+        return waits(session, row)
+
+
+def _why_not(error: DBAPIError | StaleDataError) -> str:
+    """Say why a unit of work came to nothing; raise if the database is gone."""
+    if not isinstance(error, DBAPIError):
+        return str(error)
+    if error.connection_invalidated:
+        raise error
+    return str(error.orig).partition("\n")[0]
 
 
 def look_at(store: Store, site: str) -> bool:
@@ -69,7 +109,7 @@ def lose(store: Store, site: str) -> str:
         among = retiring.datasets_lost(session, site, fronted, _NAMED + 1)
         if not _retire(session, site, LOST, now):
             session.rollback()
-            return STAYS
+            return _STAYS
     if not lost:
         return "retired as lost; others have all that it held"
     more = " and others" if len(among) > _NAMED else ""

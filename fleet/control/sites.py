@@ -15,12 +15,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from sqlalchemy import update
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session, col, delete, select
 
 from fleet.control import facts, probes, providers, retirement
-from fleet.control.errors import NotFoundError, RefusedError
+from fleet.control.errors import NotFoundError, RefusedError, UndoneError
 from fleet.messages import LocalTime, Zone
 from fleet.store.database import Store
 from fleet.store.tables import Budget, Rule, Site, Window
@@ -193,8 +191,12 @@ def _where(data: Any, parts: Iterable[str | int]) -> str:
 def apply(
     store: Store, specs: tuple[SiteSpec, ...], others: tuple[ProviderSpec, ...] = ()
 ) -> list[str]:
-    """Make the store's sites and providers what the file says; return the changes, in words."""
-    changes: list[str] = []
+    """Make the store's sites and providers what the file says; return the changes, in words.
+
+    Raises:
+        UndoneError: a site that is lost could not be retired; the file is to be applied again.
+    """
+    changes, undone = list[str](), list[str]()
     with store.write() as session:
         now = store.now(session)
         before = {site.id: site for site in session.exec(select(Site)).all()}
@@ -208,12 +210,19 @@ def apply(
             if not site.retired
         ]
         changes += _gateways(session, gone)
-        said = {spec.name: spec.model_dump(exclude_unset=True) for spec in others}
-        changes += providers.apply(session, said, now)
+        limits = {spec.name: spec.model_dump(exclude_unset=True) for spec in others}
+        changes += providers.apply(session, limits, now)
         session.exec(update(Rule).values(look_at=now))  # shards are taken in units of their own
     for spec in specs:
         if spec.retired and spec.id in active:
-            changes.append(f"{spec.id}: {_retire(store, spec)}")
+            try:
+                said = retirement.ask(store, spec.id, lost=spec.retired == retirement.LOST)
+            except RefusedError as error:  # it stops none of the others
+                undone.append(f"{spec.id} {error}")
+            else:
+                changes.append(f"{spec.id}: {said}")
+    if undone:
+        raise UndoneError("; ".join(undone), changes)
     return changes
 
 
@@ -226,34 +235,6 @@ def _gateways(session: Session, before: Mapping[str, str]) -> Iterator[str]:
                 f"{gateway}: fronts {behind}, which was retired or is to be: it gets nothing new, "
                 "and what it holds counts for nothing, as long as the file says that it does"
             )
-
-
-def _retire(store: Store, spec: SiteSpec) -> str:
-    """Retire a site; a unit that came to nothing, as by a deadlock, stops none of the others."""
-    again = (
-        "apply the file again" if spec.retired == retirement.LOST else "the scheduler tries again"
-    )
-    try:
-        return _retired(store, spec)
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise  # the database is gone
-        reason = str(error.orig).partition("\n")[0]
-    except StaleDataError as error:  # what it changed was deleted meanwhile
-        reason = str(error)
-    return f"could not be retired yet, {again}: {reason}"
-
-
-def _retired(store: Store, spec: SiteSpec) -> str:
-    if spec.retired == retirement.LOST:
-        return retirement.lose(store, spec.id)
-    if retirement.look_at(store, spec.id):
-        return "retired"
-    with store.read() as session:
-        row = session.get_one(Site, spec.id)
-        if row.retiring is None:  # the scheduler was first, or another file says that it stays
-            return "retired" if row.retired else retirement.STAYS
-        return retirement.waits(session, row)
 
 
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
