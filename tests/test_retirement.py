@@ -460,6 +460,38 @@ def test_the_scheduler_goes_on_with_a_site_that_could_not_be_retired(
     assert _is_retired(sqlite_centre, "toronto")
 
 
+def test_a_site_that_cannot_be_retired_holds_back_nothing_after_it(sqlite_centre: Centre) -> None:
+    hold(sqlite_centre, 1, ("toronto", "netcup"))
+    for site in ("toronto", "amsterdam"):
+        _retiring(sqlite_centre, site)
+    with refusing(sqlite_centre.store, "toronto"):
+        assert retirement.step(sqlite_centre.store)
+        assert _is_retired(sqlite_centre, "amsterdam")
+        assert not retirement.step(sqlite_centre.store)
+    assert not _is_retired(sqlite_centre, "toronto")
+    assert retirement.step(sqlite_centre.store)
+    assert _is_retired(sqlite_centre, "toronto")
+
+
+def test_what_cannot_be_taken_from_a_retired_site_holds_back_no_other_work(
+    sqlite_centre: Centre,
+) -> None:
+    [shard] = hold(sqlite_centre, 1, ("toronto", "amsterdam"))
+    with sqlite_centre.store.write() as session:
+        now = sqlite_centre.store.now(session)
+        for site in ("toronto", "amsterdam"):
+            replicas.want_verify(session, shard, site, "doubt", now)
+        session.get_one(Site, "toronto").retired = True
+    with refusing(sqlite_centre.store, "toronto"):
+        sqlite_centre.dispatch()
+    assert {one.target_id: one.state for one in sqlite_centre.transfers(kind="verify")} == {
+        "toronto": "waiting",
+        "amsterdam": "announced",
+    }
+    sqlite_centre.dispatch()
+    assert [one.state for one in sqlite_centre.transfers(target_id="toronto")] == ["cancelled"]
+
+
 def test_sites_that_go_together_do_not_take_each_others_place(centre: Centre) -> None:
     hold(centre, 1, ("toronto", "amsterdam"))
     centre.apply_sites("toronto", "amsterdam", retired=True)

@@ -9,8 +9,10 @@ Rules this module keeps:
   was asked before is asked again once they are, or another unit of work would be overruled.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
@@ -23,6 +25,7 @@ from fleet.store import holdings, retiring, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Site, Version
 
+_log = structlog.get_logger()
 LOST = "lost"  # what the sites file says of a site that will not come back
 _LOOK_AGAIN = timedelta(minutes=10)
 _NAMED = 5
@@ -34,12 +37,21 @@ _DUE = select(Site.id).where(col(Site.retiring) <= bindparam("now"))
 
 
 def step(store: Store) -> bool:
-    """Look at the sites that are to be retired; False when none was due."""
+    """Look at the sites that are to be retired; False when nothing was done about any."""
     with store.read() as session:
         due = session.exec(_DUE, params={"now": store.now(session)}).all()
-    for site in due:
-        look_at(store, site)
-    return bool(due)
+    done = [_alone(look_at, store, site) for site in due]
+    return True in done
+
+
+def _alone(work: Callable[[Store, str], object], store: Store, site: str) -> bool:
+    """Do a unit of work; one that came to nothing is for the next tick, and stops none after it."""
+    try:
+        work(store, site)
+    except _FAULTS as error:
+        _log.warning("site not retired", site=site, reason=_why_not(error))
+        return False
+    return True
 
 
 def ask(store: Store, site: str, *, lost: bool) -> str:
@@ -121,6 +133,10 @@ def lose(store: Store, site: str) -> str:
 
 def clear(store: Store, site: str) -> None:
     """Take from a retired site what a unit of work gave it that had read it before that."""
+    _alone(_clear, store, site)
+
+
+def _clear(store: Store, site: str) -> None:
     with store.write() as session:
         now = store.now(session)
         _take(session, site, "retired", now)
