@@ -37,10 +37,16 @@ _LOOK_AGAIN = timedelta(minutes=1)
 
 
 def step(store: Store, settings: CentreSettings) -> bool:
-    """Bring a few dirty versions a step further each; False when there are none."""
+    """Bring a few dirty versions a step further each; False when there are none.
+
+    Small ones: after one that took long, all else has its turn, and the office is renewed.
+    """
+    until = time.monotonic() + _CUT_SECONDS
     for done in range(_AT_ONCE):
         if not _one(store, settings):
             return done > 0
+        if time.monotonic() >= until:
+            break
     return True
 
 
