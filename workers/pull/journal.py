@@ -50,7 +50,7 @@ class Head(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     boot: str = ""
-    granule: int = 0  # bytes; 0 in the head of a release that did not tell
+    granule: int = 0  # bytes; 0 where nothing is known
     size: int | None = Field(None, ge=0)
     authors: tuple[Author, ...] = Field((), max_length=MOST_AUTHORS)
 

@@ -89,12 +89,11 @@ class Pace:
             Again: it waited until it was ``gone``.
         """
         while count > 0:
-            self._lease.check()
+            self._check(host, gone)
             if not self._lease.paused:
                 granted = self._grant(host, count)
                 if granted:
                     return granted
-            self._check(host, gone)
             time.sleep(POLL_SECONDS)
         return 0
 

@@ -118,10 +118,10 @@ class PosixStorage:
         """
         # With strings and `os`, since a Path takes longer to make than the file to move.
         try:
-            os.replace(part, final)  # noqa: PTH105
+            os.replace(part, final)  # noqa: PTH105 - see above
         except FileNotFoundError:
             Path(final).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(part, final)  # noqa: PTH105
+            os.replace(part, final)  # noqa: PTH105 - see above
 
     def settle(self, finals: Iterable[StrPath]) -> None:
         """Make the names of published files durable: sync their folders, up to the root.
@@ -130,7 +130,8 @@ class PosixStorage:
             OSError: a folder cannot be synced; its files may be gone after a crash.
         """
         folders: set[Path] = set()
-        for folder in {Path(name) for name in {os.path.dirname(final) for final in finals}}:  # noqa: PTH120
+        names = {os.path.dirname(final) for final in finals}  # noqa: PTH120 - as in `publish`
+        for folder in map(Path, names):
             below = (folder, *folder.parents)
             folders.update(below[: below.index(self.root) + 1])
         for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
