@@ -52,7 +52,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Nothing in it takes a lock, so that other threads of this process cannot block it.
-            preexec_fn=end_with_parent,  # noqa: PLW1509
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - see above
         )
 
 

@@ -43,8 +43,7 @@ def make_sample(folder: Path, *, seed: int = SEED, scale: float = 1.0) -> list[S
 
 def _contents(seed: int, scale: float) -> Contents:
     def dice(path: str) -> Random:
-        # What it makes up is not secret.
-        return Random(f"{seed}:{path}")  # noqa: S311
+        return Random(f"{seed}:{path}")  # noqa: S311 - what it makes up is no secret
 
     yield ORTHOIMAGERY, large.pmtiles(dice(ORTHOIMAGERY), scale)
     yield ADDRESSES, large.geoparquet(dice(ADDRESSES), scale)
