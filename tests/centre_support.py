@@ -25,6 +25,7 @@ from fleet.messages import (
     Verdict,
 )
 from fleet.settings import CentreSettings
+from fleet.store.clock import VirtualClock
 from fleet.store.database import Store
 from fleet.store.tables import Office, Replica, Site, Transfer, Wakeup
 from fleet.torrent.pieces import PieceHasher
@@ -49,7 +50,13 @@ class Centre:
         default_factory=lambda: CentreSettings(lease_seconds=10, retry_seconds=5, max_attempts=3)
     )
 
-    def apply_sites(self, *names: str, **details: object) -> None:
+    def advance(self, seconds: float) -> None:
+        """Let time pass: the store's clock stands still by itself."""
+        assert isinstance(self.store.clock, VirtualClock)
+        self.store.clock.advance(seconds)
+
+    def apply_sites(self, *names: str, **details: object) -> list[str]:
+        """Apply a sites file of some sites; return what it says that it changed."""
         usual: dict[str, object] = {"kind": "node", "driver": "posix"}
         specs = tuple(
             SiteSpec.model_validate(
@@ -57,7 +64,7 @@ class Centre:
             )
             for name in names
         )
-        sites.apply(self.store, specs)
+        return sites.apply(self.store, specs)
 
     def mirror(self, *paths: str, rule: RuleSpec | None = None, key: str = "") -> str:
         """Ask for a dataset of these files; return its version."""
@@ -91,7 +98,7 @@ class Centre:
     def wakeups(self) -> list[Wakeup]:
         """Take what waits in the outbox."""
         with self.store.write() as session:
-            rows = session.exec(select(Wakeup).where(Wakeup.sent_at == None)).all()  # noqa: E711
+            rows = session.exec(select(Wakeup).where(col(Wakeup.sent_at).is_(None))).all()
             for row in rows:
                 row.sent_at = self.store.now(session)
             return list(rows)
@@ -188,7 +195,7 @@ class Centre:
             with self.store.read() as session:
                 if session.exec(unproved).first() is None:
                     return
-            self.store.clock.advance(5)  # type: ignore[attr-defined]
+            self.advance(5)
         raise AssertionError("some copies were never proved")
 
     def transfers(self, **wanted: str) -> list[Transfer]:

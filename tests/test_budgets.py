@@ -46,10 +46,6 @@ def beat(centre: Centre, order: Order, **told: object) -> HeartbeatAnswer:
     return leases.heartbeat(centre.store, centre.settings, order.attempt, order.site, message)
 
 
-def advance(centre: Centre, seconds: float) -> None:
-    centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
-
-
 def waiting(centre: Centre) -> list[str]:
     return [one.reason for one in centre.transfers(kind="ingest", state="waiting")]
 
@@ -100,10 +96,10 @@ def test_heartbeats_bring_the_next_slice_while_it_is_wanted(centre: Centre) -> N
     centre.tick()
     [order] = centre.orders()
     for _ in range(10):
-        advance(centre, centre.settings.lease_seconds / 3)
+        centre.advance(centre.settings.lease_seconds / 3)
         assert rates(beat(centre, order)) == [10.0]
     for _ in range(3):
-        advance(centre, centre.settings.lease_seconds / 3)
+        centre.advance(centre.settings.lease_seconds / 3)
         told = beat(centre, order, wants=())
     assert share(told).slices == ()
     assert share(told).hosts == (HOST,)
@@ -116,7 +112,7 @@ def test_a_dead_holders_slice_is_anothers_within_its_lease(centre: Centre) -> No
     _dead, order = centre.orders()
     waited = 0.0
     while rates(beat(centre, order)) != [10.0]:
-        advance(centre, 1)
+        centre.advance(1)
         waited += 1
     assert waited <= centre.settings.lease_seconds
 
@@ -128,7 +124,7 @@ def test_an_outcome_gives_its_slices_back(centre: Centre) -> None:
     first, second = centre.orders()
     centre.report(first)
     assert {one.attempt_id for one in booked(centre.store)} == {second.attempt}
-    advance(centre, 1)
+    centre.advance(1)
     assert rates(beat(centre, second)) == [10.0]
 
 
@@ -143,7 +139,7 @@ def test_a_paused_attempt_keeps_no_share_and_has_it_again_when_it_goes_on(centre
         centre.apply_sites(order.site, **details)
         limit(centre)  # the sites file names it each time; as one that is new it rests for a lease
         for _ in range(4):
-            advance(centre, centre.settings.lease_seconds / 3)
+            centre.advance(centre.settings.lease_seconds / 3)
             answer = beat(centre, order)
         return answer
 
@@ -178,7 +174,7 @@ def test_transfers_beyond_the_streams_wait_unannounced_and_use_up_no_attempt(
     assert third.attempts == 0
     assert third.not_before is not None
     centre.report(orders[0])
-    advance(centre, centre.settings.lease_seconds)
+    centre.advance(centre.settings.lease_seconds)
     centre.tick()
     assert [site for _, site in centre.announced()] == [third.executor_id]
 
@@ -189,7 +185,7 @@ def test_an_unclaimed_attempt_keeps_its_room_for_seconds_only(centre: Centre) ->
     centre.tick()
     assert len(centre.announced()) == 1
     assert len(waiting(centre)) == 1
-    advance(centre, 11)
+    centre.advance(11)
     centre.tick()
     assert waiting(centre) == []
 
@@ -204,7 +200,7 @@ def test_a_429_shrinks_the_budget_of_all_at_once_and_it_recovers(centre: Centre)
     assert rates(beat(centre, second, throttled=told)) == [2.5]  # one event, told twice
     assert rates(beat(centre, first)) == [2.5]
     for _ in range(24):
-        advance(centre, 5)
+        centre.advance(5)
         rate = rates(beat(centre, first))
         beat(centre, second)
     assert rate == pytest.approx([3.0])
@@ -218,7 +214,7 @@ def test_an_outcome_that_tells_of_a_429_shrinks_what_no_heartbeat_told(centre: C
     told = (SourceReport(host=HOST, requests=3, throttled=1, retry_after=0.0),)
     centre.report(first, sources=told)
     assert rates(beat(centre, third)) == [2.5]  # it has the half that is free
-    advance(centre, 60)
+    centre.advance(60)
     centre.report(second, sources=told)  # claimed before that, it tells nothing new
     with centre.store.read() as session:
         row = session.get_one(Provider, "origin")
@@ -252,7 +248,7 @@ def test_a_retry_after_is_waited_for_by_all_with_its_reason(centre: Centre) -> N
     assert reason == (
         f"origin is left alone for a while: {HOST} said that we ask too much, and to wait 120 s"
     )
-    advance(centre, 121)
+    centre.advance(121)
     centre.tick()
     assert waiting(centre) == []
 
@@ -295,7 +291,7 @@ def test_a_provider_that_is_new_rests_until_who_may_use_it_has_heard(centre: Cen
         "still use it"
     )
     assert rates(beat(centre, order)) == []
-    advance(centre, centre.settings.lease_seconds)
+    centre.advance(centre.settings.lease_seconds)
     centre.tick()
     assert waiting(centre) == []
     assert rates(beat(centre, order)) == [5.0]
@@ -410,7 +406,7 @@ def test_the_books_outlast_a_restart_of_the_centre(centre: Centre) -> None:
         ),
         centre.folder,
     )
-    advance(again, timedelta(seconds=1).total_seconds())
+    again.advance(timedelta(seconds=1).total_seconds())
     assert rates(beat(again, first)) == [5.0]
     again.store.close()
 

@@ -130,7 +130,7 @@ def test_a_report_sent_again_is_harmless(api: Api) -> None:
 
 def test_a_superseded_worker_is_told_to_stop_and_its_outcome_is_kept(api: Api) -> None:
     order = _claimed(api)
-    api.centre.store.clock.advance(11)  # type: ignore[attr-defined]
+    api.centre.advance(11)
     _claim(api, *api.announced())
     beat = {"fence": order.fence, "bytes_done": 1}
     answer = api.ask(order.site, "POST", f"attempts/{order.attempt}/heartbeat", json=beat)

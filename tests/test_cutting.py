@@ -165,7 +165,6 @@ def test_a_version_cut_by_halves_under_other_settings_has_every_file_in_one_shar
     centre: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drafts, "_CUT_SECONDS", 0)
-    monkeypatch.setattr(drafts, "_AT_ONCE", 1)
     centre.settings = _settings(bundle_files=3)
     version = centre.mirror(*NAMES)
     _arrive(centre)
@@ -220,7 +219,7 @@ def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
     centre.mirror("a.csv", key="1")
     centre.work()
     before = seeds.desired(centre.store, "toronto")
-    centre.store.clock.advance(1)  # type: ignore[attr-defined]
+    centre.advance(1)
     newer = centre.mirror("a.csv", key="2")
     centre.prove()
     [seed] = seeds.desired(centre.store, "toronto").seeds
@@ -256,7 +255,7 @@ def test_people_are_shown_what_is_published_with_a_newer_draft_beside_it(centre:
     centre.work()
     with centre.store.read() as session:
         assert views.dataset(session, "data", MOMENT).draft == ""
-    centre.store.clock.advance(1)  # type: ignore[attr-defined]
+    centre.advance(1)
     second = centre.mirror("b.csv", key="2")
     centre.tick()
     with centre.store.read() as session:

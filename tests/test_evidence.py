@@ -76,7 +76,7 @@ def test_what_is_sent_again_is_kept_once(centre: Centre) -> None:
 
 def test_evidence_of_a_superseded_attempt_counts_as_well(centre: Centre) -> None:
     copy, site = _second_copy(centre)
-    centre.store.clock.advance(11)  # type: ignore[attr-defined]
+    centre.advance(11)
     centre.tick()
     centre.orders()
     report = SourceReport(host=f"{site}.example", site=site, evidence=PROOF)

@@ -16,10 +16,6 @@ DAY = 86_400.0
 COPIES = 30
 
 
-def _advance(centre: Centre, seconds: float) -> None:
-    centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
-
-
 def _make_due(centre: Centre, site: str) -> None:
     with centre.store.write() as session:
         for row in session.exec(select(Replica).where(Replica.site_id == site)).all():
@@ -38,7 +34,7 @@ def test_copies_made_on_one_day_are_all_read_before_their_age_is_over_a_few_a_da
         before = len(centre.transfers(kind="verify"))
         centre.work()
         read[day] = len(centre.transfers(kind="verify")) - before
-        _advance(centre, DAY)
+        centre.advance(DAY)
     assert len({one.shard_id for one in centre.transfers(kind="verify")}) == COPIES
     assert max(read.values()) <= 4
 
@@ -60,14 +56,14 @@ def test_of_what_is_due_the_copies_with_the_fewest_others_are_read_first(centre:
             if one.task == "verify" and one.site == "toronto":
                 order.append(one.shard)
             centre.report(one)
-        _advance(centre, DAY)  # the last copies took up the share of their day
+        centre.advance(DAY)  # the last copies took up the share of their day
     assert set(order[:4]) == set(many[2:])
     assert set(order[4:]) == set(many[:2])
 
 
 def test_no_more_is_read_at_once_than_half_of_a_sites_slots(centre: Centre) -> None:
     hold(centre, COPIES, ("toronto",))
-    _advance(centre, 77 * DAY)
+    centre.advance(77 * DAY)
     for _ in range(3):
         centre.tick()
     assert len(moved(centre)) == 2
@@ -75,7 +71,7 @@ def test_no_more_is_read_at_once_than_half_of_a_sites_slots(centre: Centre) -> N
 
 def test_a_copy_that_was_never_read_in_its_age_counts_no_more(centre: Centre) -> None:
     [shard] = hold(centre, 1, ("toronto",), copies=1)
-    _advance(centre, 90 * DAY)
+    centre.advance(90 * DAY)
     centre.tick()
     with centre.store.read() as session:
         row = session.exec(
@@ -89,10 +85,10 @@ def test_quiet_hours_hold_back_ordinary_readings(centre: Centre) -> None:
     quiet = {"timezone": "America/Toronto", "opens": "00:00", "closes": "06:00"}
     centre.apply_sites("toronto", windows=[quiet])
     hold(centre, 4, ("toronto", "amsterdam"))
-    _advance(centre, timedelta(days=77).total_seconds())  # 14:00 UTC, 09:00 in Toronto
+    centre.advance(timedelta(days=77).total_seconds())  # 14:00 UTC, 09:00 in Toronto
     centre.tick()
     assert {one.target_id for one in moved(centre)} == {"amsterdam"}
-    _advance(centre, 16 * 3600)  # 01:00 in Toronto
+    centre.advance(16 * 3600)  # 01:00 in Toronto
     centre.tick()
     assert {one.target_id for one in moved(centre)} == {"amsterdam", "toronto"}
 
@@ -111,7 +107,7 @@ def test_what_presses_is_read_outside_the_quiet_hours_however_much_waits_for_the
                 row.verified_at = old
             if row.shard_id == many[13]:
                 row.state, row.risk = "suspect", 0
-    _advance(centre, 14 * 3600)  # 09:00 in Toronto
+    centre.advance(14 * 3600)  # 09:00 in Toronto
     centre.tick()
     here = {one.shard_id for one in moved(centre) if one.target_id == "toronto"}
     assert here == {many[7], many[13]}
@@ -121,7 +117,7 @@ def test_the_last_copy_that_counts_presses_while_another_site_is_judged(centre: 
     quiet = {"timezone": "America/Toronto", "opens": "00:00", "closes": "06:00"}
     centre.apply_sites("toronto", windows=[quiet])
     [shard] = hold(centre, 1, ("toronto", "amsterdam"))
-    _advance(centre, 14 * 3600)  # 09:00 in Toronto
+    centre.advance(14 * 3600)  # 09:00 in Toronto
     _make_due(centre, "toronto")
     centre.tick()
     assert not moved(centre)

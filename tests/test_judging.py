@@ -147,7 +147,7 @@ def test_a_site_that_cannot_be_read_for_a_day_is_condemned(centre: Centre) -> No
     shards = _hold(centre)
     doubt(centre, "toronto", shards)
     centre.tick()
-    centre.store.clock.advance(PATIENCE.total_seconds())  # type: ignore[attr-defined]
+    centre.advance(PATIENCE.total_seconds())
     centre.tick()
     [incident] = incidents(centre.store)
     assert incident.stage in ("condemned", "reading")
@@ -228,7 +228,7 @@ def test_what_a_judged_site_was_to_probe_is_probed_by_another(centre: Centre) ->
     _probe(centre, "netcup")
     _judge(centre, "netcup")
     centre.tick()
-    centre.store.clock.advance(5)  # type: ignore[attr-defined]
+    centre.advance(5)
     centre.tick()
     assert [order.site for order in centre.orders() if order.task == "probe"] == ["amsterdam"]
 

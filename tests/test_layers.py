@@ -136,7 +136,7 @@ def test_a_probe_of_a_large_file_is_proved_by_the_subtree_of_a_piece(
     centre.work()
     seen = set()
     for _ in range(60):
-        centre.store.clock.advance(400)  # type: ignore[attr-defined]
+        centre.advance(400)
         centre.tick()
         for probe in centre.orders():
             for one in probe.items:

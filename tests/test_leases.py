@@ -26,10 +26,6 @@ def _first_order(centre: Centre) -> Order:
     return centre.claim(attempt, site)
 
 
-def _advance(centre: Centre, seconds: float) -> None:
-    centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
-
-
 def test_only_one_of_many_claims_at_once_gets_the_order(centre: Centre) -> None:
     centre.mirror("a.csv")
     centre.tick()
@@ -83,7 +79,7 @@ def test_an_expired_lease_makes_the_work_claimable_again_with_a_higher_fence(
     centre: Centre,
 ) -> None:
     order = _first_order(centre)
-    _advance(centre, 11)
+    centre.advance(11)
     centre.tick()
     [(attempt, site)] = centre.announced()
     again = centre.claim(attempt, site)
@@ -94,7 +90,7 @@ def test_an_expired_lease_makes_the_work_claimable_again_with_a_higher_fence(
 def test_a_heartbeat_keeps_the_lease(centre: Centre) -> None:
     order = _first_order(centre)
     for _ in range(5):
-        _advance(centre, 8)
+        centre.advance(8)
         assert centre.beat(order).action == "continue"
         centre.tick()
     assert centre.announced() == []
@@ -104,7 +100,7 @@ def test_a_late_heartbeat_takes_the_work_back_before_anyone_else_claims_it(
     centre: Centre,
 ) -> None:
     order = _first_order(centre)
-    _advance(centre, 11)
+    centre.advance(11)
     centre.tick()
     [(attempt, site)] = centre.announced()
     assert centre.beat(order).action == "continue"
@@ -136,7 +132,7 @@ def test_a_claim_whose_order_cannot_be_written_is_given_back(
 
 def test_a_superseded_attempt_is_told_to_stop(centre: Centre) -> None:
     order = _first_order(centre)
-    _advance(centre, 11)
+    centre.advance(11)
     centre.tick()
     [(attempt, site)] = centre.announced()
     centre.claim(attempt, site)
@@ -148,7 +144,7 @@ def test_work_finished_after_its_lease_ran_out_counts_if_nobody_else_began(
     centre: Centre,
 ) -> None:
     order = _first_order(centre)
-    _advance(centre, 3600)
+    centre.advance(3600)
     centre.tick()
     assert centre.report(order).applied
     centre.work()
@@ -159,7 +155,7 @@ def test_a_superseded_outcome_changes_no_state_and_is_kept_as_an_observation(
     centre: Centre,
 ) -> None:
     order = _first_order(centre)
-    _advance(centre, 11)
+    centre.advance(11)
     centre.tick()
     [(attempt, site)] = centre.announced()
     later = centre.claim(attempt, site)
@@ -176,7 +172,7 @@ def test_a_superseded_outcome_changes_no_state_and_is_kept_as_an_observation(
 def test_a_superseded_copy_is_verified_so_that_its_work_is_not_lost(centre: Centre) -> None:
     centre.mirror("a.csv")
     order = _claimed_copy(centre)
-    _advance(centre, 11)
+    centre.advance(11)
     centre.tick()
     again = dict(centre.announced())
     mine = next(
@@ -218,10 +214,10 @@ def test_a_lost_wakeup_is_sent_again(centre: Centre) -> None:
     centre.mirror("a.csv")
     centre.tick()
     first = centre.announced()
-    _advance(centre, 5)
+    centre.advance(5)
     centre.tick()
     assert centre.announced() == []
-    _advance(centre, 6)
+    centre.advance(6)
     centre.tick()
     assert centre.announced() == first
     assert centre.claim(*first[0]).fence == 1
@@ -240,13 +236,13 @@ def test_no_lease_expires_until_two_leases_after_the_centre_came_back(
     centre: Centre, role: str
 ) -> None:
     _first_order(centre)
-    _advance(centre, 11)
+    centre.advance(11)
     with centre.store.write() as session:
         office = session.get_one(Office, role)
         office.since = centre.store.now(session) - timedelta(seconds=11)
     centre.tick()
     assert centre.announced() == []
-    _advance(centre, 10)
+    centre.advance(10)
     centre.tick()
     assert len(centre.announced()) == 1
 
@@ -256,7 +252,7 @@ def test_no_lease_expires_while_the_server_is_away(centre: Centre) -> None:
     with centre.store.write() as session:
         office = session.get_one(Office, "server")
         office.until = centre.store.now(session)
-    _advance(centre, 3600)
+    centre.advance(3600)
     centre.tick()
     assert centre.announced() == []
 
@@ -266,7 +262,7 @@ def test_a_file_that_ends_every_worker_is_tried_at_other_sites_and_then_given_up
 ) -> None:
     _first_order(centre)
     for _ in range(30):
-        _advance(centre, 11)
+        centre.advance(11)
         centre.tick()
         centre.orders()
     transfers = centre.transfers(kind="ingest")
@@ -323,7 +319,7 @@ class _Play:
         self.known.clear()
 
     def wait(self) -> None:
-        _advance(self.centre, 11)
+        self.centre.advance(11)
 
     def claim(self) -> None:
         with suppress(RefusedError, IndexError):

@@ -136,7 +136,7 @@ def test_what_can_be_had_from_nobody_waits_with_that_reason_and_goes_on_when_som
     order = _spread(hidden, "toronto", "amsterdam")["amsterdam"]
     _fail(hidden, order)  # the first attempt is made: its files may lie there already
     for _ in range(10):
-        hidden.store.clock.advance(400)  # type: ignore[attr-defined]
+        hidden.advance(400)
         hidden.tick()
         assert hidden.announced() == []
     [copy] = [one for one in hidden.transfers(kind="copy") if one.target_id == "amsterdam"]
@@ -151,7 +151,7 @@ def test_what_can_be_had_from_nobody_waits_with_that_reason_and_goes_on_when_som
     assert cause.again is not None
     assert 0 < (cause.again - now).total_seconds() <= 300
     hidden.apply_sites("amsterdam", read_url="", peer="amsterdam.example:6881")
-    hidden.store.clock.advance(301)  # type: ignore[attr-defined]
+    hidden.advance(301)
     hidden.tick()
     [again] = hidden.orders()
     assert [one.kind for one in again.items[0].sources] == ["torrent"]

@@ -1,6 +1,5 @@
 """Repairs: those with the fewest copies first, and none that writes to what may be the last."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -196,7 +195,7 @@ class Faults(RuleBasedStateMachine):
 
     @rule(days=st.sampled_from([0, 1, 40, 91]))
     def tick(self, days: int) -> None:
-        self.store.clock.advance(days * 86_400.0 + 11)  # type: ignore[attr-defined]
+        self.centre.advance(days * 86_400.0 + 11)
         self.centre.tick()
 
     @rule()
@@ -246,10 +245,10 @@ class Faults(RuleBasedStateMachine):
 
 
 def _all(order: Order, fault: str) -> tuple[ItemResult, ...]:
-    failed: Callable[[str], ItemResult] = lambda artifact: ItemResult(  # noqa: E731
-        artifact=artifact, ok=False, reason=fault, fault=fault
+    failed = {"ok": False, "reason": fault, "fault": fault}
+    return tuple(
+        ItemResult.model_validate(failed | {"artifact": item.artifact}) for item in order.items
     )
-    return tuple(failed(item.artifact) for item in order.items)
 
 
 def test_no_sequence_of_faults_makes_the_centre_touch_the_last_good_copy(

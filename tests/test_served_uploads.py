@@ -207,7 +207,7 @@ def test_only_sites_that_are_there_and_hold_it_are_seeders_now(api: Api) -> None
         lost = session.exec(select(Replica).where(Replica.site_id == "amsterdam")).one()
         lost.state = "bad"
     assert _swarm(api)["seeders"] == 1
-    api.centre.store.clock.advance(900)  # type: ignore[attr-defined]
+    api.centre.advance(900)
     gone = {"seeders": 0, "peers": 0, "complete": 0, "availability": 0, "uploaded": 30}
     assert _swarm(api) == gone
     _report(api, "netcup", infohash, uploaded=10)

@@ -59,7 +59,7 @@ def test_the_loads_of_sites_are_right_at_every_step_of_a_story(centre: Centre) -
             else:
                 centre.report(order)
             _agree(centre.store)
-        centre.store.clock.advance(60)  # type: ignore[attr-defined]
+        centre.advance(60)
     centre.apply_sites("amsterdam", retired=True)
     _agree(centre.store)
     centre.work()

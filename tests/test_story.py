@@ -98,7 +98,7 @@ def test_an_item_that_may_heal_is_tried_again_alone(centre: Centre) -> None:
         centre.tick()
         for order in centre.orders():
             centre.report_but(order, MANY[7], _failed)
-    centre.store.clock.advance(6)  # type: ignore[attr-defined]
+    centre.advance(6)
     centre.tick()
     again = [order for order in centre.orders() if order.items[0].path == MANY[7]]
     assert [item.path for order in again for item in order.items] == [MANY[7]]
@@ -122,7 +122,7 @@ def test_what_keeps_failing_is_suspended_with_its_reason_and_the_rest_goes_on(
         centre.tick()
         for order in centre.orders():
             centre.report_but(order, MANY[7], _failed)
-        centre.store.clock.advance(3600)  # type: ignore[attr-defined]
+        centre.advance(3600)
     [ingest] = centre.transfers(kind="ingest", state="suspended")
     assert ingest.reason == "gave up after 3 attempts: answered 503"
     assert (done.known, done.excluded, done.state) == (len(MANY) - 1, 1, "published")

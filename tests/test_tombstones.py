@@ -47,7 +47,7 @@ def _tombstones(centre: Centre) -> list[Tombstone]:
 
 
 def _wait(centre: Centre, seconds: float) -> None:
-    centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
+    centre.advance(seconds)
 
 
 def _round(centre: Centre, leave: str = "") -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -98,7 +98,7 @@ def test_an_outcomes_bytes_lie_over_the_bins_it_took(centre: Centre) -> None:
     assert [one.bytes_in for one in bins] == [1500, 1500, 1500, 1500, 0]
     assert [one.throttled for one in bins] == [0, 0, 0, 0, 2]
     assert {one.latency_ms for one in bins} == {80.0}
-    centre.store.clock.advance(60)  # type: ignore[attr-defined]
+    centre.advance(60)
     centre.tick()
     found = _usual(centre, "zenodo.org")
     assert found.hours[0] == pytest.approx(80.0)

@@ -23,7 +23,7 @@ def test_a_probe_that_finds_wrong_bytes_makes_the_replica_suspect_and_has_it_ver
 ) -> None:
     centre.mirror("a.csv")
     centre.work()
-    _advance(centre, 400)
+    centre.advance(400)
     centre.tick()
     probe = next(order for order in centre.orders() if order.task == "probe")
     _fail(centre, probe, "corrupt", "sha256 differs")
@@ -42,7 +42,7 @@ def test_files_that_a_site_cannot_take_are_given_to_another_and_not_left_out(
                 _fail(centre, order, "local", "this host's disk is full")
             else:
                 centre.report(order)
-        _advance(centre, 60)
+        centre.advance(60)
     done = _progress(centre, version)
     assert (done.excluded, done.state) == (0, "published")
 
@@ -58,7 +58,7 @@ def test_files_of_a_worker_that_fails_without_a_word_about_them_go_to_another(
                 centre.report(order, items=(), reason="the worker failed: KeyError")
             else:
                 centre.report(order)
-        _advance(centre, 60)
+        centre.advance(60)
     done = _progress(centre, version)
     assert (done.excluded, done.state) == (0, "published")
 
@@ -95,7 +95,7 @@ def test_probes_go_on_when_one_of_their_observers_is_dead(centre: Centre) -> Non
     centre.work()
     seen = Counter[str | None]()
     for _ in range(40):  # the dead one is drawn as an observer half of the times
-        _advance(centre, 301)
+        centre.advance(301)
         _without("netcup", centre, rounds=1)
         with centre.store.read() as session:
             probes = select(Observation.site_id).where(Observation.kind == "probe")
@@ -137,7 +137,7 @@ def test_a_site_that_comes_back_from_retirement_is_read_again_before_it_counts(
 def test_a_copy_that_nobody_could_read_for_long_stops_counting(centre: Centre) -> None:
     version = centre.mirror("a.csv")
     centre.work()
-    _advance(centre, 400 * DAY)
+    centre.advance(400 * DAY)
     for _ in range(3):
         centre.tick()
         centre.announced()
@@ -148,7 +148,7 @@ def test_a_copy_that_nobody_could_read_for_long_stops_counting(centre: Centre) -
 def test_a_verify_that_was_suspended_waits_for_a_person(centre: Centre) -> None:
     centre.mirror("a.csv")
     centre.work()
-    _advance(centre, 91 * DAY)
+    centre.advance(91 * DAY)
     for _ in range(10):
         centre.tick()
         for order in centre.orders():
@@ -156,9 +156,9 @@ def test_a_verify_that_was_suspended_waits_for_a_person(centre: Centre) -> None:
                 _fail(centre, order, "local", "permission denied")
             else:
                 centre.report(order)
-        _advance(centre, 3600)
+        centre.advance(3600)
     given_up = {one.id for one in centre.transfers(kind="verify")}
-    _advance(centre, 2 * DAY)
+    centre.advance(2 * DAY)
     centre.work()
     verifies = centre.transfers(kind="verify")
     assert {one.id for one in verifies} == given_up
@@ -179,7 +179,7 @@ def test_work_finished_after_its_transfer_was_suspended_still_counts(centre: Cen
     for _ in range(3):
         centre.tick()
         order = next(one for one in centre.orders() if one.task == "pull")
-        _advance(centre, 11)
+        centre.advance(11)
     centre.tick()
     assert centre.transfers(kind="copy", target_id="toronto", state="suspended")
     assert centre.report(order).applied
@@ -193,7 +193,7 @@ def test_an_ingest_that_comes_through_after_it_was_given_to_another_still_counts
     for _ in range(3):
         centre.tick()
         [order] = centre.orders()
-        _advance(centre, 11)
+        centre.advance(11)
     centre.tick()
     assert centre.report(order).applied
     with centre.store.read() as session:
@@ -273,10 +273,6 @@ def test_a_worker_is_not_believed(
     assert (artifact.state, artifact.sha256) == ("expected", "a" * 64)
 
 
-def _advance(centre: Centre, seconds: float) -> None:
-    centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
-
-
 def _states(centre: Centre) -> list[str]:
     return [state for states in centre.replicas().values() for state in states]
 
@@ -303,7 +299,7 @@ def _without(silent: str, centre: Centre, rounds: int) -> None:
                 row = session.exec(select(Transfer).where(Transfer.attempt_id == attempt)).first()
             if site != silent and row is not None and row.state == "announced":
                 centre.report(centre.claim(attempt, site))
-        _advance(centre, 11)
+        centre.advance(11)
 
 
 def test_a_bundle_whose_site_was_retired_is_hashed_elsewhere(centre: Centre) -> None:

@@ -49,13 +49,9 @@ def _why(centre: Centre, site: str) -> tuple[str, str]:
     return found.state, found.reason
 
 
-def _later(centre: Centre, seconds: float) -> None:
-    centre.store.clock.advance(seconds)  # type: ignore[attr-defined]
-
-
 def _probes(centre: Centre, seconds: float = 300) -> dict[str, Order]:
     """Let the time pass; claim the probes that are due then, by the site they ask."""
-    _later(centre, seconds)
+    centre.advance(seconds)
     centre.tick()
     found = {}
     for order in centre.orders():
@@ -143,7 +139,7 @@ def test_a_reading_from_before_the_last_verify_proves_nothing(published: Centre)
         shard = session.exec(select(Shard.id)).one()
     seen = Observation(kind="bit rot", site="toronto", shard=shard, at=MOMENT)
     observations.keep(published.store, seen)
-    _later(published, 1)
+    published.advance(1)
     published.tick()
     for order in published.orders():
         published.report(order)
@@ -201,7 +197,7 @@ def test_one_bad_copy_holds_up_no_other_and_is_no_incident(apart: Centre) -> Non
         rows = session.exec(
             select(Artifact.path)
             .join(Replica, Replica.shard_id == Artifact.shard_id)
-            .where(Replica.proved_at == None)  # noqa: E711
+            .where(col(Replica.proved_at).is_(None))
         ).all()
         assert session.exec(select(Incident)).all() == []
     assert list(rows) == ["00007.csv"] * 3

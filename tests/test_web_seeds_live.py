@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from fleet.cli.demo.origin import Origin
 from fleet.control import blobs, mirror, torrents
@@ -74,7 +74,7 @@ def _all_name(fleet: RunningFleet, doors: set[str]) -> bool:
 def _check_layers(fleet: RunningFleet) -> None:
     """Real workers sent the layers of the large files, and the centre keeps them."""
     with fleet.store.read() as session:
-        large = session.exec(select(Artifact).where(Artifact.layer != None)).all()  # noqa: E711
+        large = session.exec(select(Artifact).where(col(Artifact.layer).is_not(None))).all()
         assert {one.path for one in large} == {"large.bin", "other.bin"}
         for one in large:
             layer = blobs.read(fleet.store, one.layer or "")

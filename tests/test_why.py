@@ -37,7 +37,7 @@ def test_a_datasets_rule_is_told_in_words_with_its_expiry(centre: Centre) -> Non
     )
     assert (told.state, told.again) == ("in force", expires)
     assert _causes(centre, "data")["deadline of data"].again == deadline
-    centre.store.clock.advance(31 * 86_400)  # type: ignore[attr-defined]
+    centre.advance(31 * 86_400)
     assert _causes(centre, "data")["rule of data"].state == "expired"
 
 

@@ -24,7 +24,7 @@ def nightly(centre: Centre) -> Centre:
 
 
 def _advance(centre: Centre, hours: float) -> None:
-    centre.store.clock.advance(hours * HOUR)  # type: ignore[attr-defined]
+    centre.advance(hours * HOUR)
     centre.open_doors()
 
 
