@@ -1,10 +1,13 @@
 """How urgent repairs are, and what they may write to."""
 
+from itertools import combinations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.planning.repair import URGENT, independent, untouchable, urgency
+from fleet.planning.spread import behind, gateway
 from fleet.planning.states import ReplicaState
 from tests.planning_support import SITES, unhurried
 
@@ -43,15 +46,23 @@ def test_a_new_shard_is_spread_at_its_rules_own_priority() -> None:
 def test_a_gateway_and_what_it_fronts_count_once(
     held: list[str], fronting: dict[str, list[str]]
 ) -> None:
-    count = independent(held, fronting)
+    fronted = behind(fronting)
+    count = independent(held, fronted)
     assert (0 if not held else 1) <= count <= len(held)
-    if not any(other in fronting.get(site, ()) for site in held for other in held):
+    if not any(gateway(one, other, fronted) for one, other in combinations(held, 2)):
         assert count == len(held)
 
 
 def test_two_sites_behind_one_gateway_are_two_places_and_it_is_none() -> None:
-    assert independent(["gate", "one", "two"], {"gate": ("one", "two")}) == 2
-    assert independent(["gate", "one"], {"gate": ("one", "two")}) == 1
+    fronted = behind({"gate": ("one", "two")})
+    assert independent(["gate", "one", "two"], fronted) == 2
+    assert independent(["gate", "one"], fronted) == 1
+
+
+def test_two_gateways_to_a_third_site_are_one_place() -> None:
+    fronted = behind({"east": ("vault",), "west": ("middle",), "middle": ("vault",)})
+    assert independent(["east", "west"], fronted) == 1
+    assert independent(["west", "vault"], fronted) == 1
 
 
 @pytest.mark.parametrize("state", list(ReplicaState))

@@ -9,7 +9,7 @@ from sqlmodel import select
 from fleet.control import sites, why
 from fleet.control.sites import SiteSpec
 from fleet.planning.repair import URGENT
-from fleet.store.tables import Incident, Rule, Site, Tombstone
+from fleet.store.tables import Incident, Rule, Shard, Site, Tombstone
 from tests.centre_support import Centre
 from tests.holdings_support import hold, states
 from tests.retirement_support import apply, is_retired, retire, silence, waits
@@ -215,3 +215,34 @@ def test_a_gateway_and_what_it_fronts_take_one_place_elsewhere(centre: Centre) -
     with centre.store.write() as session:
         session.get_one(Site, "amsterdam").fronts = []
     assert retire(centre, "toronto") == "retired"
+
+
+def test_two_gateways_to_a_silent_site_are_too_few_for_an_expired_rule_that_keeps_two(
+    centre: Centre,
+) -> None:
+    _add(centre, id="vault", silent=True)
+    _add(centre, id="spare", read_url="http://spare.example")
+    hold(centre, 1, ("toronto", "amsterdam", "netcup"), copies=2, least=2)
+    _fronts(centre, "amsterdam", "vault")
+    _fronts(centre, "netcup", "vault")
+    with centre.store.write() as session:
+        session.exec(update(Rule).values(expires=centre.store.now(session)))
+        session.get_one(Site, "toronto").retiring = centre.store.now(session)
+        for shard in session.exec(select(Shard)).all():
+            shard.dirty = True
+    centre.tick()
+    assert [one.target_id for one in centre.transfers(kind="copy")] == ["spare"]
+
+
+def test_a_shard_that_only_a_gateway_ever_had_is_repaired_once_what_it_fronts_goes(
+    centre: Centre,
+) -> None:
+    [shard] = hold(centre, 1, ("amsterdam",), copies=1)
+    _fronts(centre, "amsterdam", "netcup")
+    centre.apply_sites("netcup", retired="lost")
+    centre.tick()
+    [copy] = centre.transfers(kind="copy")
+    assert (copy.target_id, copy.priority >= URGENT) == ("toronto", True)
+    with centre.store.read() as session:
+        told = why.explain(session, shard, centre.store.now(session)).causes
+    assert any(one.state == "0 good" for one in told)

@@ -6,7 +6,16 @@ from datetime import datetime
 
 from sqlmodel import Session, col, func, select
 
-from fleet.control import facts, incidents, judging, retirement, standing, uploads, windows
+from fleet.control import (
+    facts,
+    gateways,
+    incidents,
+    judging,
+    retirement,
+    standing,
+    uploads,
+    windows,
+)
 from fleet.planning import health
 from fleet.planning.fixity import RISKS
 from fleet.planning.repair import URGENT
@@ -92,7 +101,7 @@ def _plight(session: Session, row: Site) -> Iterator[str]:
         yield f"it {retirement.waits(session, row)}"
     if row.retiring or row.retired:
         return
-    if behind := facts.gateways_gone(session).get(row.id):
+    if behind := gateways.gone(session).get(row.id):
         yield (
             f"it fronts {behind}, which was retired or is to be: what it holds counts on for "
             "nothing, and it gets nothing new, as long as the sites file says that it does"
@@ -181,10 +190,9 @@ def copy(row: Replica) -> Cause:
 
 def stands(session: Session, shard: str) -> Cause:
     """Tell how many independent good copies a shard has."""
-    standing_, gone = standing.of(session, (shard,))[shard], facts.gateways_gone(session)
-    with_others = sorted(standing_.counted.keys() & gone.keys())
-    for gateway in with_others:
-        del standing_.counted[gateway]
+    standing_, gone = standing.of(session, (shard,))[shard], gateways.gone(session)
+    good = {row.site_id for row in standing_.rows if row.state == ReplicaState.AVAILABLE}
+    with_others = sorted(good & gone.keys())
     at = ", ".join(sorted(standing_.counted)) or "nowhere"
     aside = len(standing_.counted) - standing_.good
     reason = f"verified copies that count: {at}"

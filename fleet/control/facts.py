@@ -1,13 +1,11 @@
 """Rows as the plain values that planning decides from."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, bindparam
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, standing
-from fleet.planning import spread
+from fleet.control import gateways, incidents, standing
 from fleet.planning.facts import ReplicaFacts, RuleFacts, SiteFacts, WindowFacts
 from fleet.planning.states import ReplicaState
 from fleet.store import loads
@@ -23,7 +21,7 @@ def sites(session: Session) -> list[SiteFacts]:
     """Return every site that is not retired, with its free space and its queue."""
     found = loads.loads(session)
     rows = session.exec(_SITES).all()
-    judged, gone = incidents.judged(session), _gateways_gone(rows)
+    judged, gone = incidents.judged(session), gateways.gone_of(rows)
     return [
         site(row, found.get(row.id, _UNLADEN), judged.get(row.id), gone.get(row.id, ""))
         for row in rows
@@ -53,7 +51,7 @@ def site(
         provider=row.provider,
         arch=row.arch,
         trusted=row.trusted,
-        retired=_goes(row) or goes_with != "",
+        retired=gateways.goes(row) or goes_with != "",
         goes_with=goes_with,
         silent=row.silent or _condemned(incident),
         fronts=tuple(row.fronts),
@@ -62,29 +60,6 @@ def site(
         speed_mbps=row.speed_mbps,
         incident=incident.reason if incident else "",
     )
-
-
-def fronted(session: Session) -> dict[str, frozenset[str]]:
-    """Map each gateway to all the sites that it fronts."""
-    return _fronted(session.exec(_SITES).all())
-
-
-def gateways_gone(session: Session) -> dict[str, str]:
-    """Map gateways to a site that each fronts and that is retired, or is to be, if any is."""
-    return _gateways_gone(session.exec(_SITES).all())
-
-
-def _gateways_gone(rows: Sequence[Site]) -> dict[str, str]:
-    gone = {row.id for row in rows if _goes(row)}
-    return {front: min(sites & gone) for front, sites in _fronted(rows).items() if sites & gone}
-
-
-def _fronted(rows: Sequence[Site]) -> dict[str, frozenset[str]]:
-    return spread.behind({row.id: row.fronts for row in rows})
-
-
-def _goes(row: Site) -> bool:
-    return row.retired or row.retiring is not None
 
 
 def rule(row: Rule) -> RuleFacts:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, standing
+from fleet.control import gateways, standing
 from fleet.control.causes import Cause
 from fleet.planning.states import ReplicaState, TransferKind, TransferState, VersionState
 from fleet.store import retiring, transfers
@@ -17,7 +17,7 @@ def causes(session: Session, site: Site, limit: int) -> list[Cause]:
     """Tell which shards a site that is to be retired is needed for, and why each yet."""
     if site.retiring is None:
         return []
-    fronted = facts.fronted(session)
+    fronted = gateways.fronted(session)
     found = retiring.needed(session, site.id, fronted, limit)
     return [_cause(session, site.id, one, fronted) for one in found]
 
@@ -62,7 +62,7 @@ def _short(session: Session, shard: str) -> Iterator[str]:
 
 def _aside(session: Session, site: str, shard: str, fronted: retiring.Fronted) -> Iterator[str]:
     """Tell of the copies elsewhere that take nobody's place."""
-    counted, gone = standing.of(session, (shard,))[shard].counted, facts.gateways_gone(session)
+    counted, gone = standing.of(session, (shard,))[shard].counted, gateways.gone(session)
     marked = session.exec(select(Tombstone.site_id).where(Tombstone.shard_id == shard)).all()
     for copy, place in session.exec(
         select(Replica, Site)

@@ -20,7 +20,7 @@ from sqlmodel import Session
 
 from fleet.control import facts, incidents, repairs, standing, tombstones
 from fleet.control.revisits import LOOK_AGAIN
-from fleet.planning import repair
+from fleet.planning import repair, spread
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, SiteFacts
 from fleet.planning.lapse import keep
 from fleet.planning.placement import place
@@ -91,6 +91,7 @@ def _serve(
 ) -> None:
     placing.read(session, shards)
     sites = {site.id: site for site in facts.sites(session)}
+    fronted = spread.behind({site.id: site.fronts for site in sites.values()})
     judged = incidents.judged(session)
     rules = {shard.rule.id: facts.rule(shard.rule) for shard in shards if shard.rule}
     changes = Changes()
@@ -102,7 +103,7 @@ def _serve(
             facts.replica(row, judged.get(row.site_id), tombstone=row.site_id in shard.marked)
             for row in shard.replicas
         ]
-        urgent = _urgency(shard, rule, sites, judged, held)
+        urgent = _urgency(shard, rule, sites, fronted, judged, held)
         if shard.under_way:
             repairs.hasten(session, shard.id, urgent)
         expired = rule.expires is not None and rule.expires <= now
@@ -129,20 +130,23 @@ def _urgency(
     shard: Standing,
     rule: Rule,
     sites: Mapping[str, SiteFacts],
+    fronted: Mapping[str, frozenset[str]],
     judged: Mapping[str, Incident],
     held: Sequence[ReplicaFacts],
 ) -> repair.Urgency:
     """Say how urgent it is to copy a shard, by the good copies that are left.
 
-    Those of a gateway that goes with what it fronts are none.
+    Those of a gateway that goes with what it fronts are none, and as lost as those of that.
     """
-    fronts = {
-        row.site_id: site.fronts
+    gone = {site.id for site in sites.values() if site.goes_with}
+    counted = [
+        row.site_id
         for row in shard.replicas
-        if (site := sites.get(row.site_id)) and not site.goes_with and _counts(row, judged)
-    }
-    good = repair.independent(fronts, fronts)
-    return repair.urgency(rule.priority, rule.min_copies, good, [one.state for one in held])
+        if row.site_id in sites and row.site_id not in gone and _counts(row, judged)
+    ]
+    good = repair.independent(counted, fronted)
+    states = [ReplicaState.RETIRED if one.site in gone else one.state for one in held]
+    return repair.urgency(rule.priority, rule.min_copies, good, states)
 
 
 def _counts(row: Row[Any], judged: Mapping[str, Incident]) -> bool:

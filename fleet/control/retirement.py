@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, incidents, probes, replicas, tombstones
+from fleet.control import gateways, incidents, probes, replicas, tombstones
 from fleet.control.errors import RefusedError
 from fleet.planning.states import TransferKind, TransferState
 from fleet.store import holdings, retiring, transfers
@@ -99,7 +99,7 @@ def look_at(store: Store, site: str) -> bool:
         now, row = store.now(session), session.get_one(Site, site)
         if row.retiring is None:
             return row.retired
-        fronted = facts.fronted(session)
+        fronted = gateways.fronted(session)
         if retiring.is_needed(session, site, fronted):
             retiring.note(session, site, retiring=now + _LOOK_AGAIN)
             return False
@@ -115,7 +115,7 @@ def look_at(store: Store, site: str) -> bool:
 def lose(store: Store, site: str) -> str:
     """Retire a site at once, for a person says that it is gone; say what went with it."""
     with store.write() as session:
-        now, fronted = store.now(session), facts.fronted(session)
+        now, fronted = store.now(session), gateways.fronted(session)
         _take(session, site, LOST, now)
         _, lost = retiring.tally(session, site, fronted)
         among = retiring.datasets_lost(session, site, fronted, _NAMED + 1)
@@ -146,7 +146,7 @@ def _clear(store: Store, site: str) -> None:
 
 def waits(session: Session, site: Site) -> str:
     """Say what a site that is to be retired waits for, and what a person can do."""
-    needed, lost = retiring.tally(session, site.id, facts.fronted(session))
+    needed, lost = retiring.tally(session, site.id, gateways.fronted(session))
     gives_up = f", and {_shards(lost)} that no other site has will be lost with it" if lost else ""
     silent = ", but it answers no wake-up" if site.silent else ""
     return (

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
-from fleet.control import facts, probes, providers, retirement
+from fleet.control import gateways, probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError, UndoneError
 from fleet.messages import LocalTime, Zone
 from fleet.store.database import Store
@@ -201,7 +201,7 @@ def apply(
         now = store.now(session)
         before = {site.id: site for site in session.exec(select(Site)).all()}
         active = {site.id for site in before.values() if not site.retired}
-        gone = facts.gateways_gone(session)
+        gone = gateways.gone(session)
         for spec in specs:
             changes += _apply_one(session, spec, before.pop(spec.id, None), now)
         changes += [
@@ -228,7 +228,7 @@ def apply(
 
 def _gateways(session: Session, before: Mapping[str, str]) -> Iterator[str]:
     """Tell of the gateways that stay and from now on go with what they front."""
-    for gateway, behind in facts.gateways_gone(session).items():
+    for gateway, behind in gateways.gone(session).items():
         row = session.get_one(Site, gateway)
         if gateway not in before and not row.retired and row.retiring is None:
             yield (

@@ -1,7 +1,8 @@
 """How shards stand: the good copies that are left, and the risk that each copy is at.
 
 A copy counts while it is available, unless its site is at fault as a whole and it was not read
-since that began.  A gateway and a site that it fronts count once.
+since that began.  A gateway and a site that it fronts count once; one that goes with what it fronts
+counts for nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents
+from fleet.control import gateways, incidents
 from fleet.planning.fixity import level
 from fleet.planning.repair import independent
 from fleet.planning.states import ReplicaState
@@ -24,12 +25,13 @@ class Standing:
     """One shard's replicas, and the sites of them that count."""
 
     rows: list[Replica] = field(default_factory=list)
-    counted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
+    fronted: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def good(self) -> int:
         """How many independent good copies there are."""
-        return independent(self.counted, self.counted)
+        return independent(self.counted, self.fronted)
 
 
 _COPIES = (
@@ -46,11 +48,17 @@ def of(
     judged = incidents.judged(session) if judged is None else judged
     began = {site: one.began_at for site, one in judged.items()}
     found = {shard: Standing() for shard in shards}
-    for row, fronts in session.exec(_COPIES, params={"shards": list(found)}).all():
+    copies = session.exec(_COPIES, params={"shards": list(found)}).all()
+    for row, _ in copies:
         standing = found[row.shard_id]
         standing.rows.append(row)
         if counts(row, began.get(row.site_id)):
-            standing.counted[row.site_id] = tuple(fronts)
+            standing.counted.add(row.site_id)
+    if any(fronts for _, fronts in copies):  # few fleets have gateways: others ask no more
+        fronted, gone = gateways.fronted(session), gateways.gone(session)
+        for standing in found.values():
+            standing.fronted = fronted
+            standing.counted -= gone.keys()
     return found
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, func
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, incidents, replicas, standing
+from fleet.control import facts, gateways, incidents, replicas, standing
 from fleet.planning.facts import Choice
 from fleet.planning.spread import gateway
 from fleet.planning.states import AttemptState, TransferKind, TransferState
@@ -234,8 +234,8 @@ def _others(session: Session, row: Tombstone) -> list[OtherCopy]:
         .where(Replica.shard_id == row.shard_id, Replica.site_id != row.site_id)
         .execution_options(populate_existing=True)
     ).all()
-    going, fronted = marked(session, row.shard_id), facts.fronted(session)
-    judged, gone = incidents.judged(session), facts.gateways_gone(session)
+    going, fronted = marked(session, row.shard_id), gateways.fronted(session)
+    judged, gone = incidents.judged(session), gateways.gone(session)
     return [
         _other(copy, site, judged.get(site.id), read.get(site.id), site.id not in gone)
         for copy, site in copies

@@ -6,12 +6,13 @@ with one of them is to be retired, and fewer would stay, are they placed anew, a
 go with it: what a gateway has goes for as long as it fronts a site that is retired.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
 from fleet.planning.placement import place
 from fleet.planning.repair import independent
+from fleet.planning.spread import behind
 from fleet.planning.states import ReplicaState
 
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
@@ -24,7 +25,8 @@ def keep(
     least = max(1, rule.min_copies)
     held = {one.site for one in replicas}
     kept = {one.site for one in replicas if one.state in _THERE}
-    going = _going([one for one in sites if one.id in kept], least)
+    fronted = behind({one.id: one.fronts for one in sites})
+    going = _going([one for one in sites if one.id in kept], fronted, least)
     decision = place(
         replace(rule, copies=least, min_copies=least),
         size,
@@ -42,10 +44,12 @@ def keep(
     )
 
 
-def _going(holders: Sequence[SiteFacts], least: int) -> list[str]:
+def _going(
+    holders: Sequence[SiteFacts], fronted: Mapping[str, frozenset[str]], least: int
+) -> list[str]:
     """Name the sites that go, where the copies at those that stay and answer are too few."""
-    fronts = {one.id: one.fronts for one in holders if not (one.retired or one.silent)}
-    if independent(fronts, fronts) >= least:
+    stay = [one.id for one in holders if not (one.retired or one.silent)]
+    if independent(stay, fronted) >= least:
         return []
     return sorted({one.goes_with or one.id for one in holders if one.retired})
 

@@ -9,9 +9,10 @@ Rules this module keeps:
   new shard is still being spread, the rule's own priority holds.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fleet.planning.spread import gateway
 from fleet.planning.states import ReplicaState
 
 URGENT = 100  # work of this priority or more does not wait for quiet hours
@@ -32,12 +33,14 @@ class Urgency:
     reason: str = ""
 
 
-def independent(sites: Iterable[str], fronts: Mapping[str, Collection[str]]) -> int:
-    """Count the sites that stand for themselves: a gateway and what it fronts are one place."""
+def independent(sites: Iterable[str], fronted: Mapping[str, frozenset[str]]) -> int:
+    """Count the sites that stand for themselves: a gateway and what it fronts are one place.
+
+    ``fronted`` is of all sites, as ``spread.behind`` gives it: two gateways to a third are one.
+    """
     chosen: list[str] = []
-    for site in sorted(set(sites), key=lambda one: (len(fronts.get(one, ())), one)):
-        ours = fronts.get(site, ())
-        if not any(other in ours or site in fronts.get(other, ()) for other in chosen):
+    for site in sorted(set(sites), key=lambda one: (len(fronted.get(one, ())), one)):
+        if not any(gateway(site, other, fronted) for other in chosen):
             chosen.append(site)
     return len(chosen)
 
