@@ -145,6 +145,7 @@ def test_sizes_are_written_as_people_write_them(tmp_path: Path, size: str, count
             ["opens", "hour must be in 0..23"],
         ),
         (f"{GOOD}, fronts: [atlantis]", ["site toronto fronts atlantis, which is not there"]),
+        (f"{GOOD}, fronts: [toronto]", ["site toronto fronts itself", "name under fronts only"]),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line_that_names_the_field(

@@ -20,6 +20,7 @@ from sqlmodel import Session, col, delete, select
 from fleet.control import gateways, probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError, UndoneError
 from fleet.messages import LocalTime, Zone
+from fleet.planning import spread
 from fleet.store.database import Store
 from fleet.store.tables import Budget, Rule, Site, Window
 
@@ -139,6 +140,12 @@ def read(path: Path) -> tuple[SiteSpec, ...]:
         for front in spec.fronts:
             if front not in names:
                 raise RefusedError(f"{path}: site {spec.id} fronts {front}, which is not there")
+    for one, behind in spread.behind({spec.id: spec.fronts for spec in specs}).items():
+        if one in behind:
+            raise RefusedError(
+                f"{path}: site {one} fronts itself, at once or through others: name under fronts "
+                "only what lies behind it"
+            )
     return specs
 
 
