@@ -129,6 +129,21 @@ class Databases:
 
 
 @contextmanager
+def lacking(store: Store, table: str) -> Iterator[None]:
+    """Take a table away meanwhile; what has other tests after it gets it back in any case."""
+    _rename(store, table, f"{table}_elsewhere")
+    try:
+        yield
+    finally:
+        _rename(store, f"{table}_elsewhere", table)
+
+
+def _rename(store: Store, table: str, name: str) -> None:
+    with store.write() as session:
+        session.connection().exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+@contextmanager
 def refusing(store: Store, site: str) -> Iterator[None]:
     """Let SQLite refuse that a site is retired, each time."""
     when = f"BEFORE UPDATE OF retired ON site WHEN NEW.id = '{site}'"
