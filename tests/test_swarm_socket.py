@@ -238,7 +238,7 @@ def test_a_lease_that_is_paused_for_longer_than_a_stall_is_no_stall(
 ) -> None:
     shard = Shard("census", {"a": 100 * PIECE}, web_seeds=())
     source.hold(shard)
-    with node(tmp_path, "target", stall_seconds=1.0) as target:
+    with node(tmp_path, "target", stall_seconds=2.0) as target:
         target.know(shard)
         lease = Held(pauses=15)  # a look at it is a fifth of a second
         work = target.pull(ordered(shard, source.address), lease)
