@@ -23,13 +23,13 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "403": ("status", {"code": 403}, "403 "),
     "429": ("status", {"code": 429}, "429"),
     "503": ("status", {"code": 503}, "503 "),
-    "redirect": ("redirect", {}, "came for 2 s"),
+    "redirect": ("redirect", {}, "came for 4 s"),
     "truncating ranges": ("short_ranges", {"most": 1000}, "invalid HTTP range"),
     "cut": ("truncated", {"cuts": (1000,)}, "End of file"),
     "wrong bytes": ("wrong_bytes", {}, "it sent wrong bytes: piece "),
-    "stall": ("stalling", {"after": 1000}, "no byte came for 2 s"),
+    "stall": ("stalling", {"after": 1000}, "no byte came for 4 s"),
 }
-SLOWLY = Budget(bytes_per_second=20 * PIECE)
+SLOWLY = Budget(bytes_per_second=15 * PIECE)
 numbers = count()
 
 
@@ -61,7 +61,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
     home = tmp_path_factory.mktemp("sites")
-    with node(home, "good") as good, node(home, "target", stall_seconds=4.0) as target:
+    with node(home, "good") as good, node(home, "target", stall_seconds=8.0) as target:
         yield good, target
 
 
@@ -83,7 +83,7 @@ def test_the_fetch_completes_from_the_peer_and_the_fault_is_told(
     kind, options, told = FAULTS[fault]
     scene.serve(kind, **options)
     # what is only noticed after a while must not be over before
-    given = ordered(scene.shard, budget=SLOWLY if told.endswith("for 2 s") else Budget())
+    given = ordered(scene.shard, budget=SLOWLY if told.endswith("for 4 s") else Budget())
     working: Future[Work] = apart.submit(scene.target.pull, given)
     eventually(lambda: scene.web.asked(scene.path), "the web seed is asked")
     scene.good.hold(scene.shard, scene.target.address)

@@ -115,6 +115,15 @@ def test_of_several_hosts_at_one_address_one_is_used_at_a_time() -> None:
     assert choose(seeds, 0.0, at) == [seeds[1], seeds[2]]
 
 
+def test_who_comes_back_from_a_failure_takes_no_better_ones_place() -> None:
+    seeds = web_seeds([f"http://a.example/{name}" for name in "xyz"])
+    seeds[0].lied("piece 1", 0.0)
+    seeds[1].failed("503", 0.0)
+    assert choose(seeds, LONGEST_WAIT, {}) == [seeds[2]]
+    seeds[2].refuse("not public")
+    assert choose(seeds, LONGEST_WAIT, {}) == [seeds[1]]
+
+
 def test_wrong_bytes_that_may_be_anothers_are_no_evidence_and_end_it_all_the_same() -> None:
     (seed,) = web_seeds(["http://a.example/x"])
     for _ in range(LIES):

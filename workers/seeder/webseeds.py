@@ -8,7 +8,8 @@ Decisions this module takes:
 - One that failed rests, longer each time; what it asked for (``Retry-After``) is not told.  One
   that fails ``TRIES`` times in a row without a byte is left alone for the rest of the download.
 - One that sent wrong bytes twice is left alone for good: once may be what went wrong on the way.
-- At most ``AT_ONCE`` are in use, as many as libtorrent connects to, the first listed first; and
+- At most ``AT_ONCE`` are in use, as many as libtorrent connects to: those with the fewest lies and
+  failures first, so that who comes back takes no better one's place, then the first listed; and
   only one of each host and port, and of each address, so that what is heard of that can be laid
   on it.
 """
@@ -116,7 +117,7 @@ def choose(
     """
     chosen: list[WebSeed] = []
     taken: set[tuple[str, int]] = set()
-    for seed in seeds:
+    for seed in sorted(seeds, key=lambda one: (one.lies, one.strikes)):
         where = {seed.place, *at.get(seed.url, ())}
         ready = not seed.out and seed.ready_at <= now
         if ready and len(chosen) < AT_ONCE and taken.isdisjoint(where):
