@@ -19,7 +19,7 @@ from benchmarks import every_choice
 from benchmarks.contest import missed, options, show
 from benchmarks.ground import say
 from fleet.planning.facts import Decision, ReplicaFacts, RuleFacts, SiteFacts
-from fleet.planning.placement import place
+from fleet.planning.placement import Field, place
 from fleet.planning.states import ReplicaState
 
 CASES = 100_000
@@ -121,7 +121,7 @@ def after_losses(case: Case, decision: Decision, chance: random.Random) -> Case:
 def judge(case: Case, tally: Tally) -> Decision:
     """Place a shard and check what is decided."""
     began = time.perf_counter()
-    decision = place(case.rule, case.size, case.sites, case.replicas)
+    decision = place(Field.of(case.rule, case.sites), case.size, case.replicas)
     tally.seconds.append(time.perf_counter() - began)
     counts = tally.counts
     counts["placements"] += 1
@@ -152,7 +152,7 @@ def moved(case: Case, decision: Decision, chance: random.Random) -> bool:
         return False
     lost = chance.choice(answering)
     sites = [replace(site, silent=True) if site.id == lost else site for site in case.sites]
-    after = place(case.rule, case.size, sites, carried_out(decision))
+    after = place(Field.of(case.rule, sites), case.size, carried_out(decision))
     return {one.site for one in after.choices} != set(names)
 
 

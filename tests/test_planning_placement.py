@@ -1,5 +1,6 @@
 """Which sites shall hold a shard: what holds of every decision."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,19 @@ from hypothesis import strategies as st
 
 from benchmarks.every_choice import Choices
 from fleet.planning.facts import Decision, ReplicaFacts, RuleFacts, SiteFacts
-from fleet.planning.placement import place
+from fleet.planning.placement import Field, Taken
+from fleet.planning.placement import place as place_in
 from fleet.planning.states import ReplicaState
 from tests.planning_support import SPREADS, replicas, rules, site, sites, unhurried
 
 _sizes = st.integers(0, 300)
 _GOOD = ReplicaState.AVAILABLE
+
+
+def place(
+    rule: RuleFacts, size: int, known: Sequence[SiteFacts], copies: Iterable[ReplicaFacts]
+) -> Decision:
+    return place_in(Field.of(rule, known), size, copies)
 
 
 def _chosen(decision: Decision, known: list[SiteFacts]) -> list[SiteFacts]:
@@ -333,3 +341,16 @@ def test_a_search_of_too_many_choices_is_broken_off_and_claims_nothing() -> None
         "and a better one may exist"
     )
     assert Choices(rule, 1, known, []).sound(chosen)
+
+
+def test_what_was_taken_since_is_free_no_longer_and_waits_in_line() -> None:
+    known = [site("a", free=10), site("b", free=10)]
+    field = Field.of(RuleFacts(copies=1), known)
+    taken = {"a": Taken(room=0, queued=5)}
+    assert _names(place_in(field, 8, [], taken)) == {"b"}
+    taken["b"] = Taken(room=4, queued=5)
+    assert _names(place_in(field, 4, [], taken)) == {"a"}
+    taken["a"] = Taken(room=9, queued=5)
+    decision = place_in(field, 8, [], taken)
+    assert decision.choices == ()
+    assert "a has 1 bytes free and needs 8; b has 6 bytes free and needs 8" in decision.short

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fleet.planning.facts import ReplicaFacts, RuleFacts, SiteFacts
 from fleet.planning.lapse import keep
+from fleet.planning.placement import Field
 from fleet.planning.states import ReplicaState
 from fleet.planning.tombstones import LIVE, OtherCopy, next_act
 from tests.planning_support import SITES, replicas, rules, sites, unhurried
@@ -52,7 +53,7 @@ def test_an_expired_rule_asks_for_nothing_new_and_keeps_its_last_copies(
     rule: RuleFacts, known: list[SiteFacts], copies: list[ReplicaFacts]
 ) -> None:
     known = [replace(site, retired=False) for site in known]
-    decision = keep(rule, 1, known, copies)
+    decision = keep(Field.of(rule, known), 1, copies)
     there = {one.site for one in copies if one.state in ("available", "suspect")}
     assert {one.site for one in decision.choices} <= there
     assert all("expired" in one.reason for one in decision.choices)
@@ -75,7 +76,7 @@ def _site(name: str, *, retired: bool = False, country: str = "", goes: str = ""
 def test_the_last_copies_of_an_expired_rule_are_placed_away_from_a_site_that_goes() -> None:
     known = [_site("a", retired=True), _site("b"), _site("c"), _site("d")]
     held = [ReplicaFacts(site, ReplicaState.AVAILABLE) for site in ("a", "b")]
-    decision = keep(RuleFacts(copies=3, min_copies=2), 1, known, held)
+    decision = keep(Field.of(RuleFacts(copies=3, min_copies=2), known), 1, held)
     assert [one.site for one in decision.choices] == ["b", "c"]
     assert "b keeps one of the last 2" in decision.choices[0].reason
     assert "a is retired, and c takes one of the last 2" in decision.choices[1].reason
@@ -85,7 +86,7 @@ def test_the_last_copies_of_an_expired_rule_are_placed_away_from_a_site_that_goe
 def test_what_an_expired_rule_cannot_place_away_from_a_site_that_goes_is_said() -> None:
     known = [_site("a", retired=True), _site("b")]
     held = [ReplicaFacts("a", ReplicaState.AVAILABLE)]
-    decision = keep(RuleFacts(selector="id=a"), 1, known, held)
+    decision = keep(Field.of(RuleFacts(selector="id=a"), known), 1, held)
     assert decision.choices == ()
     assert decision.short == "0 of 1 copies can be placed: a is to be retired"
 
@@ -93,7 +94,7 @@ def test_what_an_expired_rule_cannot_place_away_from_a_site_that_goes_is_said() 
 def test_a_site_that_goes_with_no_good_copy_has_nothing_placed_for_an_expired_rule() -> None:
     known = [_site("a", retired=True), _site("b")]
     held = [ReplicaFacts("a", ReplicaState.BAD)]
-    assert keep(RuleFacts(), 1, known, held).choices == ()
+    assert keep(Field.of(RuleFacts(), known), 1, held).choices == ()
 
 
 def test_a_gateway_to_a_retired_site_has_nothing_placed_anew_where_enough_copies_stay() -> None:
@@ -101,6 +102,6 @@ def test_a_gateway_to_a_retired_site_has_nothing_placed_anew_where_enough_copies
     known = [gateway, _site("b", country="DE"), _site("c", country="DE"), _site("d", country="NL")]
     held = [ReplicaFacts(site, ReplicaState.AVAILABLE) for site in ("a", "b", "c")]
     rule = RuleFacts(copies=3, min_copies=2, spread_by=("country",))
-    decision = keep(rule, 1, known, held)
+    decision = keep(Field.of(rule, known), 1, held)
     assert [one.site for one in decision.choices] == ["b"]
     assert (decision.short, decision.surplus) == ("", ())

@@ -8,8 +8,8 @@ Rules this module keeps:
 - What a shard takes at a site is no longer free for the next one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,13 +20,14 @@ from sqlmodel import Session
 
 from fleet.control import facts, incidents, repairs, standing, tombstones
 from fleet.control.revisits import LOOK_AGAIN
-from fleet.planning import repair, spread
-from fleet.planning.facts import Choice, Decision, ReplicaFacts, SiteFacts
+from fleet.planning import repair
+from fleet.planning.facts import Choice, Decision, ReplicaFacts
 from fleet.planning.lapse import keep
-from fleet.planning.placement import place
+from fleet.planning.placement import Field, Taken, place
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import placing
+from fleet.store.columns import new_id
 from fleet.store.database import Store
 from fleet.store.placing import Changes, Standing
 from fleet.store.tables import Incident, Rule
@@ -90,26 +91,28 @@ def _serve(
     session: Session, settings: CentreSettings, shards: list[Standing], now: datetime
 ) -> None:
     placing.read(session, shards)
-    sites = {site.id: site for site in facts.sites(session)}
-    fronted = spread.behind({site.id: site.fronts for site in sites.values()})
+    sites = facts.sites(session)
+    gone = {site.id for site in sites if site.goes_with}
     judged = incidents.judged(session)
-    rules = {shard.rule.id: facts.rule(shard.rule) for shard in shards if shard.rule}
-    changes = Changes()
+    rules = {shard.rule.id: shard.rule for shard in shards if shard.rule}
+    fields = {name: Field.of(facts.rule(rule), sites) for name, rule in rules.items()}
+    changes, taken = Changes(), defaultdict[str, Taken](Taken)
     for shard in shards:
         rule = shard.rule
         if rule is None:
             continue
+        field = fields[rule.id]
         held = [
             facts.replica(row, judged.get(row.site_id), tombstone=row.site_id in shard.marked)
-            for row in shard.replicas
+            for row in shard.replicas.values()
         ]
-        urgent = _urgency(shard, rule, sites, fronted, judged, held)
+        urgent = _urgency(shard, rule, field, gone, judged, held)
         if shard.under_way:
             repairs.hasten(session, shard.id, urgent)
         expired = rule.expires is not None and rule.expires <= now
         choose = keep if expired else place
         try:
-            decision = choose(rules[rule.id], shard.size, tuple(sites.values()), held)
+            decision = choose(field, shard.size, held, taken)
         except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
             _log.exception("shard not placed", shard=shard.id)
             _record_fault(changes, shard, rule, error, now)
@@ -118,19 +121,19 @@ def _serve(
         if decision.surplus or shard.marked:
             tombstones.reconcile(session, settings, shard.id, decision.surplus, now)
         for choice in decision.choices:
-            _expect(changes, shard, choice, sites)
+            if _expect(changes, shard, choice):
+                taken[choice.site].room += shard.size
             if _is_copied(shard, choice.site, judged):
                 _copy(changes, shard, rule, urgent, choice, now)
-                site = sites[choice.site]
-                sites[site.id] = replace(site, queued=site.queued + shard.size)
+                taken[choice.site].queued += shard.size
     placing.write(session, changes)
 
 
 def _urgency(
     shard: Standing,
     rule: Rule,
-    sites: Mapping[str, SiteFacts],
-    fronted: Mapping[str, frozenset[str]],
+    field: Field,
+    gone: Collection[str],
     judged: Mapping[str, Incident],
     held: Sequence[ReplicaFacts],
 ) -> repair.Urgency:
@@ -138,13 +141,12 @@ def _urgency(
 
     Those of a gateway that goes with what it fronts are none, and as lost as those of that.
     """
-    gone = {site.id for site in sites.values() if site.goes_with}
     counted = [
-        row.site_id
-        for row in shard.replicas
-        if row.site_id in sites and row.site_id not in gone and _counts(row, judged)
+        site
+        for site, row in shard.replicas.items()
+        if site in field.names and site not in gone and _counts(row, judged)
     ]
-    good = repair.independent(counted, fronted)
+    good = repair.independent(counted, field.fronted)
     states = [ReplicaState.RETIRED if one.site in gone else one.state for one in held]
     return repair.urgency(rule.priority, rule.min_copies, good, states)
 
@@ -184,7 +186,7 @@ def _write(
     """Make of the rows that were read what is wanted, by site with its reason."""
     for row in rows:
         if row.rule_id != rule.id or row.site_id not in wanted:
-            changes.dropped.append({"one": row.id})
+            changes.dropped.append(row.id)
             continue
         reason = wanted.pop(row.site_id)
         again = now + LOOK_AGAIN if row.site_id is None else None
@@ -192,6 +194,7 @@ def _write(
             changes.reworded.append({"one": row.id, "why": reason, "again": again})
     changes.placements += (
         {
+            "id": new_id("pl"),
             "rule_id": rule.id,
             "shard_id": shard.id,
             "site_id": site,
@@ -203,20 +206,23 @@ def _write(
     )
 
 
-def _expect(changes: Changes, shard: Standing, choice: Choice, sites: dict[str, SiteFacts]) -> None:
-    """Have a shard at a site; the room that it takes there is no longer free for the next one."""
-    held = shard.at(choice.site)
+def _expect(changes: Changes, shard: Standing, choice: Choice) -> bool:
+    """Have a shard at a site; whether it takes room there that it did not take before."""
+    held = shard.replicas.get(choice.site)
     if held is None:
         changes.replicas.append(
-            {"shard_id": shard.id, "site_id": choice.site, "reason": choice.reason}
+            {
+                "id": new_id("re"),
+                "shard_id": shard.id,
+                "site_id": choice.site,
+                "reason": choice.reason,
+            }
         )
     elif held.state == ReplicaState.RETIRED:
         changes.revived.append({"one": held.id, "why": choice.reason})
     elif held.state in placing.ABSENT:
         changes.expected.append({"one": held.id, "why": choice.reason})
-    site = sites[choice.site]
-    if site.free is not None and (held is None or held.state in _TAKES_NO_ROOM):
-        sites[site.id] = replace(site, free=site.free - shard.size)
+    return held is None or held.state in _TAKES_NO_ROOM
 
 
 def _is_copied(shard: Standing, site: str, judged: Mapping[str, Incident]) -> bool:
@@ -224,7 +230,7 @@ def _is_copied(shard: Standing, site: str, judged: Mapping[str, Incident]) -> bo
 
     What is bad or missing at a site that is judged is copied once it is known what ails that.
     """
-    held = shard.at(site)
+    held = shard.replicas.get(site)
     there = held is not None and held.state not in (*placing.ABSENT, ReplicaState.RETIRED)
     return not there and site not in shard.under_way and site not in judged
 
@@ -239,6 +245,7 @@ def _copy(
 ) -> None:
     changes.transfers.append(
         {
+            "id": new_id("tr"),
             "kind": TransferKind.COPY,
             "version_id": shard.version,
             "shard_id": shard.id,

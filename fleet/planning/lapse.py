@@ -8,31 +8,32 @@ go with it: what a gateway has goes for as long as it fronts a site that is reti
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
-from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
-from fleet.planning.placement import place
+from fleet.planning.facts import Choice, Decision, ReplicaFacts, SiteFacts
+from fleet.planning.placement import Field, Taken, place
 from fleet.planning.repair import independent
-from fleet.planning.spread import behind
 from fleet.planning.states import ReplicaState
 
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
 
 
 def keep(
-    rule: RuleFacts, size: int, sites: Sequence[SiteFacts], replicas: Sequence[ReplicaFacts]
+    field: Field,
+    size: int,
+    replicas: Sequence[ReplicaFacts],
+    taken: Mapping[str, Taken] = MappingProxyType({}),
 ) -> Decision:
     """Choose which copies of a shard of ``size`` bytes stay when its rule has expired."""
-    least = max(1, rule.min_copies)
+    sites, least = field.sites, max(1, field.rule.min_copies)
     held = {one.site for one in replicas}
     kept = {one.site for one in replicas if one.state in _THERE}
-    fronted = behind({one.id: one.fronts for one in sites})
-    going = _going([one for one in sites if one.id in kept], fronted, least)
-    decision = place(
-        replace(rule, copies=least, min_copies=least),
-        size,
+    going = _going([one for one in sites if one.id in kept], field.fronted, least)
+    left = Field.of(
+        replace(field.rule, copies=least, min_copies=least),
         [site for site in sites if going or site.id in held],
-        replicas,
     )
+    decision = place(left, size, replicas, taken)
     return Decision(
         tuple(
             Choice(one.site, _why(one.site, least, going if one.site not in kept else ()))

@@ -13,7 +13,9 @@ Rules this module keeps:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 from fleet.planning import selector, shortfall, spread
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
@@ -42,6 +44,50 @@ _KEEPS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The sites as one rule sees them: made once for all shards that are decided at a moment.
+
+    Attributes:
+        rule: what is asked for.
+        sites: all of them; ``names``: their ids; ``matching``: those that the rule allows, by
+            number.
+        conflicts, covers, fronted: of those that match, see ``spread``.
+        working: the numbers of those that answer, as bits.
+    """
+
+    rule: RuleFacts
+    sites: Sequence[SiteFacts]
+    names: frozenset[str]
+    matching: Sequence[SiteFacts]
+    conflicts: Sequence[int]
+    covers: Sequence[Sequence[int]]
+    fronted: Mapping[str, frozenset[str]]
+    working: int
+
+    @classmethod
+    def of(cls, rule: RuleFacts, sites: Sequence[SiteFacts]) -> Self:
+        """See sites as a rule does."""
+        matches = selector.parse(rule.selector)
+        matching = [site for site in sites if matches(site)]
+        fronted = spread.behind({site.id: site.fronts for site in sites})
+        conflicts, covers = spread.conflicts(matching, rule.spread_by, fronted)
+        working = sum(1 << at for at, site in enumerate(matching) if not site.silent)
+        names = frozenset(site.id for site in sites)
+        return cls(rule, sites, names, matching, conflicts, covers, fronted, working)
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was given to a site since its facts were read, in bytes."""
+
+    room: int = 0
+    queued: int = 0
+
+
+_NOTHING = Taken()
+
+
 class _Able(NamedTuple):
     """A site that can hold the shard, and its copy if it has one; in the order of preference.
 
@@ -56,42 +102,51 @@ class _Able(NamedTuple):
     id: str
     site: SiteFacts
     copy: ReplicaFacts | None
+    at: int
 
 
 def place(
-    rule: RuleFacts, size: int, sites: Sequence[SiteFacts], replicas: Iterable[ReplicaFacts]
+    field: Field,
+    size: int,
+    replicas: Iterable[ReplicaFacts],
+    taken: Mapping[str, Taken] = MappingProxyType({}),
 ) -> Decision:
-    """Choose sites for a shard of ``size`` bytes."""
+    """Choose sites for a shard of ``size`` bytes; ``taken`` is by site."""
     copies = {one.site: one for one in replicas if one.state != ReplicaState.RETIRED}
-    matches = selector.parse(rule.selector)
-    able, blocked, matching = [], [], 0
-    for site in sites:
-        if not matches(site):
-            continue
-        matching += 1
-        copy = copies.get(site.id)
-        problem = obstacle(site, 0 if copy and copy.state in _ROOM_TAKEN else size)
+    able, blocked = list[_Able](), list[str]()
+    for at, site in enumerate(field.matching):
+        copy, since = copies.get(site.id), taken.get(site.id, _NOTHING)
+        needs = 0 if copy and copy.state in _ROOM_TAKEN else size
+        problem = obstacle(site, needs, since.room)
         if copy and copy.state == ReplicaState.LEAVING:
             problem = problem or f"{site.id} is deleting its copy just now"
         if problem:
             blocked.append(problem)
         else:
-            able.append(_able(site, copy))
+            able.append(_able(at, site, copy, since))
     able.sort()
-    fronted = spread.behind({site.id: site.fronts for site in sites})
-    chosen, exact = _choose(able, rule, fronted)
-    standing = tuple(one.site for one in able)
-    picked = tuple(one.site for one in chosen)
-    found = shortfall.Found(rule, picked, standing, tuple(blocked), matching, fronted, exact)
+    chosen, exact = _choose(able, field)
+    found = shortfall.Found(
+        rule=field.rule,
+        chosen=tuple(one.site for one in chosen),
+        able=tuple(one.site for one in able),
+        blocked=tuple(blocked),
+        matching=len(field.matching),
+        fronted=field.fronted,
+        exact=exact,
+    )
     return Decision(
-        tuple(Choice(one.site.id, _why(one, rule)) for one in chosen),
+        tuple(Choice(one.id, _why(one, field.rule)) for one in chosen),
         shortfall.words(found),
-        _surplus(found, chosen, sites, copies),
+        _surplus(found, chosen, field.sites, copies),
     )
 
 
-def obstacle(site: SiteFacts, size: int) -> str:
-    """Say why ``site`` cannot take a shard of ``size`` bytes now; empty when it can."""
+def obstacle(site: SiteFacts, size: int, taken: int = 0) -> str:
+    """Say why ``site`` cannot take a shard of ``size`` bytes now; empty when it can.
+
+    ``taken`` bytes of what was free are free no longer.
+    """
     if site.goes_with:
         return f"{site.id} fronts {site.goes_with}, which was retired or is to be"
     if site.retired:
@@ -100,29 +155,30 @@ def obstacle(site: SiteFacts, size: int) -> str:
         return f"{site.id} is at fault: {site.incident}"
     if site.driver not in WRITABLE_DRIVERS:
         return f"{site.id} is written by driver {site.driver!r}, which this release does not have"
-    if site.free is not None and size > site.free:
-        return f"{site.id} has {site.free:,} bytes free and needs {size:,}"
+    if site.free is not None and size > site.free - taken:
+        return f"{site.id} has {site.free - taken:,} bytes free and needs {size:,}"
     return ""
 
 
-def _able(site: SiteFacts, copy: ReplicaFacts | None) -> _Able:
+def _able(at: int, site: SiteFacts, copy: ReplicaFacts | None, since: Taken) -> _Able:
     tier = _NO_COPY + site.silent if copy is None else _TIERS[copy.state]
     marked = copy is not None and copy.tombstone
-    return _Able(tier, site.silent, marked, site.queued, -(site.free or 0), site.id, site, copy)
+    queued = site.queued + since.queued
+    less_free = 0 if site.free is None else since.room - site.free
+    return _Able(tier, site.silent, marked, queued, less_free, site.id, site, copy, at)
 
 
-def _choose(
-    able: Sequence[_Able], rule: RuleFacts, fronted: Mapping[str, frozenset[str]]
-) -> tuple[list[_Able], bool]:
+def _choose(able: Sequence[_Able], field: Field) -> tuple[list[_Able], bool]:
     """Choose among sites in the order of preference; whether no choice is better."""
+    rule = field.rule
     least = max(1, rule.min_copies)
     wanted = len(able) if rule.copies is None else max(rule.copies, least)
-    sites = [one.site for one in able]
-    conflicts, covers = spread.conflicts(sites, rule.spread_by, fronted)
-    working = sum(1 << at for at, site in enumerate(sites) if not site.silent)
-    candidates = spread.Candidates(conflicts, working, [one.tier for one in able], covers)
+    by_number = {one.at: one for one in able}
+    candidates = spread.Candidates(
+        list(by_number), [one.tier for one in able], field.conflicts, field.working, field.covers
+    )
     chosen = spread.choose(candidates, spread.Aim(wanted, least))
-    return [able[at] for at in chosen.picks], chosen.exact
+    return [by_number[at] for at in chosen.picks], chosen.exact
 
 
 def _why(one: _Able, rule: RuleFacts) -> str:

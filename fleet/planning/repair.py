@@ -38,6 +38,8 @@ def independent(sites: Iterable[str], fronted: Mapping[str, frozenset[str]]) -> 
 
     ``fronted`` is of all sites, as ``spread.behind`` gives it: two gateways to a third are one.
     """
+    if not fronted:
+        return len(set(sites))
     chosen: list[str] = []
     for site in sorted(set(sites), key=lambda one: (len(fronted.get(one, ())), one)):
         if not any(gateway(site, other, fronted) for other in chosen):

@@ -33,24 +33,26 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Sites in the order of preference, by number.
+    """Sites by number, and who of them can be chosen.
 
     Attributes:
-        conflicts: for each, the set of those that are one place with it, as bits.
+        order: those that can, in the order of preference.
+        tiers: how far each of these is from being a good copy already, 0 the best; it never falls.
+        conflicts: for each site, the set of those that are one place with it, as bits.
         working: the set of those that answer, as bits.
-        tiers: how far each is from being a good copy already, 0 the best; it never falls.
-        covers: ways to share all of them out into sets of which a choice can have one each.
+        covers: ways to share all sites out into sets of which a choice can have one each.
     """
 
+    order: Sequence[int]
+    tiers: Sequence[int]
     conflicts: Sequence[int]
     working: int
-    tiers: Sequence[int]
     covers: Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Candidates by number, in order; ``exact``: no choice is better."""
+    """Sites by number, in the order of preference; ``exact``: no choice is better."""
 
     picks: tuple[int, ...]
     exact: bool
@@ -150,21 +152,22 @@ def choose(candidates: Candidates, aim: Aim, steps: int = STEPS) -> Chosen:
     The best choice has the most that answer, up to ``least``; of these, the most in all, up to
     ``wanted``; then the most of the best tier, and so on; then those that come first.
     """
-    picks = _greedy(candidates.conflicts, aim.wanted)
+    picks = _greedy(candidates, aim.wanted)
     if _plainly_best(candidates, picks, aim):
         return Chosen(tuple(picks), exact=True)
-    return _Search(candidates, aim, steps).run()
+    found = _Search(_in_order(candidates), aim, steps).run()
+    return Chosen(tuple(candidates.order[at] for at in found.picks), found.exact)
 
 
-def _greedy(conflicts: Sequence[int], wanted: int) -> list[int]:
+def _greedy(candidates: Candidates, wanted: int) -> list[int]:
     picks: list[int] = []
     shut = 0
-    for at, mask in enumerate(conflicts):
+    for at in candidates.order:
         if len(picks) == wanted:
             break
         if not shut >> at & 1:
             picks.append(at)
-            shut |= mask
+            shut |= candidates.conflicts[at]
     return picks
 
 
@@ -174,15 +177,32 @@ def _plainly_best(candidates: Candidates, picks: list[int], aim: Aim) -> bool:
     Where those that are one place with each other form groups that have nothing to do with each
     other, as with one attribute, the first of each group is its best.
     """
+    order = candidates.order
+    able = sum(1 << at for at in order)
     answering = sum(candidates.working >> at & 1 for at in picks)
-    count = len(candidates.conflicts)
-    if answering < min(aim.least, candidates.working.bit_count()):
+    if answering < min(aim.least, (candidates.working & able).bit_count()):
         return False
-    if picks == list(range(min(aim.wanted, count))):
+    if picks == order[: aim.wanted]:
         return True
-    closed = {mask | 1 << at for at, mask in enumerate(candidates.conflicts)}
-    apart = sum(mask.bit_count() for mask in closed) == count
+    closed = {candidates.conflicts[at] & able | 1 << at for at in order}
+    apart = sum(mask.bit_count() for mask in closed) == len(order)
     return apart and answering >= aim.least
+
+
+def _in_order(candidates: Candidates) -> Candidates:
+    """Give those that can be chosen numbers in the order of preference."""
+    rank = {at: place for place, at in enumerate(candidates.order)}
+
+    def renumbered(mask: int) -> int:
+        return sum(1 << place for at, place in rank.items() if mask >> at & 1)
+
+    return Candidates(
+        range(len(rank)),
+        candidates.tiers,
+        [renumbered(candidates.conflicts[at]) for at in rank],
+        renumbered(candidates.working),
+        [[renumbered(group) for group in cover] for cover in candidates.covers],
+    )
 
 
 class _Branch(NamedTuple):
@@ -195,7 +215,7 @@ class _Branch(NamedTuple):
 
 
 class _Search:
-    """Branch and bound: each candidate in turn is taken, and then left."""
+    """Branch and bound: each candidate in turn is taken, and then left; numbered by their order."""
 
     def __init__(self, candidates: Candidates, aim: Aim, steps: int) -> None:
         count = len(candidates.conflicts)

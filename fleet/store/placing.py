@@ -11,20 +11,20 @@ Rules this module keeps:
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
-    Column,
-    ColumnElement,
+    Delete,
+    Executable,
     Row,
+    Select,
+    String,
+    Update,
     bindparam,
     delete,
-    insert,
-    or_,
     select,
     true,
     update,
@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlmodel import Session, SQLModel, col
 
 from fleet.planning.states import ReplicaState, TransferKind, VersionState
+from fleet.store import given
 from fleet.store.tables import Rule, Version
 from fleet.store.transfers import UNENDED
 
@@ -50,30 +51,26 @@ _SHARD, _REPLICA, _PLACEMENT, _TRANSFER, _TOMBSTONE = (
 class Standing:
     """What the store knows of one shard: its rule, and what serves it.
 
-    ``replicas`` have ``id, site_id, state, verified_at``, ``placements`` have ``id, rule_id,
-    site_id, reason``; ``under_way`` names the sites that a copy goes to, or one that was suspended,
-    ``marked`` those whose copy has a tombstone.
+    ``replicas``, by site, have ``id, site_id, state, verified_at``, ``placements`` have ``id,
+    rule_id, site_id, reason``; ``under_way`` names the sites that a copy goes to, or one that was
+    suspended, ``marked`` those whose copy has a tombstone.
     """
 
     id: str
     version: str
     size: int
     rule: Rule | None = None
-    replicas: list[Row[Any]] = field(default_factory=list)
+    replicas: dict[str, Row[Any]] = field(default_factory=dict)
     placements: list[Row[Any]] = field(default_factory=list)
     under_way: set[str] = field(default_factory=set)
     marked: set[str] = field(default_factory=set)
-
-    def at(self, site: str) -> Row[Any] | None:
-        """Return the replica at a site, if there is one."""
-        return next((row for row in self.replicas if row.site_id == site), None)
 
 
 @dataclass(slots=True)
 class Changes:
     """What was decided of a batch, as rows to write."""
 
-    dropped: list[_Values] = field(default_factory=list)  # placements: one
+    dropped: list[str] = field(default_factory=list)  # placements, by id
     reworded: list[_Values] = field(default_factory=list)  # placements: one, why, again
     placements: list[_Values] = field(default_factory=list)
     expected: list[_Values] = field(default_factory=list)  # replicas: one, why
@@ -104,35 +101,48 @@ def take(session: Session, limit: int) -> list[Standing]:
     """
     rows = session.execute(_LOCKED, {"most": limit}).all()
     if rows:
-        ids = [row.id for row in rows]
-        clean = update(_SHARD).where(_SHARD.c.id.in_(ids)).values(dirty=False)
-        session.connection().execute(clean)
+        kind = given.dialect(session)
+        session.connection().execute(_clean(kind), given.ids(kind, [row.id for row in rows]))
     return [Standing(*row) for row in rows]
+
+
+@cache
+def _clean(kind: str) -> Update:
+    return update(_SHARD).where(given.among(kind, _SHARD.c.id)).values(dirty=False)
 
 
 def read(session: Session, shards: Sequence[Standing]) -> None:
     """Read what the store knows of shards that were taken."""
     rules = _rules(session, {shard.version for shard in shards})
-    ids = [shard.id for shard in shards]
-    replica, placement, transfer = _REPLICA.c, _PLACEMENT.c, _TRANSFER.c
-    replicas = _by_shard(
-        session, ids, replica.id, replica.site_id, replica.state, replica.verified_at
+    kind = given.dialect(session)
+    ids = given.ids(kind, [shard.id for shard in shards])
+    replicas, placements, under_way, marked = (
+        _by_shard(session, statement, ids) for statement in _of_shards(kind)
     )
-    placements = _by_shard(
-        session, ids, placement.id, placement.rule_id, placement.site_id, placement.reason
-    )
-    under_way = _by_shard(
-        session,
-        ids,
-        transfer.target_id,
-        where=(transfer.kind == TransferKind.COPY, transfer.state.in_(UNENDED)),
-    )
-    marked = _by_shard(session, ids, _TOMBSTONE.c.site_id)
     for shard in shards:
         shard.rule = rules.get(shard.version)
-        shard.replicas, shard.placements = replicas[shard.id], placements[shard.id]
+        shard.replicas = {row.site_id: row for row in replicas[shard.id]}
+        shard.placements = placements[shard.id]
         shard.under_way = {row.target_id for row in under_way[shard.id]}
         shard.marked = {row.site_id for row in marked[shard.id]}
+
+
+@cache
+def _of_shards(kind: str) -> tuple[Select[Any], ...]:
+    """Make what asks for the replicas, placements, copies under way and tombstones of shards."""
+    replica, placement, transfer, mark = _REPLICA.c, _PLACEMENT.c, _TRANSFER.c, _TOMBSTONE.c
+    asked = (
+        select(replica.shard_id, replica.id, replica.site_id, replica.state, replica.verified_at),
+        select(
+            *(placement.shard_id, placement.id, placement.rule_id),
+            *(placement.site_id, placement.reason),
+        ),
+        select(transfer.shard_id, transfer.target_id).where(
+            transfer.kind == TransferKind.COPY, transfer.state.in_(UNENDED)
+        ),
+        select(mark.shard_id, mark.site_id),
+    )
+    return tuple(one.where(given.among(kind, one.selected_columns.shard_id)) for one in asked)
 
 
 def _rules(session: Session, versions: set[str]) -> dict[str, Rule]:
@@ -147,39 +157,52 @@ def _rules(session: Session, versions: set[str]) -> dict[str, Rule]:
 
 
 def _by_shard(
-    session: Session,
-    ids: Sequence[str],
-    *columns: Column[Any],
-    where: Sequence[ColumnElement[bool]] = (),
+    session: Session, statement: Select[Any], ids: Mapping[str, Any]
 ) -> defaultdict[str, list[Row[Any]]]:
-    """Read columns of one table's rows of shards."""
-    shard_id = columns[0].table.c.shard_id
+    """Read rows of shards."""
     found = defaultdict[str, list[Row[Any]]](list)
-    asked = select(shard_id, *columns).where(shard_id.in_(ids), *where)
-    for row in session.connection().execute(asked):
+    for row in session.connection().execute(statement, ids).all():
         found[row.shard_id].append(row)
     return found
 
 
 def write(session: Session, changes: Changes) -> None:
     """Write what was decided; what was there goes before what comes in its place."""
-    one: BindParameter[str] = bindparam("one")
-    why: BindParameter[str] = bindparam("why")
-    again: BindParameter[datetime | None] = bindparam("again")
-    placement, replica = _PLACEMENT.c.id == one, _REPLICA.c.id == one
-    absent = or_(*(_REPLICA.c.state == state for state in ABSENT))  # no IN for many rows at once
-    retired = _REPLICA.c.state == ReplicaState.RETIRED
-    pending = {"state": ReplicaState.PENDING, "reason": why}
-    statements = (
-        (delete(_PLACEMENT).where(placement), changes.dropped),
-        (update(_PLACEMENT).where(placement).values(reason=why, look_at=again), changes.reworded),
-        (insert(_PLACEMENT), changes.placements),
-        (update(_REPLICA).where(replica, absent).values(reason=why), changes.expected),
-        (update(_REPLICA).where(replica, retired).values(pending), changes.revived),
-        (insert(_REPLICA), changes.replicas),
-        (insert(_TRANSFER), changes.transfers),
-    )
-    connection = session.connection()
-    for statement, rows in statements:
-        if rows:
-            connection.execute(statement, rows)
+    kind, connection = given.dialect(session), session.connection()
+    if changes.dropped:
+        connection.execute(_drop(kind), given.ids(kind, changes.dropped))
+    for name, statement in _changing(kind).items():
+        if rows := getattr(changes, name):
+            connection.execute(statement, given.told(kind, rows))
+
+
+@cache
+def _drop(kind: str) -> Delete:
+    return delete(_PLACEMENT).where(given.among(kind, _PLACEMENT.c.id))
+
+
+@cache
+def _changing(kind: str) -> dict[str, Executable]:
+    """Make the statements that write the other kinds of ``Changes``, in their order."""
+    text, moment = String(), _PLACEMENT.c.look_at.type
+    worded = given.given(kind, {"one": text, "why": text})
+    dated = given.given(kind, {"one": text, "why": text, "again": moment})
+    placement, replica = _PLACEMENT.c, _REPLICA.c
+    absent, retired = replica.state.in_(ABSENT), replica.state == ReplicaState.RETIRED
+    expected = update(_REPLICA).where(replica.id == worded.c.one)
+    return {
+        "reworded": update(_PLACEMENT)
+        .where(placement.id == dated.c.one)
+        .values(reason=dated.c.why, look_at=dated.c.again),
+        "placements": given.inserting(
+            *(kind, _PLACEMENT, "id", "rule_id", "shard_id", "site_id", "reason"),
+            *("decided_at", "look_at"),
+        ),
+        "expected": expected.where(absent).values(reason=worded.c.why),
+        "revived": expected.where(retired).values(state=ReplicaState.PENDING, reason=worded.c.why),
+        "replicas": given.inserting(kind, _REPLICA, "id", "shard_id", "site_id", "reason"),
+        "transfers": given.inserting(
+            *(kind, _TRANSFER, "id", "kind", "version_id", "shard_id", "target_id", "executor_id"),
+            *("size", "priority", "deadline", "reason", "created_at"),
+        ),
+    }
