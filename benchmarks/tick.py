@@ -3,7 +3,9 @@
 A store is filled by bulk statements: shards of three copies each on twelve sites, with the
 placements and the finished transfers and attempts that made them.  Then one copy of each of so
 many shards is missing, as a verify would report it, and a process of its own ticks until nothing
-is left to decide.  A decision is a placement or a transfer that it committed, with its reason.
+is left to decide.  A decision is a placement or a transfer that it committed, with its reason: the
+placement that loses its copy is decided anew, and a transfer brings that back.  Those of a shard
+that keep their copies stand as they are.
 The same changes are made among a tenth of the replicas, and ticks that have nothing to do are
 timed.  Seconds are those of the ticks; filling takes longer.
 """
@@ -42,10 +44,8 @@ WANTED = {
     "longest_unit_seconds": ("<=", 0.5),
 }
 
-COUNTED = (
-    "SELECT count(*) FROM placement WHERE reason <> '' AND decided_at > :now",
-    "SELECT count(*) FROM transfer WHERE reason <> '' AND created_at > :now",
-)
+PLACEMENTS = "SELECT count(*) FROM placement WHERE reason NOT LIKE '%already holds it%'"
+TRANSFERS = "SELECT count(*) FROM transfer WHERE reason <> '' AND state <> 'done'"
 LACKING = """SELECT count(*) FROM replica r WHERE r.state = 'missing' AND NOT EXISTS
     (SELECT 1 FROM transfer t WHERE t.shard_id = r.shard_id AND t.state <> 'done')"""
 
@@ -59,7 +59,7 @@ class Filled:
         self.url, self.shards, self.turn = url, replicas // COPIES, 0
         self.store = Store(url)
         say(f"filling {self.store.engine.dialect.name} with {replicas:,} replicas")
-        self.filled = fill(self.store, url, replicas)
+        fill(self.store, url, replicas)
 
     def lose(self, changed: int) -> None:
         """Let one copy of each of so many shards be missing."""
@@ -75,11 +75,15 @@ class Filled:
             self.lose(changed)
             before = self._decided()
             report = tick()
-        decisions = self._decided() - before
+        placements, transfers = (
+            now - then for now, then in zip(self._decided(), before, strict=True)
+        )
+        decisions = placements + transfers
         return {
             "seconds": round(report.seconds, 3),
             "processor_seconds": round(report.processor_seconds, 3),
-            "decisions": decisions,
+            "placements": placements,
+            "transfers": transfers,
             "decisions_per_second": round(decisions / report.seconds),
             "undecided": self._undecided(),
             "ticks": report.ticks,
@@ -92,12 +96,10 @@ class Filled:
         """Give the connections back."""
         self.store.close()
 
-    def _decided(self) -> int:
-        """Count the placements and transfers that were decided since the store was filled."""
+    def _decided(self) -> list[int]:
+        """Count the placements of copies that are lost, and the transfers that bring them back."""
         with self.store.read() as session:
-            return sum(
-                session.execute(text(one), {"now": self.filled}).scalar_one() for one in COUNTED
-            )
+            return [session.execute(text(one)).scalar_one() for one in (PLACEMENTS, TRANSFERS)]
 
     def _undecided(self) -> int:
         """Count the shards that lack a copy and that none is on its way to."""

@@ -24,12 +24,8 @@ _LOSE = (
 )
 
 
-def fill(store: Store, url: str, replicas: int) -> str:
-    """Fill empty tables: shards of three copies on twelve sites, and what made these copies.
-
-    Returns:
-        The moment at which all of that is said to have happened.
-    """
+def fill(store: Store, url: str, replicas: int) -> None:
+    """Fill empty tables: shards of three copies on twelve sites, and what made these copies."""
     sites.apply(
         store,
         tuple(
@@ -55,7 +51,6 @@ def fill(store: Store, url: str, replicas: int) -> str:
     if postgres:  # as its own service would, in time
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
-    return now
 
 
 def lose(store: Store, every: int, turn: int) -> None:

@@ -28,7 +28,10 @@ SELECT 're' || id || cast(copy AS text), id,
 FROM shard, (SELECT 0 AS copy UNION ALL SELECT 1 UNION ALL SELECT 2) c;
 
 INSERT INTO placement (id, rule_id, shard_id, site_id, reason, decided_at)
-SELECT 'pl' || id, 'ru-1', shard_id, site_id, 'has room', :now FROM replica;
+SELECT 'pl' || id, 'ru-1', shard_id, site_id,
+       site_id || ' matches ''kind=node'' and already holds it, differs from the others in country',
+       :now
+FROM replica;
 
 INSERT INTO transfer (id, kind, version_id, shard_id, target_id, executor_id, state, size,
                       priority, reason, fence, attempts, created_at, ended_at)
