@@ -1,16 +1,18 @@
 """A pull keeps to its slices of a provider's budget, on every path that it reads by."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
-from fleet.messages import Budget, Order, Share, Slice, Throttle
+from fleet.messages import Budget, Item, Order, Share, Slice, Throttle
 from fleet.planning.budgets import LONGEST_REST
-from tests.fault_exchange import Exchange
+from tests.fault_exchange import Closed, Exchange
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until
+from tests.trouble_support import hangs_up
 from workers.lease import Lease
 from workers.quotas import Quotas
 from workers.work import Work
@@ -32,6 +34,24 @@ def begin(site: Site, given: Order, lease: Lease) -> tuple[threading.Thread, lis
     thread = threading.Thread(target=lambda: done.append(site.pull(given, lease)))
     thread.start()
     return thread, done
+
+
+def halting(server: FaultServer, count: int, go_on: threading.Event) -> list[Item]:
+    """Serve large files that halt after their first bytes until all may go on."""
+
+    def halt(exchange: Exchange) -> None:
+        exchange.proper_head()
+        data = exchange.data()
+        exchange.send(data[:1000])
+        if hangs_up(exchange, go_on.is_set):
+            raise Closed
+        exchange.send(data[1000:])
+
+    bodies = {f"{at}": noise((3 << 20) + at, seed=at) for at in range(count)}
+    return [
+        item(path, server.serve(path, body, "scripted", answer=halt), body=body)
+        for path, body in bodies.items()
+    ]
 
 
 def hear(lease: Lease, told: Share) -> None:
@@ -177,6 +197,30 @@ def test_what_was_not_used_in_one_slice_is_not_saved_for_another() -> None:
     assert quotas.grant(HOST, 14.0, 5000) == 0
     assert quotas.grant(HOST, 15.0, 5000) == 0
     assert quotas.grant(HOST, 15.4, 5000) == pytest.approx(400, abs=1)
+
+
+def test_streams_are_ended_while_the_disk_takes_its_time_to_land_what_came(
+    server: FaultServer, site: Site, scripted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, syncing, body, fsync = threading.Event(), threading.Event(), noise(1000), os.fsync
+
+    def slow(descriptor: int) -> None:
+        syncing.set()
+        go_on.wait(20)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    items = [item("small", server.serve("small", body), body=body), *halting(server, 3, go_on)]
+    lease = Lease(Budget(shares=(share(server.netloc, rate(streams=3)),)))
+    thread, done = begin(site, order(*items), lease)
+    try:
+        until(lambda: server.active == 3 and syncing.is_set())
+        hear(lease, share(server.netloc, rate(streams=1)))
+        until(lambda: server.active == 1, 2.0)
+    finally:
+        go_on.set()
+        thread.join(20)
+    assert all(one.ok for one in done[0].items)
 
 
 def test_a_provider_once_named_stays_limited() -> None:

@@ -47,6 +47,7 @@ class Board:
         self._open: list[Download] = []
         self._busy: set[Download] = set()  # with a chore under way
         self._sealing: set[Download] = set()
+        self._landing = False
         self._opening = 0
         self._fetching = 0
         self._note = ""
@@ -75,7 +76,6 @@ class Board:
         try:
             while self._error is None and self._going_on:
                 self._run.lease.check()
-                self._run.landing.flush_due()
                 self._hire()
                 with self._run.changed:
                     self._trim()
@@ -165,6 +165,9 @@ class Board:
         return None
 
     def _choose(self) -> Job | None:
+        if self._run.landing.due and not self._landing:
+            self._landing = True
+            return self._do_land
         for download in self._open:
             chore = self._chore(download)
             if chore is not None:
@@ -222,6 +225,15 @@ class Board:
             return block
 
         return work
+
+    def _do_land(self, block: memoryview) -> memoryview:
+        """Land what waits: the disk may take seconds, in which streams have to be ended in time."""
+        try:
+            self._run.landing.flush()
+        finally:
+            with self._run.changed:
+                self._landing = False
+        return block
 
     def _do_open(self, item: Item, block: memoryview) -> memoryview:
         opened: Download | ItemResult | None = None

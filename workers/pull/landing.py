@@ -93,12 +93,11 @@ class Landing:
                 if self._full:
                     self._land()
 
-    def flush_due(self) -> None:
-        """Land what waits, if the first of it has waited for ``PATIENCE`` seconds."""
+    @property
+    def due(self) -> bool:
+        """Whether the first of what waits has waited for ``PATIENCE`` seconds."""
         with self._lock:
-            due = bool(self._waiting) and monotonic() - self._since >= PATIENCE
-        if due:
-            self.flush()
+            return bool(self._waiting) and monotonic() - self._since >= PATIENCE
 
     def flush(self) -> None:
         """Land what waits, and wait for what others land."""
