@@ -2,8 +2,8 @@
 
 Rules this module keeps:
 
-- A slice is a rate between two moments of this host's monotonic clock: it begins no sooner than its
-  message was heard, and ends no later than if that had been sent the moment it was asked for.
+- A slice is a rate between two moments of this host's monotonic clock (see ``slices``): nothing is
+  used that any moment at which the centre may have sent it would forbid.
 - What a slice brings is spent second by second.  Of what was not used half a second's is kept, and
   one request, until the slices end.  Each run of slices begins with nothing, so that what many
   holders leave does not add up.
@@ -17,10 +17,11 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fleet.messages import Share, Slice, Throttle
+from fleet.messages import Share, Throttle
 from fleet.planning.budgets import BURST_SECONDS, LONGEST_REST
 from fleet.planning.providers import fits
 from workers.bucket import LEAST_GRANT
+from workers.slices import Piece, surely
 
 _NOT_SOON = 0.25  # seconds
 
@@ -58,15 +59,6 @@ class _Meter:
         self._tokens = min(self._tokens, 0.0)
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """A slice between two moments of this host's clock."""
-
-    begins: float
-    ends: float
-    told: Slice
-
-
 @dataclass
 class _Quota:
     """One provider: its slices, and what is left of them."""
@@ -74,7 +66,7 @@ class _Quota:
     name: str
     hosts: tuple[str, ...] = ()
     reason: str = ""
-    pieces: list[_Piece] = field(default_factory=list)
+    pieces: tuple[Piece, ...] = ()
     streams: int = 0
     rests_until: float = 0.0
     requests: _Meter = field(default_factory=lambda: _Meter(1.0))
@@ -85,26 +77,22 @@ class _Quota:
         """Take what the centre says now, in place of what it said before."""
         self.run(heard)
         self.hosts, self.reason = share.hosts, share.reason
-        self.pieces = [
-            _Piece(heard + one.begins, asked + one.ends, one)
-            for one in share.slices
-            if asked + one.ends > heard + one.begins
-        ]
+        self.pieces = surely(share.slices, asked, heard)
 
-    def run(self, now: float) -> Slice | None:
-        """Let the slices run up to ``now``; give the one that runs then."""
+    def run(self, now: float) -> Piece | None:
+        """Let the slices run up to ``now``; give what may be used then."""
         for piece in self.pieces:
             if piece.ends <= self._at or piece.begins >= now:
                 continue
             self._skip(piece.begins)
             seconds = min(now, piece.ends) - self._at
-            self.requests.gain(piece.told.requests_per_second, seconds)
-            self.bytes.gain(piece.told.bytes_per_second, seconds)
+            self.requests.gain(piece.requests_per_second, seconds)
+            self.bytes.gain(piece.bytes_per_second, seconds)
             self._at += seconds
         self._skip(now)
         if now < self.rests_until:
             return None
-        running = (one.told for one in self.pieces if one.begins <= now < one.ends)
+        running = (one for one in self.pieces if one.begins <= now < one.ends)
         return next(running, None)
 
     def _skip(self, until: float) -> None:
@@ -267,7 +255,7 @@ class Quotas:
             self._by_host[host] = self._quotas[max(fit)[1]] if fit else None
         return self._by_host[host]
 
-    def _running(self, quota: _Quota, now: float) -> Slice | None:
+    def _running(self, quota: _Quota, now: float) -> Piece | None:
         self._wanted.add(quota.name)
         return quota.run(now)
 
