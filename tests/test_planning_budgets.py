@@ -28,7 +28,7 @@ from fleet.planning.budgets import (
 )
 from fleet.planning.providers import ProviderFacts
 from tests.planning_support import unhurried
-from workers.quotas import Quotas, Stream
+from workers.quotas import GUARD_SECONDS, Quotas, Stream
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE = 8.0
@@ -42,12 +42,16 @@ def at(seconds: float) -> datetime:
 
 @dataclass
 class Holder:
-    """A worker that takes all it may have, over a network that delays and loses messages."""
+    """A worker that takes all it may have, over a network that delays and loses messages.
+
+    It looks every ``STEP`` which streams it has to close, and takes its time to do so.
+    """
 
     name: str
     dice: random.Random
     quotas: Quotas = field(default_factory=Quotas)
     held: list[Stream] = field(default_factory=list)
+    closed: dict[Stream, float] = field(default_factory=dict)
     next_beat: float = 0.0
     heard: list[tuple[float, float, Share]] = field(default_factory=list)
 
@@ -62,8 +66,11 @@ class Holder:
             self.quotas.hear([message[2]], message[1], message[0])
         if not self.quotas.limits(HOST):
             return 0, 0
-        for _ in range(self.quotas.surplus(HOST, now)):
-            self.quotas.leave(self.held.pop())
+        for stream in [one for one in self.held if self.quotas.ends(one, now)]:
+            takes = self.dice.uniform(0, GUARD_SECONDS - 2 * STEP)
+            if self.closed.setdefault(stream, now + takes) <= now:
+                self.quotas.leave(stream)
+                self.held.remove(stream)
         if not greedy:
             return 0, 0
         while stream := self.quotas.enter(HOST, now):

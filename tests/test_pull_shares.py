@@ -12,9 +12,11 @@ from fleet.planning.budgets import LONGEST_REST
 from tests.fault_exchange import Closed, Exchange
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order, until
+from tests.quick_support import Rush, serve
+from tests.quick_support import bodies as some
 from tests.trouble_support import hangs_up
 from workers.lease import Lease
-from workers.quotas import Quotas
+from workers.quotas import GUARD_SECONDS, Quotas
 from workers.work import Work
 
 HOST = "data.example"
@@ -185,8 +187,8 @@ def test_a_slice_is_used_within_its_time_whatever_messages_take() -> None:
     quotas.hear([share(HOST, rate(seconds=10, begins=2))], asked=100.0, heard=103.0)
     assert not quotas.open(HOST, 104.9)
     assert quotas.open(HOST, 105.1)
-    assert quotas.open(HOST, 109.9)
-    assert not quotas.open(HOST, 110.1)
+    assert quotas.grant(HOST, 109.9, 1)
+    assert not quotas.grant(HOST, 110.1, 1)
 
 
 def test_what_was_not_used_in_one_slice_is_not_saved_for_another() -> None:
@@ -197,6 +199,50 @@ def test_what_was_not_used_in_one_slice_is_not_saved_for_another() -> None:
     assert quotas.grant(HOST, 14.0, 5000) == 0
     assert quotas.grant(HOST, 15.0, 5000) == 0
     assert quotas.grant(HOST, 15.4, 5000) == pytest.approx(400, abs=1)
+
+
+def test_streams_end_before_their_slice_but_for_those_that_the_next_one_has() -> None:
+    quotas, ends = Quotas(), 10 - GUARD_SECONDS
+    told = share(HOST, rate(10, streams=3), rate(20, 10, streams=2))
+    quotas.hear([told], asked=0.0, heard=0.0)
+    held = [quotas.enter(HOST, 1.0) for _ in range(3)]
+    assert [one is not None and quotas.ends(one, ends - 0.01) for one in held] == [False] * 3
+    quotas.leave(held[2])
+    assert quotas.open(HOST, ends - 0.01)
+    assert not quotas.open(HOST, ends + 0.01)
+    for now in (ends + 0.01, 10.0, 20 - GUARD_SECONDS - 0.01):
+        assert [one is not None and quotas.ends(one, now) for one in held] == [False] * 3
+    assert quotas.ends(held[0], 20 - GUARD_SECONDS + 0.01)
+
+
+def test_nothing_is_asked_while_too_many_streams_are_held() -> None:
+    quotas = Quotas()
+    quotas.hear([share(HOST, rate(streams=2))], 0.0, 0.0)
+    held = [quotas.enter(HOST, 1.0) for _ in range(2)]
+    quotas.hear([share(HOST, rate(streams=1))], 2.0, 2.0)
+    assert quotas.request(HOST, 3.0)
+    assert [quotas.ends(one, 3.0) for one in held] == [True, False]
+    assert quotas.request(HOST, 3.0)
+    quotas.leave(held[0])
+    assert not quotas.request(HOST, 3.0)
+
+
+def test_streams_are_closed_at_the_server_before_the_slice_that_had_them_ends(
+    server: FaultServer, site: Site, scripted: None
+) -> None:
+    go_on = threading.Event()
+    items = halting(server, 3, go_on)
+    lease, ends = Lease(), time.monotonic() + 2.0
+    hear(lease, share(server.netloc, rate(2.0, streams=3), rate(60, 2.0, streams=1)))
+    thread, done = begin(site, order(*items), lease)
+    try:
+        until(lambda: server.active == 3)
+        until(lambda: server.active == 1)
+        assert time.monotonic() < ends
+    finally:
+        go_on.set()
+        thread.join(20)
+    assert all(one.ok for one in done[0].items)
 
 
 def test_streams_are_ended_while_the_disk_takes_its_time_to_land_what_came(
@@ -221,6 +267,31 @@ def test_streams_are_ended_while_the_disk_takes_its_time_to_land_what_came(
         go_on.set()
         thread.join(20)
     assert all(one.ok for one in done[0].items)
+
+
+def test_who_waits_for_the_turn_of_a_request_asks_nothing_once_its_stream_has_ended(
+    server: FaultServer, site: Site
+) -> None:
+    bodies = {f"{at}": noise((3 << 20) + at, seed=at) for at in range(2)}
+    items = [item(path, server.serve(path, body), body=body) for path, body in bodies.items()]
+    slow = rate(0.9, requests_per_second=0.1, streams=2)
+    limited = share(server.netloc, slow, rate(60, 0.9, streams=1))
+    work = site.pull(order(*items, budget=Budget(shares=(limited,))))
+    assert all(one.ok for one in work.items)
+    assert server.peak == 1
+
+
+def test_small_files_give_their_streams_back_before_the_slice_ends(
+    server: FaultServer, site: Site
+) -> None:
+    items = serve(server, some(30))
+    ends = time.monotonic() + 2.0
+    lease = Lease(Budget(shares=(share(server.netloc, rate(2.0, requests_per_second=8)),)))
+    rush = Rush(site, items, lease)
+    assert time.monotonic() < ends
+    assert rush.results
+    assert {*rush.results, *rush.left} == {one.path for one in items}
+    assert len(server.requests) == len(rush.results)
 
 
 def test_a_provider_once_named_stays_limited() -> None:

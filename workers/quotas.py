@@ -8,6 +8,9 @@ Rules this module keeps:
   one request, until the slices end.  Each run of slices begins with nothing, so that what many
   holders leave does not add up.
 - Without a slice that runs, nothing is asked of the provider and nothing read from it.
+- A stream is held only while the slices have it for ``GUARD_SECONDS`` more: so it is closed, at the
+  provider too, before it is another's.  While too many are held nothing is asked, since a request
+  that waited for its turn may be one of theirs.
 - A provider once named stays limited, whatever later messages leave out.
 - One that asks to be left alone is left alone, for as long as the centre would; meanwhile no share
   of it is wanted, which others could not use either.
@@ -23,6 +26,9 @@ from fleet.planning.providers import fits
 from workers.bucket import LEAST_GRANT
 from workers.slices import Piece, surely
 
+GUARD_SECONDS = 0.5
+"""Time to close a stream: up to 0.2 s until somebody looks, up to 0.25 s until its reader sees that
+it was cut, if it just waits for its turn or has much to read; the rest is the network's."""
 _NOT_SOON = 0.25  # seconds
 
 
@@ -67,7 +73,9 @@ class _Quota:
     hosts: tuple[str, ...] = ()
     reason: str = ""
     pieces: tuple[Piece, ...] = ()
+    lasting: tuple[Piece, ...] = ()  # what is ours for a while still, for what takes time to end
     streams: int = 0
+    leaving: int = 0  # of the streams
     rests_until: float = 0.0
     requests: _Meter = field(default_factory=lambda: _Meter(1.0))
     bytes: _Meter = field(default_factory=lambda: _Meter(0.0))
@@ -78,6 +86,7 @@ class _Quota:
         self.run(heard)
         self.hosts, self.reason = share.hosts, share.reason
         self.pieces = surely(share.slices, asked, heard)
+        self.lasting = surely(share.slices, asked - GUARD_SECONDS, heard)
 
     def run(self, now: float) -> Piece | None:
         """Let the slices run up to ``now``; give what may be used then."""
@@ -90,10 +99,17 @@ class _Quota:
             self.bytes.gain(piece.bytes_per_second, seconds)
             self._at += seconds
         self._skip(now)
+        return self._running(self.pieces, now)
+
+    def allows(self, now: float) -> int:
+        """Count the streams that may be held at ``now``."""
+        piece = self._running(self.lasting, now)
+        return piece.streams if piece else 0
+
+    def _running(self, pieces: Iterable[Piece], now: float) -> Piece | None:
         if now < self.rests_until:
             return None
-        running = (one for one in self.pieces if one.begins <= now < one.ends)
-        return next(running, None)
+        return next((one for one in pieces if one.begins <= now < one.ends), None)
 
     def _skip(self, until: float) -> None:
         """Pass a time without a slice: what was left of the last one is another's by then."""
@@ -103,11 +119,12 @@ class _Quota:
             self.bytes.empty()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Stream:
-    """The right to read one answer; without a quota it is of a host that nobody limits."""
+    """The right to read one answer; without a quota nobody limits it, or it was given back."""
 
     quota: _Quota | None
+    leaving: bool = False
 
 
 class Quotas:
@@ -146,14 +163,14 @@ class Quotas:
         """Whether one more answer of a host may be read now; if not, it is wanted."""
         with self._lock:
             quota = self._of(host)
-            return quota is None or self._room(quota, now) > 0
+            return quota is None or self._has_room(quota, now)
 
     def enter(self, host: str, now: float) -> Stream | None:
         """Take one of a host's streams; None if none is free.  ``leave`` gives it back."""
         with self._lock:
             quota = self._of(host)
             if quota is not None:
-                if self._room(quota, now) <= 0:
+                if not self._has_room(quota, now):
                     return None
                 quota.streams += 1
             return Stream(quota)
@@ -163,12 +180,19 @@ class Quotas:
         with self._lock:
             if stream.quota is not None:
                 stream.quota.streams -= 1
+                stream.quota.leaving -= stream.leaving
+            stream.quota = None
 
-    def surplus(self, host: str, now: float) -> int:
-        """Count the answers that are being read of a host's provider and may not be."""
+    def ends(self, stream: Stream, now: float) -> bool:
+        """Whether a stream has to be given back at once; of too many, those asked about first."""
         with self._lock:
-            quota = self._of(host)
-            return 0 if quota is None else max(0, -self._room(quota, now))
+            quota = stream.quota
+            if quota is None:
+                return False
+            if not stream.leaving and quota.streams - quota.leaving > quota.allows(now):
+                stream.leaving = True
+                quota.leaving += 1
+            return stream.leaving
 
     def request(self, host: str, now: float) -> float:
         """Take the right to one request: 0 if it may be sent, else the seconds to wait at least."""
@@ -176,8 +200,8 @@ class Quotas:
             quota = self._of(host)
             if quota is None:
                 return 0.0
-            piece = self._running(quota, now)
-            if piece is None:
+            piece, allowed = self._running(quota, now), quota.allows(now)
+            if piece is None or not allowed or quota.streams > allowed:
                 return _NOT_SOON
             rate = piece.requests_per_second
             wait = quota.requests.wait(rate, 1.0)
@@ -219,7 +243,7 @@ class Quotas:
         """Say which providers are wanted and closed, and why; empty if none is."""
         with self._lock:
             wanted = [one for one in self._quotas.values() if one.name in self._wanted]
-            closed = [one for one in wanted if one.run(now) is None]
+            closed = [one for one in wanted if not one.allows(now)]
             return "; ".join(one.reason or f"waits for a share of {one.name}" for one in closed)
 
     def demands(self, now: float) -> tuple[tuple[str, ...], tuple[Throttle, ...]]:
@@ -259,7 +283,6 @@ class Quotas:
         self._wanted.add(quota.name)
         return quota.run(now)
 
-    def _room(self, quota: _Quota, now: float) -> int:
-        """Count the streams that may be begun; less than 0: that are too many."""
-        piece = self._running(quota, now)
-        return (piece.streams if piece else 0) - quota.streams
+    def _has_room(self, quota: _Quota, now: float) -> bool:
+        self._wanted.add(quota.name)
+        return quota.streams < quota.allows(now)

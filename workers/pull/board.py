@@ -10,7 +10,7 @@ Rules this module keeps:
 """
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
@@ -99,26 +99,22 @@ class Board:
             thread.start()
 
     def _trim(self) -> None:
-        """End the newest answers that the budget has no more room for, if they can be resumed."""
+        """End the newest answers that a budget has no more room for, if they can be resumed."""
         every = [fetch for one in self._open for fetch in one.fetches]
         fetches = [fetch for fetch in every if not fetch.is_cut]
         surplus = len(fetches) - self._run.lease.budget.streams
         resumable = [fetch for fetch in fetches if fetch.download.resumable(fetch.mirror)]
         for fetch in reversed(resumable[-surplus:] if surplus > 0 else []):
             fetch.cut()
-        self._trim_shares(every, resumable)
+        self._trim_shares(every)
 
-    def _trim_shares(self, every: Sequence[Fetch], resumable: Sequence[Fetch]) -> None:
-        """End the newest answers that their providers' budgets have no more room for."""
-        pace = self._run.pace
-        hosts = [fetch.mirror.tally.host for fetch in every if fetch.is_cut]
-        leaving = Counter(map(pace.provider, hosts))  # once their threads have seen it
-        for fetch in reversed(resumable):
-            host = fetch.mirror.tally.host
-            provider = pace.provider(host)
-            if provider and not fetch.is_cut and pace.surplus(host) > leaving[provider]:
+    def _trim_shares(self, every: Sequence[Fetch]) -> None:
+        """End those that have to give back their providers' streams: the newest, if they can."""
+        leaving = [fetch for fetch in every if fetch.is_cut]
+        able = [fetch for fetch in every if not fetch.is_cut and fetch.expendable]
+        for fetch in [*leaving, *reversed(able)]:
+            if fetch.stream is not None and self._run.pace.ends(fetch.stream):
                 fetch.cut()
-                leaving[provider] += 1
 
     def _tell(self) -> None:
         """Say why nothing is asked, if that is how it is."""

@@ -19,6 +19,7 @@ from workers.pull.faults import Again, Fault, Local, Passing, Unreachable, Worth
 from workers.pull.mirror import TRIES, Mirror
 from workers.pull.pieces import PieceCheck
 from workers.pull.web import Answer
+from workers.quotas import Stream
 
 if TYPE_CHECKING:
     from workers.pull.download import Download
@@ -61,6 +62,7 @@ class Fetch:
     """One claim under way; ``run`` it in a thread, with that thread's own buffer.
 
     ``keeper`` takes what comes: the download itself, unless other uses are made of its sources.
+    ``stream`` is what it holds, or has held, of its provider's.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Fetch:
         self.download = download
         self.keeper: Keeper = keeper or download
         self.block = memoryview(b"")
+        self.stream: Stream | None = None
         self._run = download.run
         self._answer: Answer | None = None
         self._at = claim.at  # where the next byte that is read belongs
@@ -97,6 +100,12 @@ class Fetch:
     def is_cut(self) -> bool:
         """Whether we ended it ourselves."""
         return self._cut
+
+    @property
+    def expendable(self) -> bool:
+        """Whether no byte is lost if it is broken off."""
+        nothing_came = self._at == self._began[1]
+        return nothing_came or self.download.resumable(self.mirror)
 
     def cut(self) -> None:
         """End it soon, from another thread."""
@@ -126,7 +135,7 @@ class Fetch:
             raise tally.out.with_traceback(None)  # it would keep all that ever raised it
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
-        with self._run.pace.stream(tally.host, self._gone):
+        with self._run.pace.stream(tally.host, self._gone) as self.stream:
             self._run.pace.request(tally.host, self._gone)
             with tally.request():
                 self._ask()

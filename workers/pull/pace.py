@@ -18,6 +18,7 @@ from workers.bucket import BURST_SECONDS, Bucket
 from workers.lease import Lease
 from workers.pull.faults import Again, Fault
 from workers.pull.tally import Tally
+from workers.quotas import Stream
 
 POLL_SECONDS = 0.05
 Gone = Callable[[], bool]  # whether a wait is of no use any more
@@ -50,9 +51,9 @@ class Pace:
         """Name the provider of ``host`` whose budget is shared; empty if there is none."""
         return self._lease.quotas.provider(host)
 
-    def surplus(self, host: str) -> int:
-        """Count the answers of ``host``'s provider that are read and may not be any more."""
-        return self._lease.quotas.surplus(host, time.monotonic())
+    def ends(self, stream: Stream) -> bool:
+        """Whether a stream that is held has to be given back at once."""
+        return self._lease.quotas.ends(stream, time.monotonic())
 
     @property
     def waits(self) -> str:
@@ -60,8 +61,8 @@ class Pace:
         return self._lease.quotas.waits(time.monotonic())
 
     @contextmanager
-    def stream(self, host: str, gone: Gone = _never) -> Iterator[None]:
-        """Wait until one more answer of ``host`` may be read, and hold its stream meanwhile.
+    def stream(self, host: str, gone: Gone = _never) -> Iterator[Stream]:
+        """Wait until one more answer of ``host`` may be read, and lend its stream.
 
         Raises:
             Stopped: the centre wants the attempt to end.
@@ -71,7 +72,7 @@ class Pace:
             self._check(host, gone)
             time.sleep(POLL_SECONDS)
         try:
-            yield
+            yield held
         finally:
             self._lease.quotas.leave(held)
 

@@ -24,6 +24,7 @@ from functools import partial
 from fleet.messages import Item, ItemResult
 from workers.pull.answers import Part, judge
 from workers.pull.faults import Again, Bad, Fault, Local, Passing
+from workers.pull.pace import Gone
 from workers.pull.quick.delivery import Delivered, Delivery
 from workers.pull.quick.hosts import Host, by_host
 from workers.pull.quick.pipeline import AHEAD, AHEAD_BYTES, READ, Pipeline
@@ -31,6 +32,7 @@ from workers.pull.run import Run
 from workers.pull.web import Answer
 from workers.pull.web.heads import Odd
 from workers.pull.web.line import Line, Place
+from workers.quotas import Stream
 
 LEAST = 8  # items of one host; fewer are not worth it
 MOST_LINES = 4  # of one host
@@ -109,9 +111,9 @@ class _Quick:
         if self._error is not None:
             raise self._error
 
-    def _gone(self) -> bool:
-        """Whether nobody need wait any more."""
-        return self._over
+    def _gone(self, stream: Stream | None = None) -> bool:
+        """Whether nobody need wait any more, or whoever holds this stream has to give it back."""
+        return self._over or (stream is not None and self._run.pace.ends(stream))
 
     @property
     def _allowed(self) -> int:
@@ -147,9 +149,12 @@ class _Quick:
         """Talk to one host after another, as long as one more thread is wanted."""
         while host is not None:
             try:
-                with self._run.pace.stream(host.tally.host, self._gone), host.tally.request():
-                    self._talk(host)
-            except Again:  # it is over
+                with (
+                    self._run.pace.stream(host.tally.host, self._gone) as stream,
+                    host.tally.request(),
+                ):
+                    self._talk(host, partial(self._gone, stream))
+            except Again:  # it is over, or was before anything was asked
                 pass
             except Local:
                 self._over = True
@@ -165,16 +170,18 @@ class _Quick:
                 else:
                     host.lines += 1
 
-    def _talk(self, host: Host) -> None:
-        """Ask a host on one connection, until that ends or nothing is left."""
-        opened = self._open(host)
+    def _talk(self, host: Host, gone: Gone) -> None:
+        """Ask a host on one connection, until that ends, nothing is left or we are ``gone``."""
+        opened = self._open(host, gone)
         if opened is None:
             return
         place, line, pipeline = opened
         try:
-            self._flow(host, pipeline)
-        except Again:  # it is over
-            pass
+            self._flow(host, pipeline, gone)
+        except Again:
+            if pipeline.usable:
+                self._run.web.give_back(place, line)
+                return
         except TimeoutError:
             host.given_up = True
         except Odd:
@@ -192,25 +199,28 @@ class _Quick:
             host.put_back(pipeline.waiting)
         line.close()
 
-    def _open(self, host: Host) -> tuple[Place, Line, Pipeline] | None:
+    def _open(self, host: Host, gone: Gone) -> tuple[Place, Line, Pipeline] | None:
         """Ask for one item the ordinary way; borrow the connection if that proved it plain."""
         ask = host.next()
         if ask is None:
             return None
-        self._turn(host)
         status, waits = 0, list[float]()
         try:
+            self._turn(host, gone)
             began = time.monotonic()
-            answer = self._run.web.get(ask.source, {}, partial(self._hop, host, waits))
+            answer = self._run.web.get(ask.source, {}, partial(self._hop, host, waits, gone))
             status = answer.status
             host.tally.heard(time.monotonic() - began - sum(waits))
             try:
                 judge(status, answer.headers, self._delivery.wanted(host, ask), Part())
-                body = self._read(host, answer, ask.size)
+                body = self._read(host, answer, ask.size, gone)
             finally:
                 answer.close()
             self._delivery.take(host, ask, body)
             self._count(host, 0, ask.size)
+        except Again:
+            host.put_back([ask])
+            raise
         except Bad as fault:
             self._refused(host, status, fault)
             return None
@@ -236,10 +246,11 @@ class _Quick:
             return None
         return call.place, line, Pipeline(line, call.message.partition(b"\r\n")[2])
 
-    def _flow(self, host: Host, pipeline: Pipeline) -> None:
+    def _flow(self, host: Host, pipeline: Pipeline, gone: Gone) -> None:
         """Send requests and take answers, as long as there is something to ask.
 
         Raises:
+            Again: we are ``gone``.
             TimeoutError: an answer took longer than our patience lasts.
             Odd: it makes no sense.
             OSError: the connection ended.
@@ -247,10 +258,10 @@ class _Quick:
         patience = self._run.settings.stall_seconds
         since = time.monotonic()
         while not pipeline.ending:
-            since += self._send(host, pipeline)
+            since += self._send(host, pipeline, gone)
             if not pipeline.waiting:
                 return
-            since += self._receive(host, pipeline)
+            since += self._receive(host, pipeline, gone)
             since = self._take_answers(host, pipeline) or since
             if time.monotonic() - since > patience:
                 raise TimeoutError("too slow")
@@ -273,16 +284,16 @@ class _Quick:
             self._count(host, got, good)
         return last
 
-    def _hop(self, host: Host, waits: list[float], target: str) -> None:
+    def _hop(self, host: Host, waits: list[float], gone: Gone, target: str) -> None:
         """Wait for the turn of a request that ``host`` redirects to; that is not its slowness."""
         began = time.monotonic()
-        self._run.pace.request(target, self._gone)
+        self._run.pace.request(target, gone)
         waits.append(self._waited(host, began))
 
-    def _turn(self, host: Host) -> float:
+    def _turn(self, host: Host, gone: Gone) -> float:
         """Wait until a request may be sent; give the seconds that this took."""
         began = time.monotonic()
-        self._run.pace.request(host.tally.host, self._gone)
+        self._run.pace.request(host.tally.host, gone)
         return self._waited(host, began)
 
     def _waited(self, host: Host, began: float) -> float:
@@ -292,7 +303,7 @@ class _Quick:
             host.tally.waited(waited)
         return waited
 
-    def _send(self, host: Host, pipeline: Pipeline) -> float:
+    def _send(self, host: Host, pipeline: Pipeline, gone: Gone) -> float:
         """Send what may be sent now, nothing once this thread is one too many.
 
         Returns:
@@ -310,15 +321,19 @@ class _Quick:
         )
         if not asks:
             return 0.0
-        waited = self._turn(host)  # it is one, where a rate is set
+        try:
+            waited = self._turn(host, gone)  # it is one, where a rate is set
+        except Again:
+            host.put_back(asks)
+            raise
         host.tally.asked(len(asks))
         pipeline.send(asks)
         return waited
 
-    def _receive(self, host: Host, pipeline: Pipeline) -> float:
+    def _receive(self, host: Host, pipeline: Pipeline, gone: Gone) -> float:
         """Read what the budget allows; give the seconds that we waited for that."""
         began = time.monotonic()
-        allowed, came = self._run.pace.take(host.tally.host, READ, self._gone), 0
+        allowed, came = self._run.pace.take(host.tally.host, READ, gone), 0
         waited = self._waited(host, began)
         try:
             came = pipeline.receive(allowed)
@@ -337,11 +352,11 @@ class _Quick:
         with self._run.changed:
             self._run.lease.advance(good)
 
-    def _read(self, host: Host, answer: Answer, size: int) -> memoryview:
+    def _read(self, host: Host, answer: Answer, size: int, gone: Gone) -> memoryview:
         """Read the body of an answer that was judged to have ``size`` bytes."""
         view, at = memoryview(bytearray(size)), 0
         while at < size:
-            allowed = self._run.pace.take(host.tally.host, min(READ, size - at), self._gone)
+            allowed = self._run.pace.take(host.tally.host, min(READ, size - at), gone)
             came = answer.readinto(view[at : at + allowed])
             self._run.pace.give_back(host.tally.host, allowed - came)
             if not came:
