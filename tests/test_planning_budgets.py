@@ -69,7 +69,7 @@ class Holder:
         for stream in [one for one in self.held if self.quotas.ends(one, now)]:
             takes = self.dice.uniform(0, GUARD_SECONDS - 2 * STEP)
             if self.closed.setdefault(stream, now + takes) <= now:
-                self.quotas.leave(stream)
+                self.quotas.leave(stream, now)
                 self.held.remove(stream)
         if not greedy:
             return 0, 0

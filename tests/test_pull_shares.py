@@ -16,7 +16,7 @@ from tests.quick_support import Rush, serve
 from tests.quick_support import bodies as some
 from tests.trouble_support import hangs_up
 from workers.lease import Lease
-from workers.quotas import GUARD_SECONDS, Quotas
+from workers.quotas import CLOSING_SECONDS, GUARD_SECONDS, Quotas
 from workers.work import Work
 
 HOST = "data.example"
@@ -207,7 +207,8 @@ def test_streams_end_before_their_slice_but_for_those_that_the_next_one_has() ->
     quotas.hear([told], asked=0.0, heard=0.0)
     held = [quotas.enter(HOST, 1.0) for _ in range(3)]
     assert [one is not None and quotas.ends(one, ends - 0.01) for one in held] == [False] * 3
-    quotas.leave(held[2])
+    assert held[2] is not None
+    quotas.leave(held[2], 2.0)
     assert quotas.open(HOST, ends - 0.01)
     assert not quotas.open(HOST, ends + 0.01)
     for now in (ends + 0.01, 10.0, 20 - GUARD_SECONDS - 0.01):
@@ -223,8 +224,36 @@ def test_nothing_is_asked_while_too_many_streams_are_held() -> None:
     assert quotas.request(HOST, 3.0)
     assert [quotas.ends(one, 3.0) for one in held] == [True, False]
     assert quotas.request(HOST, 3.0)
-    quotas.leave(held[0])
+    quotas.leave(held[0], 3.0)
     assert not quotas.request(HOST, 3.0)
+
+
+def test_a_stream_whose_answer_was_broken_off_is_free_once_its_server_has_seen_that() -> None:
+    quotas = Quotas()
+    quotas.hear([share(HOST, rate(streams=1))], 0.0, 0.0)
+    for asked, later in ((False, 0.0), (True, CLOSING_SECONDS)):
+        held = quotas.enter(HOST, 1.0)
+        assert held is not None
+        held.asked = asked
+        quotas.leave(held, 1.0)
+        assert quotas.open(HOST, 1.0) == (not asked)
+        assert quotas.open(HOST, 1.0 + later)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_only_an_answer_that_came_whole_leaves_its_stream_at_once(
+    server: FaultServer, site: Site, scripted: None, whole: bool
+) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.head(403, Content_Length=0 if whole else 1 << 20)
+        if not whole:
+            hangs_up(exchange, lambda: False)
+
+    one = item("a", server.serve("a", b"x", "scripted", answer=answer), body=b"x")
+    lease = Lease(Budget(shares=(share(server.netloc, rate(streams=1)),)))
+    began = time.monotonic()
+    assert not site.pull(order(one), lease).items[0].ok
+    assert lease.quotas.open(server.netloc, began) == whole
 
 
 def test_streams_are_closed_at_the_server_before_the_slice_that_had_them_ends(
@@ -318,7 +347,7 @@ def test_a_stream_is_given_back_to_the_provider_that_it_was_taken_of() -> None:
     assert early is not None
     quotas.hear([share(HOST, rate(streams=1))], 2.0, 2.0)
     assert quotas.enter(HOST, 3.0)
-    quotas.leave(early)
+    quotas.leave(early, 3.5)
     assert quotas.enter(HOST, 4.0) is None
 
 

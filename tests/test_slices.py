@@ -52,7 +52,7 @@ def test_as_many_streams_are_held_as_every_clock_gives_for_as_long_as_it_takes_t
             for moment in (now + later for later in range(GUARD + 1))
         )
         for stream in [one for one in held if quotas.ends(one, now / TICKS)]:
-            quotas.leave(stream)
+            quotas.leave(stream, now / TICKS)
             held.remove(stream)
         assert len(held) <= least
         while stream := quotas.enter(HOST, now / TICKS):

@@ -22,6 +22,7 @@ from workers.pull.faults import Again, Bad, Fault, Local, Passing, Refused, Wort
 from workers.pull.pace import Gone, Pace
 from workers.pull.tally import Tallies, Tally
 from workers.pull.web import Answer, Web
+from workers.quotas import Stream
 from workers.work import Work
 
 PATIENCE = 4  # a whole answer may take this many times ``stall_seconds``
@@ -79,7 +80,8 @@ class _Probing:
         """Ask for the sample and check what comes."""
         tally = self.tallies.of(source)
         try:
-            with self._turn(tally):
+            with self._turn(tally) as stream:
+                stream.asked = True
                 answer = self._web.get(source, _range(sample), self._ask)
                 deadline = monotonic() + PATIENCE * self._stall  # our waits on the way are ours
                 try:
@@ -87,7 +89,7 @@ class _Probing:
                     _check_headers(answer, wanted, sample)
                     body = self._read(answer, sample, tally, deadline)
                 finally:
-                    answer.close()
+                    stream.asked = not answer.close()
             _check_body(body, sample, tally.host)
         except Fault as fault:
             self._pace.strained(tally, fault)
@@ -95,7 +97,7 @@ class _Probing:
             raise
 
     @contextmanager
-    def _turn(self, tally: Tally) -> Iterator[None]:
+    def _turn(self, tally: Tally) -> Iterator[Stream]:
         """Wait for a request's turn; count it and the time that its answer takes.
 
         Raises:
@@ -103,10 +105,10 @@ class _Probing:
         """
         with ExitStack() as held:
             with self._in_time(tally.host) as spent:
-                held.enter_context(self._pace.stream(tally.host, spent))
+                stream = held.enter_context(self._pace.stream(tally.host, spent))
             self._ask(tally.host)
             held.enter_context(tally.request())
-            yield
+            yield stream
 
     def _ask(self, host: str) -> None:
         """Wait for the turn of one request.

@@ -11,6 +11,8 @@ Rules this module keeps:
 - A stream is held only while the slices have it for ``GUARD_SECONDS`` more: so it is closed, at the
   provider too, before it is another's.  While too many are held nothing is asked, since a request
   that waited for its turn may be one of theirs.
+- A stream whose answer was broken off is nobody's for ``CLOSING_SECONDS``: the provider may see the
+  next request sooner than that.
 - A provider once named stays limited, whatever later messages leave out.
 - One that asks to be left alone is left alone, for as long as the centre would; meanwhile no share
   of it is wanted, which others could not use either.
@@ -26,9 +28,10 @@ from fleet.planning.providers import fits
 from workers.bucket import LEAST_GRANT
 from workers.slices import Piece, surely
 
-GUARD_SECONDS = 0.5
-"""Time to close a stream: up to 0.2 s until somebody looks, up to 0.25 s until its reader sees that
-it was cut, if it just waits for its turn or has much to read; the rest is the network's."""
+CLOSING_SECONDS = 0.25
+"""Until a provider has seen that an answer was broken off: a way through the network and a turn."""
+GUARD_SECONDS = 0.25 + CLOSING_SECONDS
+"""To close a stream: 0.2 s until somebody looks, 0.05 s until who waits for a turn sees it."""
 _NOT_SOON = 0.25  # seconds
 
 
@@ -76,6 +79,7 @@ class _Quota:
     lasting: tuple[Piece, ...] = ()  # what is ours for a while still, for what takes time to end
     streams: int = 0
     leaving: int = 0  # of the streams
+    closing: list[float] = field(default_factory=list)  # until when, besides the streams
     rests_until: float = 0.0
     requests: _Meter = field(default_factory=lambda: _Meter(1.0))
     bytes: _Meter = field(default_factory=lambda: _Meter(0.0))
@@ -106,6 +110,11 @@ class _Quota:
         piece = self._running(self.lasting, now)
         return piece.streams if piece else 0
 
+    def has_room(self, now: float) -> bool:
+        """Whether one more stream may be held at ``now``."""
+        self.closing = [until for until in self.closing if until > now]
+        return self.streams + len(self.closing) < self.allows(now)
+
     def _running(self, pieces: Iterable[Piece], now: float) -> Piece | None:
         if now < self.rests_until:
             return None
@@ -121,10 +130,14 @@ class _Quota:
 
 @dataclass(eq=False)
 class Stream:
-    """The right to read one answer; without a quota nobody limits it, or it was given back."""
+    """The right to read one answer; without a quota nobody limits it, or it was given back.
+
+    ``asked`` is its holder's to set: whether its host may see an answer of it under way.
+    """
 
     quota: _Quota | None
     leaving: bool = False
+    asked: bool = False
 
 
 class Quotas:
@@ -175,12 +188,13 @@ class Quotas:
                 quota.streams += 1
             return Stream(quota)
 
-    def leave(self, stream: Stream) -> None:
+    def leave(self, stream: Stream, now: float) -> None:
         """Give a stream back, to whose it was: its host may have become another provider's."""
         with self._lock:
             if stream.quota is not None:
                 stream.quota.streams -= 1
                 stream.quota.leaving -= stream.leaving
+                stream.quota.closing += [now + CLOSING_SECONDS] if stream.asked else []
             stream.quota = None
 
     def ends(self, stream: Stream, now: float) -> bool:
@@ -285,4 +299,4 @@ class Quotas:
 
     def _has_room(self, quota: _Quota, now: float) -> bool:
         self._wanted.add(quota.name)
-        return quota.streams < quota.allows(now)
+        return quota.has_room(now)

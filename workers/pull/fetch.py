@@ -135,10 +135,11 @@ class Fetch:
             raise tally.out.with_traceback(None)  # it would keep all that ever raised it
         if tally.lost >= TRIES:
             raise Unreachable(f"{tally.host}: cannot be reached, as other files found")
-        with self._run.pace.stream(tally.host, self._gone) as self.stream:
+        with self._run.pace.stream(tally.host, self._gone) as stream:
+            self.stream = stream
             self._run.pace.request(tally.host, self._gone)
             with tally.request():
-                self._ask()
+                self._ask(stream)
 
     def _gone(self) -> bool:
         """Whether it need not wait any more."""
@@ -151,10 +152,10 @@ class Fetch:
         self._hopped += (waited := monotonic() - began)
         self.mirror.tally.waited(waited)
 
-    def _ask(self) -> None:
+    def _ask(self, stream: Stream) -> None:
         """Send the request; judge and read its answer."""
         tally = self.mirror.tally
-        began, self._hopped = monotonic(), 0.0
+        began, self._hopped, stream.asked = monotonic(), 0.0, True
         answer = self._run.web.get(self.mirror.source, self.part.headers(), self._hop)
         tally.heard(monotonic() - began - self._hopped)
         self._answer = answer
@@ -166,7 +167,7 @@ class Fetch:
             if self.keeper.accept(self, body, ranged=ranged) and not self._cut:
                 self._receive(answer, body)
         finally:
-            answer.close()
+            stream.asked = not answer.close()
             self._rate()
 
     def _judge(self, answer: Answer) -> Body:

@@ -74,7 +74,7 @@ class Pace:
         try:
             yield held
         finally:
-            self._lease.quotas.leave(held)
+            self._lease.quotas.leave(held, time.monotonic())
 
     def strained(self, tally: Tally, fault: Fault) -> None:
         """Note it if a host said that we ask too much: the centre hears of it shortly."""

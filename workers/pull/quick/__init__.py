@@ -153,7 +153,8 @@ class _Quick:
                     self._run.pace.stream(host.tally.host, self._gone) as stream,
                     host.tally.request(),
                 ):
-                    self._talk(host, partial(self._gone, stream))
+                    stream.asked = True
+                    stream.asked = not self._talk(host, partial(self._gone, stream))
             except Again:  # it is over, or was before anything was asked
                 pass
             except Local:
@@ -170,18 +171,23 @@ class _Quick:
                 else:
                     host.lines += 1
 
-    def _talk(self, host: Host, gone: Gone) -> None:
-        """Ask a host on one connection, until that ends, nothing is left or we are ``gone``."""
+    def _talk(self, host: Host, gone: Gone) -> bool:
+        """Ask a host on one connection, until that ends, nothing is left or we are ``gone``.
+
+        Returns:
+            Whether all that was asked is answered.
+        """
         opened = self._open(host, gone)
         if opened is None:
-            return
+            return False
         place, line, pipeline = opened
+        answered = False
         try:
             self._flow(host, pipeline, gone)
         except Again:
             if pipeline.usable:
                 self._run.web.give_back(place, line)
-                return
+                return True
         except TimeoutError:
             host.given_up = True
         except Odd:
@@ -191,13 +197,15 @@ class _Quick:
         except OSError:
             host.closed(pipeline.answers)
         else:
+            answered = not pipeline.waiting
             if pipeline.usable and pipeline.answers < host.most:
                 self._run.web.give_back(place, line)
-                return
+                return True
             host.closed(pipeline.answers)
         finally:
             host.put_back(pipeline.waiting)
         line.close()
+        return answered
 
     def _open(self, host: Host, gone: Gone) -> tuple[Place, Line, Pipeline] | None:
         """Ask for one item the ordinary way; borrow the connection if that proved it plain."""

@@ -81,9 +81,13 @@ class Answer:
         """End the body from another thread: whoever reads it fails soon."""
         self._body.cut()
 
-    def close(self) -> None:
-        """Let go of the connection, which is kept if nothing of the body is left."""
-        self._body.close()
+    def close(self) -> bool:
+        """Let go of the connection, which is kept if nothing of the body is left.
+
+        Returns:
+            Whether all of the body came; else its host may be sending it for a moment still.
+        """
+        return self._body.close()
 
 
 class Web:

@@ -29,8 +29,8 @@ class Body(Protocol):
     def cut(self) -> None:
         """Make whoever reads fail, from any thread."""
 
-    def close(self) -> None:
-        """Let go of the connection."""
+    def close(self) -> bool:
+        """Let go of the connection; say whether all of the body came."""
 
 
 class PlainBody:
@@ -40,7 +40,7 @@ class PlainBody:
         self._line = line
         self._place = place
         self._lines = lines
-        self._closed = False
+        self._closed = self._whole = False
         self._closing = threading.Lock()
         self.readinto = line.readinto
 
@@ -50,16 +50,18 @@ class PlainBody:
             if not self._closed:
                 self._line.cut()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Give the connection back if all of the body is here, else close it."""
         with self._closing:
             closed, self._closed = self._closed, True
         if closed:
-            return
-        if self._lines is not None and self._line.ended():
+            return self._whole
+        self._whole = self._line.ended()
+        if self._lines is not None and self._whole:
             self._lines.keep(self._place, self._line)
         else:
             self._line.close()
+        return self._whole
 
 
 class OtherBody:
@@ -69,6 +71,7 @@ class OtherBody:
         self._line = line
         self._chunks = chunks
         self._rest = memoryview(b"")
+        self._whole = False
 
     def readinto(self, view: memoryview) -> int:
         """Put the next bytes into ``view`` and count them; 0 at the end."""
@@ -76,6 +79,7 @@ class OtherBody:
             with as_connection_errors():
                 chunk = next(self._chunks, None)
             if chunk is None:
+                self._whole = True
                 return 0
             self._rest = memoryview(chunk)
         count = min(len(view), len(self._rest))
@@ -87,9 +91,10 @@ class OtherBody:
         """Make whoever reads fail."""
         self._line.cut()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Close the connection."""
         self._line.close()
+        return self._whole
 
 
 @contextlib.contextmanager
