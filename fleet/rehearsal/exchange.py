@@ -1,0 +1,159 @@
+"""One request and its answer, as a service of this room sees them.
+
+No body is ever held in memory whole: what a client sends is spooled below the service's folder, and
+what it is sent may be pieces of files.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+STEP = 1 << 20
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """So many bytes of a file from ``start``."""
+
+    path: Path
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service answers; a header of None is left out, even one that would be added."""
+
+    status: int
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    body: bytes | Sequence[Piece] = b""
+
+    @property
+    def length(self) -> int:
+        """The body's bytes."""
+        if isinstance(self.body, bytes):
+            return len(self.body)
+        return sum(piece.length for piece in self.body)
+
+
+class Body:
+    """The body of a request, received whole; it is gone after the answer unless kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.length = 0
+        self._folder = folder
+        self._path: Path | None = None
+        self._file: IO[bytes] | None = None
+        self._kept = False
+
+    def write(self, data: memoryview) -> None:
+        """Take in what has arrived."""
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as new:
+                self._path = Path(new.name)
+            self._file = self._path.open("r+b", buffering=0)
+        self._file.write(data)
+        self.length += len(data)
+
+    def rewind(self) -> None:
+        """Read from the first byte on again."""
+        if self._file is not None:
+            self._file.seek(0)
+
+    def read(self, most: int = -1) -> bytes:
+        """Give the next bytes, all that are left by default; none at the end."""
+        return self._file.read(most) if self._file is not None else b""
+
+    def pour(self, *sinks: Callable[[memoryview], object]) -> None:
+        """Give every byte to each of these, such as a digest's ``update``."""
+        self.rewind()
+        view = memoryview(bytearray(min(STEP, self.length)))
+        while self._file is not None and (got := self._file.readinto(view)):  # type: ignore[attr-defined]
+            for sink in sinks:
+                sink(view[:got])
+        self.rewind()
+
+    def damage(self) -> None:
+        """Turn the first byte over, as a bad memory on the way would."""
+        first = self.read(1)
+        self.rewind()
+        if self._file is not None:
+            self._file.write(bytes([first[0] ^ 0xFF]))
+            self.rewind()
+
+    def keep(self) -> tuple[Piece, ...]:
+        """Leave the bytes on the disk: the pieces to answer them from."""
+        if self._path is None:
+            return ()
+        self._kept = True
+        return (Piece(self._path, 0, self.length),)
+
+    def close(self) -> None:
+        """Forget the bytes, unless they are kept."""
+        if self._file is not None:
+            self._file.close()
+        if self._path is not None and not self._kept:
+            self._path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request; ``target`` is what stood in its first line, as a signature covers it.
+
+    ``segments`` are the path's, each decoded by itself: a slash that came as ``%2F`` stays inside
+    its segment, and none of them may be used as a file's name.  ``headers`` are by lowercase name.
+    """
+
+    number: int
+    method: str
+    target: str
+    path: str
+    segments: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    body: Body
+
+    def param(self, name: str) -> str | None:
+        """Give a parameter of the query; the first of its name."""
+        return next((value for key, value in self.query if key == name), None)
+
+
+def window(pieces: Sequence[Piece], start: int, length: int) -> Iterator[Piece]:
+    """Cut a run of bytes out of pieces that follow one another."""
+    for piece in pieces:
+        if start < piece.length and length > 0:
+            taken = min(piece.length - start, length)
+            yield Piece(piece.path, piece.start + start, taken)
+            start, length = 0, length - taken
+        else:
+            start -= min(piece.length, start)
+
+
+def ranged(
+    asked: Asked, pieces: Sequence[Piece], headers: Mapping[str, str | None], most: int = 1 << 62
+) -> Answer:
+    """Answer a GET or HEAD of these bytes, or the range of them that it asks for.
+
+    One range only: several, or one that makes no sense, are answered whole, as RFC 9110 lets a
+    server do.  A range is cut after ``most`` bytes.
+    """
+    whole = sum(piece.length for piece in pieces)
+    headers = {"Accept-Ranges": "bytes", **headers}
+    found = RANGE.fullmatch(asked.headers.get("range", ""))
+    if found is None or found.groups() == ("", ""):
+        return Answer(200, headers, pieces)
+    first, last = found.groups()
+    start = int(first) if first else max(0, whole - int(last))
+    end = min(whole, int(last) + 1) if first and last else whole
+    if first and last and int(last) < start:
+        return Answer(200, headers, pieces)
+    if start >= whole or (not first and int(last) == 0):
+        return Answer(416, {"Content-Range": f"bytes */{whole}"})
+    end = min(end, start + most)
+    headers = {**headers, "Content-Range": f"bytes {start}-{end - 1}/{whole}"}
+    return Answer(206, headers, tuple(window(pieces, start, end - start)))
