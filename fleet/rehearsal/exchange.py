@@ -4,12 +4,13 @@ No body is ever held in memory whole: what a client sends is spooled below the s
 what it is sent may be pieces of files.
 """
 
+import os
 import re
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
 
 STEP = 1 << 20
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -17,11 +18,18 @@ RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 @dataclass(frozen=True)
 class Piece:
-    """So many bytes of a file from ``start``."""
+    """So many bytes of a file from ``start``; whoever has it keeps the file from being deleted."""
 
     path: Path
     start: int
     length: int
+    holder: object = field(default=None, compare=False, repr=False)
+
+    def read(self) -> bytes:
+        """Give the bytes, in memory."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.length)
 
 
 @dataclass(frozen=True)
@@ -40,65 +48,69 @@ class Answer:
         return sum(piece.length for piece in self.body)
 
 
+class Spooled:
+    """A file that is deleted once nothing refers to it any more."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=folder)
+        self.path = Path(name)
+        self.file = os.fdopen(descriptor, "r+b", buffering=0)
+        weakref.finalize(self, self.path.unlink, missing_ok=True)
+
+
 class Body:
-    """The body of a request, received whole; it is gone after the answer unless kept."""
+    """The body of a request, received whole; its bytes are gone with it, unless kept."""
 
     def __init__(self, folder: Path) -> None:
         self.length = 0
         self._folder = folder
-        self._path: Path | None = None
-        self._file: IO[bytes] | None = None
-        self._kept = False
+        self._spooled: Spooled | None = None
 
     def write(self, data: memoryview) -> None:
         """Take in what has arrived."""
-        if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as new:
-                self._path = Path(new.name)
-            self._file = self._path.open("r+b", buffering=0)
-        self._file.write(data)
+        if self._spooled is None:
+            self._spooled = Spooled(self._folder)
+        self._spooled.file.write(data)
         self.length += len(data)
 
     def rewind(self) -> None:
         """Read from the first byte on again."""
-        if self._file is not None:
-            self._file.seek(0)
+        if self._spooled is not None:
+            self._spooled.file.seek(0)
 
     def read(self, most: int = -1) -> bytes:
         """Give the next bytes, all that are left by default; none at the end."""
-        return self._file.read(most) if self._file is not None else b""
+        return self._spooled.file.read(most) if self._spooled is not None else b""
 
     def pour(self, *sinks: Callable[[memoryview], object]) -> None:
         """Give every byte to each of these, such as a digest's ``update``."""
         self.rewind()
         view = memoryview(bytearray(min(STEP, self.length)))
-        while self._file is not None and (got := self._file.readinto(view)):  # type: ignore[attr-defined]
+        while self._spooled is not None and (got := self._spooled.file.readinto(view)):
             for sink in sinks:
                 sink(view[:got])
         self.rewind()
 
     def damage(self) -> None:
-        """Turn the first byte over, as a bad memory on the way would."""
+        """Turn the first byte over, as bad memory on the way would."""
         first = self.read(1)
         self.rewind()
-        if self._file is not None:
-            self._file.write(bytes([first[0] ^ 0xFF]))
+        if self._spooled is not None:
+            self._spooled.file.write(bytes([first[0] ^ 0xFF]))
             self.rewind()
 
     def keep(self) -> tuple[Piece, ...]:
-        """Leave the bytes on the disk: the pieces to answer them from."""
-        if self._path is None:
+        """Give the bytes as pieces of a file, which is there as long as they are."""
+        if self._spooled is None:
             return ()
-        self._kept = True
-        return (Piece(self._path, 0, self.length),)
+        return (Piece(self._spooled.path, 0, self.length, self._spooled),)
 
     def close(self) -> None:
-        """Forget the bytes, unless they are kept."""
-        if self._file is not None:
-            self._file.close()
-        if self._path is not None and not self._kept:
-            self._path.unlink(missing_ok=True)
+        """Forget the bytes."""
+        if self._spooled is not None:
+            self._spooled.file.close()
+            self._spooled = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ def window(pieces: Sequence[Piece], start: int, length: int) -> Iterator[Piece]:
     for piece in pieces:
         if start < piece.length and length > 0:
             taken = min(piece.length - start, length)
-            yield Piece(piece.path, piece.start + start, taken)
+            yield replace(piece, start=piece.start + start, length=taken)
             start, length = 0, length - taken
         else:
             start -= min(piece.length, start)
