@@ -135,14 +135,12 @@ class Service:
                 exchange.stall()
             said = self._said(asked, fault)
         finally:
+            asked.body.close()
             entry = self._note(asked, said.status if said else 0, line)
-            if said is None:
-                asked.body.close()
         try:
             exchange.send(asked, said, fault.count if fault and act == "cut" else None)
         finally:
             entry.sent = exchange.sent
-            asked.body.close()
         self.watch(Moment(asked.number, "answered", asked))
 
     def _said(self, asked: Asked, fault: Fault | None) -> Answer:
