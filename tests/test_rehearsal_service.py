@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -199,6 +200,58 @@ def test_each_boundary_is_watched_and_can_end_the_connection(
         (2, "received", False),
     ]
     assert "/b" not in shelf.kept
+
+
+@pytest.mark.parametrize(
+    ("number", "phase", "drop", "kept"),
+    [
+        (1, "received", False, {"/a"}),  # it came whole, so that it has its effect all the same
+        (2, "received", True, {"/a"}),
+        (2, "received", False, {"/a", "/b"}),
+        (2, "done", False, {"/a", "/b"}),
+    ],
+)
+def test_a_client_is_killed_at_a_boundary(
+    shelf: Shelf, number: int, phase: str, drop: bool, kept: set[str]
+) -> None:
+    program = """
+import sys, urllib.request
+for path in "abc":
+    request = urllib.request.Request(sys.argv[1] + "/" + path, data=b"x" * 300_000, method="PUT")
+    urllib.request.urlopen(request).close()
+"""
+    started, had = threading.Event(), threading.Event()
+    client: subprocess.Popen[bytes]
+
+    def watch(moment: Moment) -> None:
+        started.wait(10)
+        if (moment.number, moment.phase) == (number, phase):
+            client.kill()
+            client.wait()
+            if drop:
+                had.set()
+                raise Drop
+        if (moment.number, moment.phase) == (number, "done"):
+            had.set()
+
+    shelf.watch = watch
+    client = subprocess.Popen([sys.executable, "-c", program, shelf.url])
+    started.set()
+    assert client.wait(30) == -signal.SIGKILL
+    assert had.wait(10)
+    assert set(shelf.kept) == kept
+
+
+def test_a_body_that_breaks_off_has_no_effect(shelf: Shelf, client: httpx.Client) -> None:
+    port = int(shelf.url.rpartition(":")[2])
+    for head in (b"Content-Length: 10", b"Transfer-Encoding: chunked"):
+        with socket.create_connection(("127.0.0.1", port)) as broken:
+            broken.sendall(b"PUT /a HTTP/1.1\r\n" + head + b"\r\n\r\n5\r\nhe")
+            broken.shutdown(socket.SHUT_WR)
+            assert broken.recv(100) == b""
+    assert client.get("/a").status_code == 404
+    assert [entry.status for entry in shelf.log] == [0, 0, 404]
+    assert list(shelf.folder.iterdir()) == []
 
 
 def test_the_log_holds_no_secret(shelf: Shelf, client: httpx.Client) -> None:

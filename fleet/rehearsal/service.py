@@ -12,7 +12,9 @@ A service answers one request at a time per connection, each connection in a thr
         assert echo.log[0].status == 200
 
 ``watch`` is called at each boundary of each request, in the thread that serves it: a test kills its
-client there and knows what had happened.  ``Drop`` raised from it resets the connection.
+client there and knows what had happened.  A request that came whole has its effect though its
+client is dead; ``Drop`` raised from ``watch`` resets the connection and prevents it.  Once answered
+a client runs on: to stop it between two requests, drop the second.
 """
 
 import signal

@@ -84,10 +84,11 @@ def _said(asked: Asked) -> dict[str, bytes]:
     for name in ("x-amz-trailer", "x-amz-decoded-content-length"):
         if name in asked.headers:
             raise Refused("NotImplemented", f"{name} is not implemented")
-    return {name: _decoded(name, value) for name, value in said.items()}
+    return {name: decoded(name, value) for name, value in said.items()}
 
 
-def _decoded(name: str, value: str) -> bytes:
+def decoded(name: str, value: str) -> bytes:
+    """Read a digest that a client gives in base64."""
     if name not in LENGTHS:
         raise Refused("NotImplemented", f"The checksum {name} is not implemented here")
     try:

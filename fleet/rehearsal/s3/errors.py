@@ -21,6 +21,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "ExpiredToken": (400, "The provided token has expired."),
     "InvalidAccessKeyId": (403, "The access key ID that you provided does not exist."),
     "InvalidArgument": (400, "Invalid Argument"),
+    "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
     "InvalidPart": (400, "One or more of the specified parts could not be found."),
     "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
@@ -47,11 +48,18 @@ ERRORS: dict[str, tuple[int, str]] = {
 
 
 class Refused(Exception):
-    """The request is refused with this code; ``message`` and ``status`` take the usual's place."""
+    """The request is refused with this code; what else is given takes the usual's place."""
 
-    def __init__(self, code: str, message: str | None = None, status: int | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        status: int | None = None,
+        resource: str | None = None,
+    ) -> None:
         usual, text = ERRORS[code]
         self.code, self.status, self.message = code, status or usual, message or text
+        self.resource = resource
         super().__init__(f"{self.code}: {self.message}")
 
     def answer(self, asked: Asked) -> Answer:
@@ -59,7 +67,7 @@ class Refused(Exception):
         fields = {
             "Code": self.code,
             "Message": self.message,
-            "Resource": asked.path,
+            "Resource": self.resource or asked.path,
             "RequestId": f"{asked.number:016X}",
         }
         return Answer(self.status, XML, document("Error", element_of(fields)))

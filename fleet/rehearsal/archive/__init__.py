@@ -1,0 +1,1 @@
+"""The Internet Archive: upload by its S3-like API, metadata, and download through a redirect."""
