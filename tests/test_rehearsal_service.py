@@ -33,7 +33,8 @@ class Shelf(Service):
             return Answer(201)
         if asked.path not in self.kept:
             return Answer(404, {}, b"nothing here")
-        return ranged(asked, self.kept[asked.path], {"X-Shelf": "1", "Date": None})
+        headers = {"X-Shelf": "1", "Date": None, "ETag": '"1"'}
+        return ranged(asked, self.kept[asked.path], headers)
 
 
 @pytest.fixture
@@ -69,6 +70,9 @@ def test_what_is_put_is_read_again_whole_in_ranges_and_by_its_head(
     beyond = client.get("/a", headers={"Range": "bytes=256000-"})
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */256000")
     assert client.get("/a", headers={"Range": "bytes=9-5"}).content == BODY
+    for etag, length in (('"1"', 5), ('"2"', len(BODY))):
+        same = client.get("/a", headers={"Range": "bytes=5-9", "If-Range": etag})
+        assert len(same.content) == length
     assert client.get("/b").status_code == 404
     assert client.put("/empty", content=b"").status_code == 201
     assert client.get("/empty").content == b""

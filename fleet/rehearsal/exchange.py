@@ -152,12 +152,14 @@ def ranged(
     """Answer a GET or HEAD of these bytes, or the range of them that it asks for.
 
     One range only: several, or one that makes no sense, are answered whole, as RFC 9110 lets a
-    server do.  A range is cut after ``most`` bytes.
+    server do; so is a range of another state than ``If-Range`` names.  A range is cut after
+    ``most`` bytes.
     """
     whole = sum(piece.length for piece in pieces)
     headers = {"Accept-Ranges": "bytes", **headers}
     found = RANGE.fullmatch(asked.headers.get("range", ""))
-    if found is None or found.groups() == ("", ""):
+    held = {None, headers.get("ETag"), headers.get("Last-Modified")}
+    if found is None or found.groups() == ("", "") or asked.headers.get("if-range") not in held:
         return Answer(200, headers, pieces)
     first, last = found.groups()
     start = int(first) if first else max(0, whole - int(last))
