@@ -69,6 +69,8 @@ class Exchange:
         condition = self.asked.headers.get("if-range")
         if text is None or condition not in {None, self.file.etag, self.file.modified}:
             return None
+        if not self.file.body:
+            return None  # as nginx does it: of nothing there are no ranges
         first, _, last = text.removeprefix("bytes=").partition("-")
         return int(first), min(int(last) + 1 if last else len(self.file.body), len(self.file.body))
 
