@@ -71,7 +71,7 @@ def fleet(chance: random.Random) -> list[SiteFacts]:
             SiteFacts(
                 id=name,
                 kind="node" if chance.random() < 0.85 else "object_store",
-                driver="posix" if chance.random() < 0.95 else "s3",
+                driver="posix" if chance.random() < 0.95 else "tape",
                 trusted=chance.random() < 0.5,
                 silent=chance.random() < 0.05,
                 fronts=tuple(front for front in fronts if front != name),

@@ -145,12 +145,21 @@ class Budget(Message):
 
 
 class Grant(Message):
-    """A scoped, temporary right to upload to a site that has no worker of its own."""
+    """What opens a site that has no worker of its own to the attempt that works for it.
+
+    It is kept in memory only.  Once it ``expires`` a new one has to be asked for; None is never.
+    """
 
     site: str
-    url: str
-    headers: dict[str, str] = {}
-    expires: datetime
+    driver: Literal["s3"]
+    endpoint: str
+    bucket: str
+    prefix: str = ""
+    region: str = "auto"
+    key_id: str = Field(repr=False)
+    secret: str = Field(repr=False)
+    token: str | None = Field(None, repr=False)
+    expires: AwareDatetime | None = None
 
 
 class BlobRef(Message):
@@ -169,6 +178,7 @@ class Order(Message):
     offsets; without one (an ingest) it asks for the pieces of each item of ``alone_from`` bytes or
     more, which is a shard by itself.  "parts" asks for the md5 of each ``part_length`` bytes of
     every item, as an S3 multipart upload wants them.  ``max_bytes`` bounds any one item.
+    With a ``grant`` the place of all is not the worker's own site but the one that it opens.
     ``known`` names the v1 piece hashes of a sealed shard of one item, which the centre keeps.
     ``stream`` is the length of what "pieces" are cut from where the items do not fill it: the rest
     is zeros, as a torrent's padding is (BEP 47); only a verify reads it.
@@ -190,7 +200,7 @@ class Order(Message):
     alone_from: Bytes = 0
     max_bytes: Bytes = 0
     budget: Budget = Budget()
-    grants: tuple[Grant, ...] = ()
+    grant: Grant | None = None
 
 
 class ItemResult(Message):

@@ -80,6 +80,9 @@ class CentreSettings(_Settings):
         (), description="Announce URLs that torrents and magnets carry, the first asked first."
     )
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of the admin API.")
+    keys_file: Path | None = Field(
+        None, description="File with the keys of sites that have no worker; read for each grant."
+    )
     import_root: Path | None = Field(
         None, description="Folder that the API and the queue may import from; None: home/imports."
     )
@@ -123,6 +126,11 @@ class SiteSettings(_Settings):
         (), description="Private networks that sources may lie in, such as 127.0.0.0/8."
     )
     stall_seconds: float = Field(30.0, gt=0, description="A source silent for longer is dropped.")
+    scratch_bytes: int = Field(
+        8192 * MIB,
+        ge=1,
+        description="Most bytes staged at once for sites that have no worker, as buckets.",
+    )
     full_disk_seconds: float = Field(
         60.0, ge=0, description="How long a pull waits for room on a full disk."
     )

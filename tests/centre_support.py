@@ -212,4 +212,4 @@ class Centre:
         return states
 
     def dispatch(self) -> None:
-        dispatch.step(self.store)
+        dispatch.step(self.store, self.settings)

@@ -45,7 +45,7 @@ def _site(name: str) -> st.SearchStrategy[SiteFacts]:
         SiteFacts,
         id=st.just(name),
         kind=st.sampled_from(["node", "node", "node", "archive", "object_store"]),
-        driver=st.sampled_from(["posix", "posix", "posix", "s3"]),
+        driver=st.sampled_from(["posix", "posix", "posix", "tape"]),
         region=_few,
         country=_few,
         jurisdiction=_few,

@@ -21,7 +21,7 @@ from tests.relay import Relay
 class RunningFleet:
     """The processes, and what a test asks of them."""
 
-    def __init__(self, home: Path, database_url: str, **settings: float) -> None:
+    def __init__(self, home: Path, database_url: str, **settings: float | Path) -> None:
         self.home = home
         self.settings = CentreSettings(
             home=home,
@@ -92,7 +92,9 @@ class RunningFleet:
 
 
 @contextmanager
-def running_fleet(home: Path, database_url: str, **settings: float) -> Iterator[RunningFleet]:
+def running_fleet(
+    home: Path, database_url: str, **settings: float | Path
+) -> Iterator[RunningFleet]:
     fleet = RunningFleet(home, database_url, **settings)
     try:
         yield fleet

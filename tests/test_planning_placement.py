@@ -215,7 +215,7 @@ def test_what_nobody_wrote_down_is_independent_of_nothing() -> None:
 def test_a_gateway_is_one_place_with_what_it_fronts_and_with_others_that_do(
     gateway: list[SiteFacts],
 ) -> None:
-    between = site("gate", fronts=("sf",), driver="s3", kind="http")
+    between = site("gate", fronts=("sf",), driver="tape", kind="http")
     known = [*gateway, site("toronto"), *([between] if len(gateway[0].fronts) else [])]
     known = list({one.id: one for one in known}.values())
     decision = place(RuleFacts(copies=3, selector="kind=node"), 1, known, [])
@@ -233,7 +233,7 @@ def test_the_emptier_and_less_busy_site_is_chosen_first() -> None:
     ("details", "reason"),
     [
         ({"retired": True}, "a is to be retired"),
-        ({"driver": "s3"}, "a is written by driver 's3', which this release does not have"),
+        ({"driver": "tape"}, "a is written by driver 'tape', which this release does not have"),
         ({"free": 1999}, "a has 1,999 bytes free and needs 2,000"),
     ],
 )
@@ -321,7 +321,7 @@ def test_a_copy_that_is_to_be_dropped_goes_before_one_that_is_not() -> None:
     ],
 )
 def test_a_surplus_copy_says_why_it_serves_no_more(rule: RuleFacts, reason: str) -> None:
-    known = [site("a", region="eu"), site("b", region="eu"), site("c", region="na", driver="s3")]
+    known = [site("a", region="eu"), site("b", region="eu"), site("c", region="na", driver="tape")]
     assert [one.reason for one in place(rule, 1, known, _good("a", "b")).surplus] == [reason]
 
 
@@ -354,3 +354,14 @@ def test_what_was_taken_since_is_free_no_longer_and_waits_in_line() -> None:
     decision = place_in(field, 8, [], taken)
     assert decision.choices == ()
     assert "a has 1 bytes free and needs 8; b has 6 bytes free and needs 8" in decision.short
+
+
+def test_a_bucket_is_able_while_a_trusted_node_answers_and_keeps_its_copy_without() -> None:
+    bucket = site("r2", kind="object_store", driver="s3")
+    for node in (site("a"), site("a", trusted=True, silent=True)):
+        decision = place(RuleFacts(selector="id=r2"), 1, [bucket, node], [])
+        assert decision.choices == ()
+        assert "no trusted node answers that could work for r2" in decision.short
+        assert _names(place(RuleFacts(selector="id=r2"), 1, [bucket, node], _good("r2"))) == {"r2"}
+    known = [bucket, site("a", trusted=True)]
+    assert _names(place(RuleFacts(selector="id=r2"), 1, known, [])) == {"r2"}

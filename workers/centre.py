@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from fleet.messages import Heartbeat, HeartbeatAnswer, Message, Order, Outcome, Verdict
+from fleet.messages import Grant, Heartbeat, HeartbeatAnswer, Message, Order, Outcome, Verdict
 from fleet.settings import SiteSettings
 
 _M = TypeVar("_M", bound=Message)
@@ -76,6 +76,15 @@ class Centre:
         """
         path = f"attempts/{attempt}/heartbeat"
         return _read(HeartbeatAnswer, self._send("POST", path, beat.model_dump_json()))
+
+    def grant(self, attempt: str) -> Grant:
+        """Ask anew for what opens the site that an attempt works for.
+
+        Raises:
+            CentreRefused: there is nothing that does, or the attempt has ended.
+            CentreAway: it cannot be heard now.
+        """
+        return _read(Grant, self._send("POST", f"attempts/{attempt}/grant"))
 
     def report(self, outcome: Outcome) -> Verdict:
         """Report an outcome, whose blobs were sent before.

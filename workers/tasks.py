@@ -13,6 +13,7 @@ from celery import Celery
 
 from fleet.messages import Order, Outcome
 from fleet.settings import SiteSettings
+from workers import remote
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.drop import drop
 from workers.held import HeldLease
@@ -22,6 +23,7 @@ from workers.probe import probe
 from workers.pull import pull
 from workers.seeder.client import nudge
 from workers.spool import Spool
+from workers.stage import stage
 from workers.storage.posix import PosixStorage
 from workers.swarm import came_by_torrent
 from workers.verify import verify
@@ -59,6 +61,8 @@ def register(app: Celery, settings: SiteSettings) -> None:
 
 
 def _pulled(settings: SiteSettings, order: Order, lease: Lease, centre: Centre) -> Work:
+    if order.grant is not None:
+        return stage(order, remote.opened(order, lease, settings, centre), lease, settings)
     known = _known(order, centre)
     return pull(order, _storage(settings), lease, settings=settings, known=known)
 
@@ -74,7 +78,9 @@ def _known(order: Order, centre: Centre) -> bytes:
         return b""
 
 
-def _verified(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
+def _verified(settings: SiteSettings, order: Order, lease: Lease, centre: Centre) -> Work:
+    if order.grant is not None:
+        return remote.verify(order, remote.opened(order, lease, settings, centre), lease)
     return verify(order, _storage(settings), lease, partial(mend, settings, lease))
 
 
@@ -82,7 +88,9 @@ def _probed(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre)
     return probe(order, lease, settings)
 
 
-def _dropped(settings: SiteSettings, order: Order, lease: Lease, _centre: Centre) -> Work:
+def _dropped(settings: SiteSettings, order: Order, lease: Lease, centre: Centre) -> Work:
+    if order.grant is not None:
+        return remote.drop(order, remote.opened(order, lease, settings, centre), lease)
     _log.info("nudged the seeder", answer=nudge(settings))  # it lets go of what is to be deleted
     return drop(order, _storage(settings), lease)
 

@@ -11,10 +11,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, needs, probes, repairs, retirement, sources, windows
+from fleet.control import executors, incidents, needs, probes, repairs, retirement, sources, windows
 from fleet.control.budgets import Books
+from fleet.planning.executors import UNMANNED_DRIVERS
 from fleet.planning.quiet import Quiet
 from fleet.planning.states import TASKS, AttemptState, TransferKind
+from fleet.settings import CentreSettings
 from fleet.store import transfers
 from fleet.store.database import Store
 from fleet.store.tables import Attempt, Site, Transfer
@@ -27,14 +29,16 @@ _LANES = (transfers.BULK_KINDS, (TransferKind.PROBE,))
 _JUDGED_LANES = ((TransferKind.VERIFY,),)  # a site at fault as a whole only reads what it holds
 
 
-def step(store: Store) -> bool:
+def step(store: Store, settings: CentreSettings) -> bool:
     """Announce what every site has room for; whether there may be more to announce."""
     woken = _wake(store)
     with store.read() as session:
-        able, retired = _able(session)
+        able, retired, unmanned = _able(session)
     for site in retired:
         retirement.clear(store, site)
     more = False
+    for site in unmanned:
+        more |= executors.give_away(store, settings, site)
     for executor in able:  # each in a unit of its own, so that heartbeats come in between
         with store.write() as session:
             more |= _fill(session, session.get_one(Site, executor), store.now(session))
@@ -50,30 +54,32 @@ def _wake(store: Store) -> bool:
         return transfers.wake(session, store.now(session), _WOKEN_AT_ONCE) == _WOKEN_AT_ONCE
 
 
-_SLOTS = select(Site.id, Site.slots, Site.retired).where(
+_SLOTS = select(Site.id, Site.slots, Site.retired, Site.driver).where(
     col(Site.id).in_(bindparam("sites", expanding=True))
 )
 
 
-def _able(session: Session) -> tuple[list[str], list[str]]:
-    """Return the sites that have something to do now and room for it, and retired ones."""
+def _able(session: Session) -> tuple[list[str], list[str], list[str]]:
+    """Return the sites that have something to do now: with room for it, retired, or unmanned."""
+    able, retired, unmanned = list[str](), list[str](), list[str]()
     ready = transfers.ready(session)
     if not ready:
-        return [], []
+        return able, retired, unmanned
     taken = transfers.taken(session, ready)
     slots = session.exec(_SLOTS, params={"sites": list(ready)}).all()
     judged = incidents.judged(session)
-    able, retired = list[str](), list[str]()
-    for site, most, is_retired in slots:
+    for site, most, is_retired, driver in slots:
         lanes = _JUDGED_LANES if site in judged else _LANES
         if is_retired:
             retired.append(site)
+        elif driver in UNMANNED_DRIVERS:
+            unmanned.append(site)
         elif any(
             ready[site] & set(lane) and sum(taken[site, kind] for kind in lane) < most
             for lane in lanes
         ) or (site in judged and _passes_on(session, site, ready[site])):
             able.append(site)
-    return able, retired
+    return able, retired, unmanned
 
 
 def _passes_on(session: Session, site: str, ready: Collection[str]) -> bool:

@@ -16,6 +16,7 @@ from sqlmodel import Session
 from fleet.control import (
     alias_checks,
     budgets,
+    executors,
     incidents,
     layers,
     probes,
@@ -330,7 +331,7 @@ def reassign(session: Session, transfer: Transfer, attempt: Attempt, now: dateti
         probes.rearm(session, transfer, now)
         return True
     if transfer.kind != TransferKind.INGEST:
-        return False
+        return _hand_back(session, transfer, attempt)
     if holdings.other_node(session, attempt.site_id) is None:
         return False
     attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
@@ -338,6 +339,15 @@ def reassign(session: Session, transfer: Transfer, attempt: Attempt, now: dateti
         _move(artifact, attempt.site_id)
     _end(transfer, TransferState.CANCELLED, transfer.reason, now)
     _settle(session, transfer)
+    return True
+
+
+def _hand_back(session: Session, transfer: Transfer, attempt: Attempt) -> bool:
+    """Let another work for a site that has no worker."""
+    if not executors.take_back(session, transfer):
+        return False
+    attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
+    transfer.state = TransferState.WAITING
     return True
 
 
@@ -362,6 +372,7 @@ def _retry(
         return
     transfer.state, transfer.reason = TransferState.WAITING, retry.reason
     transfer.not_before = retry.at
+    executors.take_back(session, transfer)
     if transfer.kind == TransferKind.COPY and transfer.shard_id:
         replicas.failed(session, transfer.shard_id, transfer.target_id, retry.reason)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import alias_checks, facts, samples, sources
+from fleet.control import alias_checks, facts, grants, samples, sources
 from fleet.control.ranking import Ranking
 from fleet.messages import BlobRef, Budget, Digest, Item, Order, Source
 from fleet.planning.digests import wants_md5
@@ -58,6 +58,9 @@ def build(
             target = session.get_one(Site, transfer.target_id)
             items = samples.choose(session, target)
             details, places = {"items": items}, samples.places(items)
+    if transfer.target_id != attempt.site_id and transfer.kind != TransferKind.PROBE:
+        target = session.get_one(Site, transfer.target_id)
+        details["grant"] = grants.grant(settings, target)
     return order.model_copy(update=details), places
 
 

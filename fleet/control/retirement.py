@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session, col, select
 
-from fleet.control import gateways, incidents, probes, replicas, tombstones
+from fleet.control import executors, gateways, incidents, probes, replicas, tombstones
 from fleet.control.errors import RefusedError
 from fleet.planning.states import TransferKind, TransferState
 from fleet.store import holdings, retiring, transfers
@@ -167,6 +167,9 @@ def _take(session: Session, site: str, how: str, now: datetime) -> None:
         transfers.withdraw_announced(session, transfer.id)
         if transfer.kind == TransferKind.PROBE and transfer.target_id != site:
             probes.rearm(session, transfer, now)
+            continue
+        if transfer.target_id != site and executors.take_back(session, transfer):
+            transfer.state = TransferState.WAITING
             continue
         transfer.state, transfer.ended_at = TransferState.CANCELLED, now
         transfer.reason = f"{site} was {how}"

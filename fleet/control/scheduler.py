@@ -54,7 +54,7 @@ def tick(store: Store, settings: CentreSettings, *, most: float = TICK_MOST) -> 
         lambda: tombstones.step(store),
         lambda: fixity.step(store, settings),
         lambda: traffic.step(store),
-        lambda: dispatch.step(store),
+        lambda: dispatch.step(store, settings),
     )
     end = time.monotonic() + most
     while steps and time.monotonic() < end:

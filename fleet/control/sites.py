@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
@@ -21,11 +21,13 @@ from fleet.control import gateways, probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError, UndoneError
 from fleet.messages import LocalTime, Zone
 from fleet.planning import spread
+from fleet.planning.executors import UNMANNED_DRIVERS
 from fleet.store.database import Store
 from fleet.store.tables import Budget, Rule, Site, Window
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _HOSTS = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
+_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -93,6 +95,18 @@ class ProviderSpec(_Spec):
     source: str = ""
 
 
+class StoreSpec(_Spec):
+    """Where the objects lie of a site that has no worker: a bucket, and what all keys begin with.
+
+    What opens it is a secret and not here, but in the file that ``FLEET_KEYS_FILE`` names.
+    """
+
+    endpoint: str = Field(pattern=r"^https?://[^/?#@]+$")
+    bucket: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
+    prefix: str = Field("", pattern=rf"^({_NAME}(/{_NAME})*)?$")
+    region: str = "auto"
+
+
 class SiteSpec(_Spec):
     """One site of the file."""
 
@@ -118,6 +132,15 @@ class SiteSpec(_Spec):
     budget: BudgetSpec | None = None
     upload: UploadSpec = UploadSpec()
     egress_usd_per_gb: float = Field(0.0, ge=0, le=1000)
+    store: StoreSpec | None = None
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Self:
+        if self.driver in UNMANNED_DRIVERS and self.store is None:
+            raise ValueError(
+                f"driver {self.driver} needs a `store:` with the endpoint and the bucket"
+            )
+        return self
 
 
 class _File(_Spec):
@@ -246,6 +269,7 @@ def _gateways(session: Session, before: Mapping[str, str]) -> Iterator[str]:
 
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
     values = spec.model_dump(exclude={"windows", "budget"}) | {
+        "store": spec.store.model_dump() if spec.store else {},
         "fronts": list(spec.fronts),
         "retired": bool(spec.retired),
         "upload": spec.upload.model_dump(mode="json", exclude_defaults=True),

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
-from fleet.planning import selector, shortfall, spread
+from fleet.planning import executors, selector, shortfall, spread
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
 from fleet.planning.states import ReplicaState
 
-WRITABLE_DRIVERS = frozenset({"posix"})
+WRITABLE_DRIVERS = frozenset({"posix"}) | executors.UNMANNED_DRIVERS
 _ROOM_TAKEN = frozenset(
     {ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.COPYING, ReplicaState.PENDING}
 )
@@ -54,6 +54,7 @@ class Field:
             number.
         conflicts, covers, fronted: of those that match, see ``spread``.
         working: the numbers of those that answer, as bits.
+        idle: why nothing can be done at some of those that have no worker, by id.
     """
 
     rule: RuleFacts
@@ -64,6 +65,7 @@ class Field:
     covers: Sequence[Sequence[int]]
     fronted: Mapping[str, frozenset[str]]
     working: int
+    idle: Mapping[str, str]
 
     @classmethod
     def of(cls, rule: RuleFacts, sites: Sequence[SiteFacts]) -> Self:
@@ -74,7 +76,8 @@ class Field:
         conflicts, covers = spread.conflicts(matching, rule.spread_by, fronted)
         working = sum(1 << at for at, site in enumerate(matching) if not site.silent)
         names = frozenset(site.id for site in sites)
-        return cls(rule, sites, names, matching, conflicts, covers, fronted, working)
+        idle = _idle(matching, sites)
+        return cls(rule, sites, names, matching, conflicts, covers, fronted, working, idle)
 
 
 @dataclass(slots=True)
@@ -118,6 +121,8 @@ def place(
         copy, since = copies.get(site.id), taken.get(site.id, _NOTHING)
         needs = 0 if copy and copy.state in _ROOM_TAKEN else size
         problem = obstacle(site, needs, since.room)
+        if needs and site.id in field.idle:  # what is there already stays
+            problem = problem or field.idle[site.id]
         if copy and copy.state == ReplicaState.LEAVING:
             problem = problem or f"{site.id} is deleting its copy just now"
         if problem:
@@ -158,6 +163,16 @@ def obstacle(site: SiteFacts, size: int, taken: int = 0) -> str:
     if site.free is not None and size > site.free - taken:
         return f"{site.id} has {site.free - taken:,} bytes free and needs {size:,}"
     return ""
+
+
+def _idle(matching: Sequence[SiteFacts], sites: Sequence[SiteFacts]) -> dict[str, str]:
+    """Say of each site without a worker why nobody can write to it, if nobody can."""
+    chosen = {
+        site.id: executors.choose(site, sites)
+        for site in matching
+        if site.driver in executors.UNMANNED_DRIVERS
+    }
+    return {name: one.reason for name, one in chosen.items() if not one.site}
 
 
 def _able(at: int, site: SiteFacts, copy: ReplicaFacts | None, since: Taken) -> _Able:

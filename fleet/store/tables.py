@@ -150,7 +150,7 @@ class Site(SQLModel, table=True):
     """A place that can hold replicas, as its line in the sites file declares it.
 
     While it is to be retired but holds copies that are needed, ``retiring`` is when that is looked
-    at again.
+    at again.  ``store`` says where the objects lie of one that has no worker.
     """
 
     id: str = Field(primary_key=True)
@@ -176,6 +176,7 @@ class Site(SQLModel, table=True):
     timezone: str = ""
     upload: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     egress_usd_per_gb: float = 0.0
+    store: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
 
 
 class SiteLoad(SQLModel, table=True):

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 
 from fleet.control import (
     blobs,
+    grants,
     leases,
     ledger,
     observations,
@@ -21,6 +22,7 @@ from fleet.control import (
 )
 from fleet.messages import (
     DesiredSeeds,
+    Grant,
     Heartbeat,
     HeartbeatAnswer,
     Observation,
@@ -59,6 +61,12 @@ def report(
     if outcome.attempt != attempt or outcome.site != site:
         raise HTTPException(422, f"the outcome is not of attempt {attempt} at {site}")
     return ledger.apply(store, settings, outcome)
+
+
+@router.post("/attempts/{attempt}/grant")
+def grant(attempt: str, site: SiteDep, store: StoreDep, settings: SettingsDep) -> Grant:
+    """Return anew what opens the site that an attempt works for, as before it expires."""
+    return grants.renew(store, settings, attempt, site)
 
 
 @router.put("/blobs/{sha256}", status_code=204)

@@ -1,0 +1,107 @@
+"""What opens the sites that have no worker: read from a file, given for one attempt.
+
+Rules this module keeps:
+
+- Keys are in the file that ``FLEET_KEYS_FILE`` names, by site, and nowhere else: not in the store,
+  not in a log.  It is read for each grant, so that whoever renews keys that expire only writes it.
+- Others may not read it.
+"""
+
+import stat
+from pathlib import Path
+
+import yaml
+from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError
+
+from fleet.control.errors import NotFoundError, RefusedError
+from fleet.messages import Grant
+from fleet.planning.executors import UNMANNED_DRIVERS
+from fleet.settings import CentreSettings
+from fleet.store.database import Store
+from fleet.store.tables import Attempt, Site, Transfer
+from fleet.store.transfers import LIVE
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key_id: str
+    secret: SecretStr
+    token: SecretStr | None = None
+    expires: AwareDatetime | None = None
+
+
+def grant(settings: CentreSettings, target: Site) -> Grant | None:
+    """Return what opens a site; None for one that has a worker.
+
+    Raises:
+        RefusedError: its keys cannot be had; the message says what to do.
+    """
+    if target.driver not in UNMANNED_DRIVERS:
+        return None
+    keys = _keys(settings, target.id)
+    return Grant(
+        site=target.id,
+        driver="s3",
+        key_id=keys.key_id,
+        secret=keys.secret.get_secret_value(),
+        token=keys.token.get_secret_value() if keys.token else None,
+        expires=keys.expires,
+        **target.store,
+    )
+
+
+def renew(store: Store, settings: CentreSettings, attempt_id: str, site: str) -> Grant:
+    """Return what opens the site that an attempt works for, to whoever holds that attempt.
+
+    Raises:
+        NotFoundError: there is no such attempt at this site, or it has ended.
+        RefusedError: there are no keys, or it works for nobody else.
+    """
+    with store.read() as session:
+        attempt = session.get(Attempt, attempt_id)
+        if attempt is None or attempt.site_id != site:
+            raise NotFoundError(f"site {site} has no attempt {attempt_id}")
+        transfer = session.get_one(Transfer, attempt.transfer_id)
+        if transfer.fence != attempt.fence or transfer.state not in LIVE:
+            raise NotFoundError(f"attempt {attempt_id} has ended, or was superseded")
+        found = grant(settings, session.get_one(Site, transfer.target_id))
+    if found is None:
+        raise RefusedError(f"attempt {attempt_id} works for {site} itself")
+    return found
+
+
+def lacking(settings: CentreSettings, target: Site) -> str:
+    """Say why a site cannot be opened now; empty where it can."""
+    try:
+        grant(settings, target)
+    except RefusedError as error:
+        return str(error)
+    return ""
+
+
+def _keys(settings: CentreSettings, site: str) -> _Keys:
+    path = settings.keys_file
+    if path is None:
+        raise RefusedError(f"nothing opens {site}: name the file with its keys in FLEET_KEYS_FILE")
+    try:
+        text = _private(path)
+        found = yaml.safe_load(text)
+        given = found.get(site) if isinstance(found, dict) else None
+        if given is None:
+            raise RefusedError(f"{path} has no keys of {site}: add its key_id and secret")
+        return _Keys.model_validate(given)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedError(f"{path}, with the keys of {site}, cannot be read: {error}") from error
+    except yaml.YAMLError:  # its message shows the line, and with it what it holds
+        raise RefusedError(f"{path}, with the keys of {site}, is no YAML") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RefusedError(f"{path}: {site}.{where}: {first['msg']}") from None
+
+
+def _private(path: Path) -> str:
+    if stat.S_IMODE(path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+        raise RefusedError(f"{path} holds keys and others may read it: chmod 600 {path}")
+    return path.read_text(encoding="utf-8")

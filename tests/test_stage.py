@@ -1,0 +1,153 @@
+"""Copies for a site that has no worker: staged in bounded scratch, written, and let go of."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet.messages import Item, Order
+from fleet.settings import SiteSettings
+from tests.fault_server import FaultServer
+from tests.pull_support import Site, item, order
+from workers.lease import Lease, Stopped
+from workers.stage import stage
+from workers.storage.contract import Content, Stored
+from workers.storage.folder import Folder
+from workers.work import Work
+
+SIZE = 100_000
+FILES = {f"raw/{number}.bin": os.urandom(SIZE + number) for number in range(12)}
+
+
+class Measured(Folder):
+    """A folder that measures, at each write, what lies in scratch."""
+
+    def __init__(self, root: Path, scratch: Path) -> None:
+        super().__init__(root)
+        self._scratch = scratch
+        self.most = 0
+        self.written: list[str] = []
+        self.stop_after = 1000
+
+    def stat(self, path: str) -> Stored | None:
+        """As a bucket does, which keeps the sha256 beside what was written by it."""
+        found = super().stat(path)
+        if found is None or path not in self.written:
+            return found
+        return replace(found, sha256=hashlib.sha256(b"".join(self.read(path))).hexdigest())
+
+    def write(self, path: str, content: Content, lease: Lease) -> Stored:
+        staged = (one.lstat().st_size for one in self._scratch.rglob("*.bin"))
+        self.most = max(self.most, sum(staged))
+        assert lease.budget.streams
+        if len(self.written) >= self.stop_after:
+            raise Stopped("the centre said stop")
+        self.written.append(path)
+        return super().write(path, content, lease)
+
+
+@pytest.fixture
+def settings(site: Site) -> SiteSettings:
+    return site.settings(scratch_bytes=1_200_000, bulk_slots=1)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, settings: SiteSettings) -> Measured:
+    return Measured(tmp_path / "bucket", settings.state / "staged")
+
+
+@pytest.fixture
+def given(server: FaultServer) -> Order:
+    items = [item(path, server.serve(path, body), body=body) for path, body in FILES.items()]
+    return order(*items).model_copy(update={"folder": "census/v1", "shard": "sh-1"})
+
+
+def staged(settings: SiteSettings) -> list[Path]:
+    return [one for one in (settings.state / "staged").rglob("*") if one.is_file()]
+
+
+def run(given: Order, bucket: Measured, settings: SiteSettings) -> Work:
+    return stage(given, bucket, Lease(given.budget), settings)
+
+
+def test_everything_comes_through_a_scratch_that_holds_a_part_of_it(
+    given: Order, bucket: Measured, settings: SiteSettings
+) -> None:
+    work = run(given, bucket, settings)
+
+    assert [one.reason for one in work.items] == [""] * len(FILES)
+    for path, body in FILES.items():
+        assert b"".join(bucket.read(f"census/v1/{path}")) == body
+    assert bucket.most <= settings.scratch_bytes
+    assert sum(map(len, FILES.values())) >= settings.scratch_bytes
+    assert staged(settings) == []
+    assert work.bytes_fetched == sum(map(len, FILES.values()))
+
+
+def test_an_order_that_broke_off_goes_on_where_it_was(
+    given: Order, bucket: Measured, settings: SiteSettings, server: FaultServer
+) -> None:
+    bucket.stop_after = 4
+    with pytest.raises(Stopped):
+        run(given, bucket, settings)
+    done = set(bucket.written)
+    before = {path: len(server.asked(path)) for path in FILES}
+    bucket.stop_after = 1000
+
+    work = run(given, bucket, settings)
+
+    assert all(one.ok for one in work.items)
+    assert sorted(bucket.written) == sorted(f"census/v1/{path}" for path in FILES)
+    assert len(done) == 4
+    asked = sum(len(server.asked(path)) - before[path] for path in FILES)
+    assert asked < len(FILES)
+    assert staged(settings) == []
+
+
+def test_what_needs_more_than_is_lent_says_so_and_the_others_come(
+    given: Order, bucket: Measured, site: Site
+) -> None:
+    settings = site.settings(scratch_bytes=2 * (SIZE + 5), bulk_slots=1)
+    work = run(given, bucket, settings)
+    failed = [one for one in work.items if not one.ok]
+    assert len(failed) == 6
+    assert "raw/6.bin needs 100,006 bytes of scratch, and toronto lends 100,005" in failed[0].reason
+    assert not failed[0].final
+
+
+def test_a_path_that_is_taken_is_told_for_good_and_the_others_come(
+    given: Order, bucket: Measured, settings: SiteSettings, tmp_path: Path
+) -> None:
+    place = tmp_path / "bucket/census/v1/raw/3.bin"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"another's")
+    work = run(given, bucket, settings)
+    assert [one.artifact for one in work.items if not one.ok] == [given.items[3].artifact]
+    assert work.items[3].final
+    assert "is taken: 9 bytes are there already" in work.items[3].reason
+    assert place.read_bytes() == b"another's"
+
+
+def test_a_source_that_fails_fails_its_file_alone(
+    given: Order, bucket: Measured, settings: SiteSettings, server: FaultServer
+) -> None:
+    server.serve("raw/2.bin", FILES["raw/2.bin"], "status", code=404)
+    work = run(given, bucket, settings)
+    assert [one.fault for one in work.items if not one.ok] == ["source"]
+    assert len(bucket.written) == len(FILES) - 1
+
+
+def test_two_attempts_do_not_stage_one_shard_at_once(
+    given: Order, bucket: Measured, settings: SiteSettings
+) -> None:
+    class Rival(Measured):
+        def write(self, path: str, content: Content, lease: Lease) -> Stored:
+            with pytest.raises(OSError, match="another attempt is staging sh-1"):
+                run(given, bucket, settings)
+            return super().write(path, content, lease)
+
+    one: tuple[Item, ...] = given.items[:1]
+    rival = Rival(settings.home / "bucket2", settings.state / "staged")
+    assert run(given.model_copy(update={"items": one}), rival, settings).items[0].ok

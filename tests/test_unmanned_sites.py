@@ -1,0 +1,178 @@
+"""Sites that have no worker: who works for them, what opens them, and what if nobody can."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from fleet.control import grants, sites, why
+from fleet.control.errors import NotFoundError, RefusedError
+from fleet.control.mirror import RuleSpec
+from fleet.control.sites import SiteSpec
+from fleet.messages import Order
+from fleet.store.tables import Site
+from tests.centre_support import Centre
+
+STORE = {
+    "endpoint": "https://r2.example",
+    "bucket": "open-data",
+    "prefix": "mirror",
+    "region": "auto",
+}
+BUCKET = {"id": "r2", "kind": "object_store", "driver": "s3", "store": STORE, "region": "eu"}
+EVERYWHERE = RuleSpec(copies=None, selector="")
+
+
+def nodes(centre: Centre, **details: dict[str, object]) -> None:
+    """Have a bucket, and nodes of these names."""
+    usual = {"kind": "node", "driver": "posix"}
+    specs = [
+        SiteSpec.model_validate({**usual, "id": name, "read_url": f"http://{name}.example", **more})
+        for name, more in details.items()
+    ]
+    sites.apply(centre.store, (*specs, SiteSpec.model_validate(BUCKET)))
+
+
+def with_keys(centre: Centre, text: str = "r2: {key_id: AKID, secret: hush}") -> Path:
+    path = centre.folder / "keys.yaml"
+    path.write_text(text)
+    path.chmod(0o600)
+    centre.settings = centre.settings.model_copy(update={"keys_file": path})
+    return path
+
+
+def order_for_bucket(centre: Centre) -> Order:
+    """Work until somebody is told to write to the bucket."""
+    for _ in range(10):
+        centre.tick()
+        for order in centre.orders():
+            if order.grant is not None:
+                return order
+            centre.report(order)
+    raise AssertionError("nobody was told to")
+
+
+def test_a_trusted_node_near_it_writes_to_a_bucket_and_is_given_what_opens_it(
+    centre: Centre,
+) -> None:
+    nodes(centre, a={"trusted": True}, b={"trusted": True, "region": "eu"}, c={"region": "eu"})
+    with_keys(centre)
+    centre.mirror("x.csv", rule=EVERYWHERE)
+
+    order = order_for_bucket(centre)
+
+    assert order.site == "b"
+    assert order.grant is not None
+    assert order.grant.model_dump(include={"site", "driver", *STORE}) == {
+        "site": "r2",
+        "driver": "s3",
+        **STORE,
+    }
+    assert (order.grant.key_id, order.grant.secret) == ("AKID", "hush")
+    assert "hush" not in repr(order)
+    centre.report(order)
+    assert centre.replicas()["r2"] == ["available"]
+    (transfer,) = centre.transfers(target_id="r2")
+    assert (transfer.executor_id, transfer.state) == ("b", "done")
+
+
+def test_where_no_node_is_trusted_nothing_is_placed_there_and_it_says_so(centre: Centre) -> None:
+    nodes(centre, a={}, b={})
+    with_keys(centre)
+    version = centre.mirror("x.csv", rule=EVERYWHERE)
+    centre.work()
+    assert "r2" not in centre.replicas()
+    with centre.store.read() as session:
+        told = str(why.explain(session, version, centre.store.now(session)))
+    assert "no trusted node answers that could work for r2" in told
+
+
+def test_without_keys_it_waits_and_goes_on_once_they_are_there(centre: Centre) -> None:
+    nodes(centre, a={"trusted": True})
+    centre.mirror("x.csv", rule=EVERYWHERE)
+    centre.work()
+    (transfer,) = centre.transfers(target_id="r2", kind="copy")
+    assert transfer.reason == "nothing opens r2: name the file with its keys in FLEET_KEYS_FILE"
+    with_keys(centre)
+    centre.advance(301)
+    assert order_for_bucket(centre).site == "a"
+
+
+def test_what_a_silent_node_does_not_do_is_given_to_another(centre: Centre) -> None:
+    centre.open_doors()
+    nodes(centre, a={"trusted": True, "region": "eu"}, b={"trusted": True})
+    with_keys(centre)
+    centre.mirror("x.csv", rule=EVERYWHERE)
+    given = set()
+    for _ in range(20):
+        centre.tick()
+        (transfer,) = centre.transfers(target_id="r2", kind="copy") or [None]
+        given.add(transfer and transfer.executor_id)
+        for attempt, site in centre.announced():
+            if site == "b" or "a" not in given:
+                centre.report(centre.claim(attempt, site))
+        centre.advance(centre.settings.lease_seconds + 1)
+    assert given >= {"a", "b"}
+    assert centre.replicas()["r2"] == ["available"]
+
+
+def test_a_retired_node_gives_back_what_it_was_to_do_for_others(centre: Centre) -> None:
+    nodes(centre, a={"trusted": True, "region": "eu"}, b={"trusted": True})
+    with_keys(centre)
+    centre.mirror("x.csv", rule=EVERYWHERE)
+    order = order_for_bucket(centre)
+    assert order.site == "a"
+    spec = {"id": "a", "kind": "node", "driver": "posix", "retired": "lost"}
+    sites.apply(centre.store, (SiteSpec.model_validate(spec),))
+    assert order_for_bucket(centre).site == "b"
+
+
+def test_keys_are_given_anew_to_whoever_holds_the_attempt_and_to_nobody_else(
+    centre: Centre,
+) -> None:
+    nodes(centre, a={"trusted": True}, b={})
+    path = with_keys(centre)
+    centre.mirror("x.csv", rule=EVERYWHERE)
+    order = order_for_bucket(centre)
+    path.write_text("r2: {key_id: NEW, secret: other, token: t, expires: 2026-03-02T00:00:00Z}")
+    found = grants.renew(centre.store, centre.settings, order.attempt, "a")
+    assert (found.key_id, found.token) == ("NEW", "t")
+    with pytest.raises(NotFoundError, match="site b has no attempt"):
+        grants.renew(centre.store, centre.settings, order.attempt, "b")
+    centre.report(order)
+    with pytest.raises(NotFoundError, match="has ended"):
+        grants.renew(centre.store, centre.settings, order.attempt, "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("b2: {key_id: A, secret: B}", "has no keys of r2: add its key_id and secret"),
+        ("r2: {key_id: A}", r"r2\.secret: Field required"),
+        ("r2: {key_id: A, secret: s3cret, tokn: B}", r"r2\.tokn: Extra inputs"),
+        ("r2: [s3cret", "is no YAML"),
+        ("- s3cret", "has no keys of r2"),
+    ],
+)
+def test_a_keys_file_that_will_not_do_says_why_and_shows_no_secret(
+    centre: Centre, text: str, said: str
+) -> None:
+    with_keys(centre, text)
+    site = Site(id="r2", kind="object_store", driver="s3", store=STORE)
+    with pytest.raises(RefusedError, match=said) as refused:
+        grants.grant(centre.settings, site)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_keys_file_that_others_may_read_is_refused(centre: Centre) -> None:
+    with_keys(centre).chmod(0o644)
+    site = Site(id="r2", kind="object_store", driver="s3", store=STORE)
+    assert "chmod 600" in grants.lacking(centre.settings, site)
+
+
+def test_a_bucket_without_a_place_is_refused_in_the_sites_file() -> None:
+    with pytest.raises(ValidationError, match="needs a `store:`"):
+        SiteSpec.model_validate({"id": "r2", "kind": "object_store", "driver": "s3"})
+    for bad in ({"endpoint": "https://u:p@r2.example"}, {"prefix": "../x"}, {"bucket": "a/b"}):
+        with pytest.raises(ValidationError, match="pattern"):
+            SiteSpec.model_validate({**BUCKET, "store": {**STORE, **bad}})

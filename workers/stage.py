@@ -1,0 +1,228 @@
+"""An order for a site that has no worker: pulled to here, written to there, and let go of.
+
+Rules this module keeps:
+
+- What is staged is no replica: nobody is offered it.  It is bounded by ``scratch_bytes``, and one
+  batch is pulled while the one before is written.
+- What is there already with the same bytes is not pulled again, so that an order that was broken
+  off goes on where it was.
+- A pull that is broken off leaves its partial files in the folder of its shard, for the next; what
+  nobody came for in a day is swept.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from fleet.messages import Item, ItemResult, Order, SourceReport
+from fleet.settings import SiteSettings
+from workers.lease import Lease
+from workers.pull import pull
+from workers.storage.contract import Content, Storage, StorageError
+from workers.storage.paths import contained
+from workers.storage.posix import PosixStorage
+from workers.work import Work
+
+KEPT_SECONDS: Final = 24 * 3600.0
+PART: Final = 16 * 1024 * 1024
+_BATCHES: Final = 2  # one is pulled, one written
+_FILES: Final = 5000  # in one batch
+
+
+def stage(order: Order, storage: Storage, lease: Lease, settings: SiteSettings) -> Work:
+    """Have every item of ``order`` at its path in ``storage``.
+
+    Raises:
+        Stopped: the lease ended; what is there stays, and so does what was pulled.
+    """
+    most = settings.scratch_bytes // settings.bulk_slots // _BATCHES
+    with _lent(settings.state / "staged", order.shard or order.attempt) as root:
+        staging = _Staging(order, storage, lease, settings, PosixStorage(root), most)
+        wanted = [item for item in order.items if not staging.is_there(item)]
+        with ThreadPoolExecutor(1) as writer:
+            writing: Future[None] | None = None
+            for batch in staging.batches(wanted):
+                pulled = staging.pull(batch)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(staging.write, batch, pulled)
+            if writing is not None:
+                writing.result()
+    results = tuple(staging.results[item.artifact] for item in order.items)
+    return Work(results, tuple(staging.sources), staging.fetched)
+
+
+@dataclass
+class _Staging:
+    """One order under way; ``most`` is how many bytes of it are pulled at once."""
+
+    order: Order
+    storage: Storage
+    lease: Lease
+    settings: SiteSettings
+    scratch: PosixStorage
+    most: int
+    results: dict[str, ItemResult] = field(default_factory=dict)
+    sources: list[SourceReport] = field(default_factory=list)
+    fetched: int = 0
+
+    def is_there(self, item: Item) -> bool:
+        """Whether the storage says that it has an item whole, with its sha256."""
+        self.lease.check()
+        try:
+            found = self.storage.stat(self._path(item))
+        except StorageError:
+            return False  # the write will say so
+        if found is None or item.sha256 is None or found.sha256 != item.sha256:
+            return False
+        self.lease.advance(found.size)
+        self.results[item.artifact] = ItemResult(
+            artifact=item.artifact, ok=True, size=found.size, sha256=found.sha256
+        )
+        return True
+
+    def batches(self, items: Iterable[Item]) -> Iterator[list[Item]]:
+        """Share items out so that each batch fits; one that never would is refused."""
+        batch, size = list[Item](), 0
+        for item in items:
+            needed = item.size or 0
+            if needed > self.most:
+                self._fail(
+                    item,
+                    f"{item.path} needs {needed:,} bytes of scratch, and {self.settings.site} "
+                    f"lends {self.most:,} at once: raise FLEET_SCRATCH_BYTES there",
+                )
+                continue
+            if batch and (size + needed > self.most or len(batch) == _FILES):
+                yield batch
+                batch, size = [], 0
+            batch.append(item)
+            size += needed
+        if batch:
+            yield batch
+
+    def pull(self, batch: Sequence[Item]) -> Work:
+        """Bring items to the scratch folder, with the md5s that their parts are written by."""
+        update = {
+            "items": tuple(batch),
+            "shard": None,
+            "digests": ("sha256", "parts"),
+            "part_length": PART,
+        }
+        order = self.order.model_copy(update=update)
+        work = pull(order, self.scratch, self.lease, settings=self.settings)
+        self.sources += work.sources
+        self.fetched += work.bytes_fetched
+        return work
+
+    def write(self, batch: Sequence[Item], pulled: Work) -> None:
+        """Write what was pulled, several files at once, and let go of it."""
+        work = list(zip(batch, pulled.items, strict=True))
+        with ThreadPoolExecutor(self.lease.budget.streams) as writers:
+            jobs = [
+                writers.submit(self._write, item, result, pulled.blobs)
+                for item, result in work
+                if result.ok
+            ]
+            try:
+                for job in jobs:
+                    job.result()
+            finally:
+                writers.shutdown(cancel_futures=True)
+        self.results.update((item.artifact, result) for item, result in work if not result.ok)
+
+    def _write(self, item: Item, result: ItemResult, blobs: Mapping[str, bytes]) -> None:
+        """Write one item; every failure but the lease's end becomes its result."""
+        staged = self.scratch.path(self.order.folder, item.path)
+        content = Content(
+            staged,
+            result.size or 0,
+            result.sha256 or "",
+            item.md5,
+            blobs.get(result.parts.sha256) if result.parts else None,
+            result.part_length or 0,
+        )
+        self.lease.check()
+        try:
+            self.storage.write(self._path(item), content, _Uncounted(self.lease))
+        except StorageError as error:
+            self._fail(item, str(error), final=error.final)
+        else:
+            plain = {"pieces": None, "layer": None, "parts": None, "part_length": None}
+            self.results[item.artifact] = result.model_copy(update=plain)
+        self.scratch.remove(staged)
+
+    def _fail(self, item: Item, reason: str, *, final: bool = False) -> None:
+        self.results[item.artifact] = ItemResult(
+            artifact=item.artifact, ok=False, reason=reason, final=final, fault="local"
+        )
+
+    def _path(self, item: Item) -> str:
+        return f"{self.order.folder}/{item.path}" if self.order.folder else item.path
+
+
+class _Uncounted(Lease):
+    """The same lease for what is written: its bytes were counted when they were pulled."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self.bytes_done = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what may change, the budget above all, as it is now."""
+        return getattr(self._lease, name)
+
+    @property
+    def paused(self) -> bool:
+        """Whether to wait."""
+        return self._lease.paused
+
+    def check(self) -> None:
+        """Return if the work may go on."""
+        self._lease.check()
+
+    def check_live(self) -> None:
+        """Return if nobody else can have been given the work."""
+        self._lease.check_live()
+
+
+@contextlib.contextmanager
+def _lent(home: Path, name: str) -> Iterator[Path]:
+    """Lend the folder of a shard to one attempt; sweep those that nobody came for in a day."""
+    home.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        folder = contained(home, name)
+        own = _locked(folder)
+        if own is None:
+            raise OSError(f"another attempt is staging {name} just now")
+        held.callback(os.close, own)
+        for other in home.iterdir():
+            if other.name != name and time.time() - other.stat().st_mtime > KEPT_SECONDS:
+                _sweep(other)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)  # left as it is where the attempt broke off
+
+
+def _locked(folder: Path) -> int | None:
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sweep(folder: Path) -> None:
+    descriptor = _locked(folder)
+    if descriptor is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
