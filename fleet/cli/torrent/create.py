@@ -13,14 +13,13 @@ Rules this module keeps:
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fleet.cli.files import write
 from fleet.cli.text import clean, size
 from fleet.cli.torrent.reading import reading
 from fleet.control.errors import FleetError
@@ -31,7 +30,6 @@ from workers.hashing import hash_pieces
 from workers.regions import Part
 
 USAGE = 2
-MODE = 0o644
 _WEB = ("http", "https")
 _TRACKERS = ("http", "https", "udp")
 
@@ -97,7 +95,7 @@ def main(path: Path, out: Path | None, links: Links, *, as_json: bool) -> int:
             "that is read of any; make several, of its folders"
         )
     meta = replace(draft, pieces=_hashed(listing, draft, quiet=as_json))
-    _write(place, _bytes(meta, links))
+    write(place, _bytes(meta, links))
     _tell(meta, links, place, listing, as_json=as_json)
     return 0
 
@@ -189,25 +187,6 @@ def _bytes(meta: Metainfo, links: Links) -> bytes:
     return torrent_bytes(
         meta, web_seeds=links.web_seeds, trackers=links.trackers, comment=links.comment
     )
-
-
-def _write(place: Path, data: bytes) -> None:
-    """Write beside the place, then rename."""
-    try:
-        descriptor, beside = tempfile.mkstemp(prefix=".", suffix=".part", dir=place.parent)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), MODE)
-                os.fsync(file.fileno())
-            Path(beside).replace(place)
-        except BaseException:
-            with suppress(OSError):
-                Path(beside).unlink()
-            raise
-    except OSError as error:
-        raise FleetError(f"{clean(str(place))} cannot be written: {error.strerror}") from error
 
 
 def _tell(meta: Metainfo, links: Links, place: Path, listing: Listing, *, as_json: bool) -> None:

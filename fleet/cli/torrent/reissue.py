@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fleet.cli.files import write
 from fleet.cli.text import clean
-from fleet.cli.torrent.torrent_file import parsed, read, refusal, write
+from fleet.cli.torrent.torrent_file import parsed, read, refusal
 from fleet.control.errors import FleetError
 from fleet.torrent.lint import lint_seed
 from fleet.torrent.metainfo import MetainfoError

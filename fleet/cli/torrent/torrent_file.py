@@ -1,6 +1,5 @@
-"""A ``.torrent`` file on disk: read within bounds, written whole or not at all."""
+"""A ``.torrent`` file on disk, read within bounds."""
 
-import os
 from pathlib import Path
 
 from fleet.cli.text import clean
@@ -40,23 +39,3 @@ def parsed(path: Path, data: bytes) -> ParsedTorrent:
 def refusal(path: Path, error: MetainfoError) -> FleetError:
     """Say which file was refused, and why."""
     return FleetError(f"{clean(str(path))}: {clean(str(error))}")
-
-
-def write(path: Path, data: bytes) -> None:
-    """Put a file in its place, beside which it is written first.
-
-    Raises:
-        FleetError: it cannot be written; what was there is still there.
-    """
-    beside = path.with_name(f".torrent-{os.getpid()}.part")
-    try:
-        try:
-            with beside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise FleetError(f"{clean(str(path))} cannot be written: {error.strerror}") from error
