@@ -298,6 +298,7 @@ def test_the_same_path_twice_is_refused() -> None:
         (f"{DIGEST}  javascript:alert(1)", "is no URL of a source"),
         (f"{DIGEST}  https://[a", "is no URL of a source"),
         (f"{DIGEST}  https://me:hush@a.example/1", "https://…@a.example/1 has a user or password"),
+        (f"{DIGEST}  https://a.example/1?token=hush", r"a.example/1\?… has a token or signature"),
     ],
 )
 def test_a_bad_line_of_the_sources_is_named_without_its_secrets(line: str, said: str) -> None:

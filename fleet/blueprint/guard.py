@@ -6,6 +6,7 @@ guard by names cannot find a secret that somebody wrote into a script.
 """
 
 from fnmatch import fnmatchcase
+from urllib.parse import parse_qsl
 
 _NEVER = (
     *(".git", ".hg", ".svn", ".bzr"),
@@ -23,12 +24,22 @@ _NEVER = (
     *("client_secret*.json", "service-account*.json", "service_account*.json"),
     *(".vault-password", ".vault_pass", "*.tfstate", "*.tfstate.backup", ".terraform"),
 )
+_SIGNED = (
+    *("x-amz-*", "x-goog-*", "awsaccesskeyid", "googleaccessid", "sig", "signature", "*_signature"),
+    *("key", "*apikey", "*api_key", "*api-key", "*token", "*secret*", "password", "passwd", "pwd"),
+)
 _HARMLESS = (".env.example", ".env.sample", ".env.template", ".env.dist")
 
 
 def is_kept_out(path: str) -> bool:
     """Whether a path, with ``/`` between its names, is left out of bundles for one of its names."""
     return any(_is_named(name.lower()) for name in path.split("/"))
+
+
+def is_signed(query: str) -> bool:
+    """Whether the query of a URL holds what only its owner should know."""
+    names = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)}
+    return any(fnmatchcase(name, pattern) for name in names for pattern in _SIGNED)
 
 
 def _is_named(name: str) -> bool:

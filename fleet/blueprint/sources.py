@@ -6,9 +6,11 @@ It is laid out as by ``sha256sum``, with URLs in the place of names; ``#`` begin
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fleet.blueprint.guard import is_signed
 from fleet.blueprint.refused import BlueprintRefused, show
 
 MAX_LIST = 64 * 1024**2
@@ -30,19 +32,41 @@ class Source:
         """Refuse what nobody else could get, or what would give a secret away."""
         if not _SHA256.fullmatch(self.sha256):
             raise BlueprintRefused(f"{show(self.sha256)} is no sha256 in lowercase hex")
-        try:
-            parts = urlsplit(self.url)
-            host, user = parts.hostname, parts.username is not None or parts.password is not None
-        except ValueError:
-            host, user = None, False
-        plain = self.url.isprintable() and " " not in self.url and len(self.url) <= MAX_URL
-        if not host or parts.scheme not in _SCHEMES or not plain:
-            raise BlueprintRefused(
-                f"{show(self.url)} is no URL of a source: use {', '.join(_SCHEMES)}"
-            )
-        if user:
-            shown = show(re.sub(r"//.*@", "//…@", self.url))
-            raise BlueprintRefused(f"{shown} has a user or password in it: leave that out")
+        check_url(self.url)
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that nobody else could use, or that would give a secret away.
+
+    Raises:
+        BlueprintRefused: it is such a one; what may be secret in it is not told.
+    """
+    shown = show(re.sub(r"\?.*", "?…", re.sub(r"//.*@", "//…@", url)))
+    try:
+        parts = urlsplit(url)
+        host, user = parts.hostname, "@" in parts.netloc
+    except ValueError:
+        host, user = None, False
+    plain = url.isprintable() and " " not in url and len(url) <= MAX_URL
+    if not host or parts.scheme not in _SCHEMES or not plain:
+        raise BlueprintRefused(f"{shown} is no URL of a source: use {', '.join(_SCHEMES)}")
+    if user:
+        raise BlueprintRefused(f"{shown} has a user or password in it: leave that out")
+    if is_signed(parts.query):
+        raise BlueprintRefused(f"{shown} has a token or signature in it: leave that out")
+
+
+def read(place: Path) -> bytes:
+    """Read a list of sources, and no more of it than one may have.
+
+    Raises:
+        BlueprintRefused: it cannot be read.
+    """
+    try:
+        with place.open("rb") as file:
+            return file.read(MAX_LIST + 1)
+    except OSError as error:
+        raise BlueprintRefused(f"{show(place)} cannot be read: {error.strerror}") from error
 
 
 def parse(data: bytes) -> tuple[Source, ...]:
