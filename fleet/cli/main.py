@@ -45,13 +45,28 @@ def mirror(
         str, typer.Option(help='What must hold, as JSON: {"copies": 2, "selector": "kind=node"}.')
     ] = "",
     key: Annotated[str, typer.Option(help="Asked for twice under one key, it is done once.")] = "",
+    code: Annotated[
+        Path | None, typer.Option(help="The code that made it: a folder, or a git repository.")
+    ] = None,
+    commit: Annotated[str, typer.Option(help="The repository's commit, by its full id.")] = "",
+    environment: Annotated[
+        list[Path] | None, typer.Option(help="A file that defines the code's environment.")
+    ] = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="What it was made from: a sha256 and a URL on each line.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Mirror a dataset: import it, prove every byte, copy it to every site its rule names."""
+    """Mirror a dataset: import it, prove every byte, copy it to every site its rule names.
+
+    With --code, a bundle of what made it goes along as one of its files: the
+    same bytes each time, without what secrets are usually called.
+    """
     from fleet.cli import mirroring
 
-    mirrored = mirroring.start(source, dataset=dataset, label=label, rule=rule, key=key)
+    made_by = mirroring.blueprint(code, commit, environment, sources)
+    mirrored = mirroring.start(source, made_by, dataset=dataset, label=label, rule=rule, key=key)
     if not as_json:
         again = " (asked for before)" if mirrored.repeated else ""
         typer.echo(

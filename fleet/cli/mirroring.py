@@ -1,24 +1,30 @@
 """`fleet mirror`: asks for it, and waits with a progress bar."""
 
 import json
+import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fleet.cli import local
-from fleet.control import mirror, progress
+from fleet.control import blueprints, mirror, progress
+from fleet.control.blueprints import Blueprint
 from fleet.control.errors import FleetError
 from fleet.control.mirror import Mirrored
+from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
 _POLL_SECONDS = 0.25
 
 
-def start(source: str, *, dataset: str, label: str, rule: str, key: str) -> Mirrored:
-    """Ask for a mirror, as the admin of this machine.
+def start(
+    source: str, blueprint: Blueprint | None, *, dataset: str, label: str, rule: str, key: str
+) -> Mirrored:
+    """Ask for a mirror, as the admin of this machine; with what made it, where that is given.
 
     Raises:
         FleetError: it is refused; nothing was changed.
@@ -28,7 +34,28 @@ def start(source: str, *, dataset: str, label: str, rule: str, key: str) -> Mirr
     except json.JSONDecodeError as error:
         raise FleetError(f"--rule is not JSON: {error}") from error
     spec = None if data is None else mirror.parse_rule(data)
-    return mirror.mirror_dataset(local.store(), source, spec, dataset=dataset, label=label, key=key)
+    store = local.store()
+    bundle = None if blueprint is None else blueprints.keep(CentreSettings(), blueprint)
+    for note in bundle.notes if bundle else ():
+        sys.stderr.write(f"note: {note}\n")
+    return mirror.mirror_dataset(
+        store, source, spec, dataset=dataset, label=label, key=key, bundle=bundle
+    )
+
+
+def blueprint(
+    code: Path | None, commit: str, environment: list[Path] | None, sources: Path | None
+) -> Blueprint | None:
+    """Tell what a bundle is to be made of; None where none is asked for.
+
+    Raises:
+        FleetError: there is something to go with the code, and no code.
+    """
+    if code is not None:
+        return Blueprint(code, commit, tuple(environment or ()), sources)
+    if commit or environment or sources:
+        raise FleetError("--commit, --environment and --sources go with --code, which is missing")
+    return None
 
 
 def wait(version: str, *, quiet: bool, store: Store | None = None) -> progress.Progress:

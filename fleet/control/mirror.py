@@ -25,8 +25,10 @@ from sqlmodel import Session, col, delete, select
 
 from fleet import importers
 from fleet.control import facts
+from fleet.control.blueprints import Kept
 from fleet.control.errors import RefusedError
 from fleet.importers.draft import Draft, DraftArtifact, ImportRefused
+from fleet.importers.paths import collision_key
 from fleet.planning import selector
 from fleet.planning.states import ArtifactState
 from fleet.settings import CentreSettings
@@ -100,6 +102,7 @@ def mirror_dataset(
     label: str = "",
     key: str = "",
     import_root: Path | None = None,
+    bundle: Kept | None = None,
 ) -> Mirrored:
     """Import ``source`` as a draft version of ``dataset``, and commit it with ``rule``.
 
@@ -112,6 +115,7 @@ def mirror_dataset(
         key: the idempotency key; empty: made of the other arguments, what the source holds, and
             the day.
         import_root: the folder that local sources must lie in; None: anywhere.
+        bundle: what made it, as one more of its artifacts.
 
     Raises:
         RefusedError: the source or the names cannot be used; nothing was changed.
@@ -120,6 +124,8 @@ def mirror_dataset(
         draft = importers.read_source(source, import_root=import_root)
     except ImportRefused as error:
         raise RefusedError(str(error)) from error
+    if bundle is not None:
+        draft = _with(draft, bundle)
     dataset = _checked("dataset", dataset or draft.name)
     with store.read() as session:
         today = store.now(session).date().isoformat()
@@ -164,6 +170,21 @@ def parse_rule(data: dict[str, object]) -> RuleSpec:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RefusedError(f"rule, {where}: {first['msg']}") from error
+
+
+def _with(draft: Draft, bundle: Kept) -> Draft:
+    """Put a bundle among the files of a source."""
+    own = collision_key(bundle.artifact.path)
+    for one in draft.artifacts:
+        if f"{collision_key(one.path)}/".startswith(f"{own}/"):
+            raise RefusedError(
+                f"the source has {one.path}, where the bundle of what made it is to lie: rename it"
+            )
+    return replace(
+        draft,
+        artifacts=(*draft.artifacts, bundle.artifact),
+        notes=(*draft.notes, *bundle.notes),
+    )
 
 
 def _asked_before(store: Store, key: str) -> Mirrored | None:
@@ -238,6 +259,7 @@ def _artifact(version: str, number: int, one: DraftArtifact) -> dict[str, Any]:
         "sha256": one.sha256,
         "md5": one.md5,
         "media_type": one.media_type,
+        "role": one.role,
         "state": ArtifactState.EXCLUDED if one.refused else ArtifactState.EXPECTED,
         "reason": one.refused,
     }

@@ -1,19 +1,21 @@
-"""Files that were imported from a folder of the centre, for the workers that ingest them."""
+"""Files that lie at the centre, a folder's or a bundle, for the workers that ingest them."""
 
 from pathlib import Path
 
 from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
+from fleet.control import blueprints
 from fleet.control.errors import NotFoundError
-from fleet.importers import CENTRE
+from fleet.importers import BUNDLE, CENTRE
 from fleet.planning.states import ArtifactState
+from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Transfer, Version
 from fleet.store.transfers import LIVE
 
 
-def locate(store: Store, artifact_id: str, site: str) -> Path:
+def locate(store: Store, settings: CentreSettings, artifact_id: str, site: str) -> Path:
     """Return the file of an artifact that ``site`` is to ingest.
 
     The path is resolved anew: a folder's content may have changed since it was imported.
@@ -30,7 +32,11 @@ def locate(store: Store, artifact_id: str, site: str) -> Path:
     names = [one for one in artifact.origins if one.startswith(CENTRE)]
     if not names or artifact.state == ArtifactState.EXCLUDED:
         raise refused
-    path = (root / names[0].removeprefix(CENTRE)).resolve()
+    if names[0].startswith(BUNDLE):
+        path = blueprints.place(settings, names[0].removeprefix(BUNDLE))
+        root = path.parent
+    else:
+        path = (root / names[0].removeprefix(CENTRE)).resolve()
     if not path.is_relative_to(root) or not path.is_file():
         raise refused
     return path

@@ -16,10 +16,11 @@ from fleet.importers.draft import (
     show,
     suggested_name,
 )
-from fleet.importers.folder import CENTRE, read_folder
+from fleet.importers.folder import BUNDLE, CENTRE, read_folder
 from fleet.importers.url_list import MAX_BYTES, Line, is_url, parse
 
 __all__ = [
+    "BUNDLE",
     "CENTRE",
     "Draft",
     "DraftArtifact",

@@ -41,6 +41,7 @@ class DraftArtifact:
         sha256: lowercase hex, where the importer was told it.
         md5: lowercase hex, where the importer was told it.
         media_type: guessed from the path.
+        role: what it is in its version.
         refused: why this item cannot be mirrored; empty if it can.
     """
 
@@ -50,6 +51,7 @@ class DraftArtifact:
     sha256: str | None = None
     md5: str | None = None
     media_type: str | None = None
+    role: str = "data"
     refused: str = ""
 
 

@@ -32,6 +32,9 @@ from fleet.importers.paths import Claim, checked_path, settle
 CENTRE = "centre:"
 """What the source of a file at the centre begins with; its path below the root follows."""
 
+BUNDLE = f"{CENTRE}//"
+"""What that of a bundle at the centre begins with; its sha256 follows.  No path begins so."""
+
 _NOTED = 5
 
 

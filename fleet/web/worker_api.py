@@ -89,9 +89,9 @@ def get_blob(sha256: str, _site: SiteDep, store: StoreDep) -> Response:
 
 
 @router.get("/origins/{artifact}")
-def origin(artifact: str, site: SiteDep, store: StoreDep) -> FileResponse:
-    """Read a file that was imported from a folder of the centre."""
-    path: Path = origins.locate(store, artifact, site)
+def origin(artifact: str, site: SiteDep, store: StoreDep, settings: SettingsDep) -> FileResponse:
+    """Read a file that lies at the centre: of a folder that was imported, or a bundle."""
+    path: Path = origins.locate(store, settings, artifact, site)
     return FileResponse(path, media_type="application/octet-stream")
 
 
