@@ -54,6 +54,7 @@ Trackers = Annotated[
 Peers = Annotated[
     tuple[Annotated[str, AfterValidator(_peer)], ...], NoDecode, BeforeValidator(_parts)
 ]
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
@@ -66,6 +67,16 @@ class _Settings(BaseSettings):
     )
     broker_url: str = Field("", description="Celery broker; empty: an embedded one below home.")
     centre_url: str = Field("http://127.0.0.1:8484", description="Where workers reach the centre.")
+    contact: str = Field("", description="Contact named in the User-Agent, for mirrors' operators.")
+    allow_networks: Networks = Field(
+        (), description="Private networks that sources may lie in, such as 127.0.0.0/8."
+    )
+
+    @property
+    def user_agent(self) -> str:
+        """How the fleet names itself to mirrors' operators."""
+        about = f"; {self.contact}" if self.contact else ""
+        return f"DataFleet/{__version__} (open-data mirror{about})"
 
 
 class CentreSettings(_Settings):
@@ -85,6 +96,17 @@ class CentreSettings(_Settings):
     )
     import_root: Path | None = Field(
         None, description="Folder that the API and the queue may import from; None: home/imports."
+    )
+    zenodo_hosts: Hosts = Field(
+        ("zenodo.org", "sandbox.zenodo.org"),
+        description="Hosts whose record pages are imported as records; others run InvenioRDM too.",
+    )
+    archive_hosts: Hosts = Field(
+        ("archive.org", "www.archive.org"),
+        description="Hosts whose item pages are imported as items of the Internet Archive.",
+    )
+    s3_endpoint: str = Field(
+        "", description="Where s3://BUCKET/PREFIX is read, as https://ENDPOINT/BUCKET/PREFIX."
     )
     lease_seconds: float = Field(60.0, gt=0, description="How long a claim lasts unrenewed.")
     tick_seconds: float = Field(1.0, gt=0, description="Pause between two scheduler ticks.")
@@ -121,10 +143,6 @@ class SiteSettings(_Settings):
     root: Path | None = Field(None, description="Where this site keeps its replicas.")
     bulk_slots: int = Field(2, ge=1, description="Pulls and verifies at once.")
     light_slots: int = Field(4, ge=1, description="Probes and nudges at once.")
-    contact: str = Field("", description="Contact named in the User-Agent, for mirrors' operators.")
-    allow_networks: Networks = Field(
-        (), description="Private networks that sources may lie in, such as 127.0.0.0/8."
-    )
     stall_seconds: float = Field(30.0, gt=0, description="A source silent for longer is dropped.")
     scratch_bytes: int = Field(
         8192 * MIB,
@@ -179,9 +197,3 @@ class SiteSettings(_Settings):
                 f"`fleet site token {self.site}` wrote"
             )
         return token
-
-    @property
-    def user_agent(self) -> str:
-        """How workers name themselves to mirrors' operators."""
-        about = f"; {self.contact}" if self.contact else ""
-        return f"DataFleet/{__version__} (open-data mirror{about})"

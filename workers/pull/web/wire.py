@@ -20,8 +20,9 @@ from functools import cached_property
 import httpcore
 import httpx
 
+from fleet.planning.addresses import Network
 from workers.pull.faults import Unreachable, plain
-from workers.pull.web.addresses import Network, check_address
+from workers.pull.web.addresses import check_address
 from workers.pull.web.line import Line, Lines, Place
 
 MAX_ADDRESSES = 4
