@@ -5,15 +5,15 @@ The numbers were counted with grep and awk, not with the code under test:
 """
 
 import re
-from pathlib import Path
 
 import pytest
 
 from fleet.importers import Draft, read_source
+from tests.real_data import DATA, wanted
 
-LISTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "url_lists"
+LISTS = DATA / "url_lists"
 
-pytestmark = pytest.mark.skipif(not LISTS.is_dir(), reason="the real URL lists are not here")
+pytestmark = wanted
 
 COUNTS = {
     "aria2-boundary_files_2021": (32, 2),

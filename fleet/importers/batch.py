@@ -1,4 +1,4 @@
-"""The files of one list, brought together: repeated lines, shared URLs, colliding names.  Pure.
+"""The files of one list or repository, brought together: what repeats or collides.  Pure.
 
 Rules this module keeps:
 
@@ -10,17 +10,27 @@ Rules this module keeps:
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from fleet.importers.draft import DraftArtifact, ItemRefused, show, show_url
+from fleet.importers.draft import (
+    MAX_ITEMS,
+    DraftArtifact,
+    ImportRefused,
+    ItemRefused,
+    show,
+    show_url,
+)
 from fleet.importers.entry import Entry, read_entry
 from fleet.importers.groups import Groups
 from fleet.importers.media import media_type
+from fleet.importers.offer import Offer, read_offer
 from fleet.importers.paths import Claim, settle
 from fleet.importers.url_list import Line
 
 _NOTED = 5
+_Read = tuple[Entry, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +40,20 @@ class _File:
     entries: tuple[Entry, ...]
     path: str
     sources: tuple[str, ...]
+    size: frozenset[int]
     sha256: frozenset[str]
     md5: frozenset[str]
 
     @property
     def number(self) -> int:
         return self.entries[0].number
+
+    @property
+    def at_odds(self) -> str:
+        """What its lines contradict each other about; empty if they agree."""
+        if len(self.sha256) > 1 or len(self.md5) > 1:
+            return "checksums"
+        return "sizes" if len(self.size) > 1 else ""
 
     def claim(self) -> Claim:
         first = min(self.entries, key=lambda entry: (not entry.asked, entry.folder, entry.named_by))
@@ -44,21 +62,45 @@ class _File:
 
 def artifacts_of(lines: Iterable[Line]) -> tuple[tuple[DraftArtifact, ...], tuple[str, ...]]:
     """Return the artifacts that ``lines`` name, in the order of the list, and notes on them."""
+    return _together((line.number, partial(read_entry, line)) for line in lines)
+
+
+def artifacts_offered(
+    offers: Sequence[Offer],
+) -> tuple[tuple[DraftArtifact, ...], tuple[str, ...]]:
+    """Return the artifacts that a repository offers, in its order, and notes on them.
+
+    Raises:
+        ImportRefused: there are none, or too many.
+    """
+    if not offers:
+        raise ImportRefused("there is no file to import")
+    if len(offers) > MAX_ITEMS:
+        raise ImportRefused(f"there are more than {MAX_ITEMS:,} files; import them in parts")
+    return _together(
+        (number, partial(read_offer, number, offer)) for number, offer in enumerate(offers, 1)
+    )
+
+
+def _together(
+    items: Iterable[tuple[int, Callable[[], _Read]]],
+) -> tuple[tuple[DraftArtifact, ...], tuple[str, ...]]:
+    """Judge every item, each with its number, and bring together what names one file."""
     entries: list[Entry] = []
     found: list[tuple[int, DraftArtifact]] = []
     notes: list[str] = []
-    for line in lines:
+    for number, read in items:
         try:
-            entry, more = read_entry(line)
+            entry, more = read()
         except ItemRefused as refusal:
-            found.append((line.number, DraftArtifact("", refused=str(refusal))))
+            found.append((number, DraftArtifact("", refused=str(refusal))))
         else:
             entries.append(entry)
             notes.extend(more)
     files: list[_File] = []
     for file in _files(_agreed(entries)):
-        if len(file.sha256) > 1 or len(file.md5) > 1:
-            reason = f"{_lines(file)} give different checksums for {show(file.path)}"
+        if file.at_odds:
+            reason = f"{_lines(file)} give different {file.at_odds} for {show(file.path)}"
             found.append((file.number, DraftArtifact("", refused=reason)))
         else:
             files.append(file)
@@ -109,6 +151,7 @@ def _files(entries: Sequence[Entry]) -> Iterator[_File]:
             entries=tuple(members),
             path=members[0].path,
             sources=tuple(dict.fromkeys(url for entry in members for url in entry.sources)),
+            size=frozenset(entry.size for entry in members if entry.size is not None),
             sha256=frozenset(entry.sha256 for entry in members if entry.sha256),
             md5=frozenset(entry.md5 for entry in members if entry.md5),
         )
@@ -116,11 +159,13 @@ def _files(entries: Sequence[Entry]) -> Iterator[_File]:
 
 def _artifact(file: _File, path: str | None) -> DraftArtifact:
     if path is None:
-        text = f"{show(file.path)} collides with another file; name it with another out="
-        return DraftArtifact("", refused=f"{_lines(file)}: {text}")
+        text = f"{_lines(file)}: {show(file.path)} collides with another file"
+        advice = "; name it with another out=" if file.entries[0].word == "line" else ""
+        return DraftArtifact("", refused=text + advice)
     return DraftArtifact(
         path=path,
         sources=file.sources,
+        size=next(iter(file.size), None),
         sha256=next(iter(file.sha256), None),
         md5=next(iter(file.md5), None),
         media_type=media_type(path),
@@ -150,7 +195,7 @@ def _kept_apart(files: Sequence[_File]) -> Iterator[str]:
         if len(key) > 1 and key not in noted:
             noted.add(key)
             named = ", ".join(
-                f"{show(files[index].path)} (line {files[index].number})" for index in key[:_NOTED]
+                f"{show(files[index].path)} ({_lines(files[index])})" for index in key[:_NOTED]
             )
             more = f" and {len(key) - _NOTED:,} more" if len(key) > _NOTED else ""
             yield f"{named}{more} share {show_url(url)} but are listed as different files"
@@ -159,4 +204,5 @@ def _kept_apart(files: Sequence[_File]) -> Iterator[str]:
 def _lines(file: _File) -> str:
     numbers = [str(entry.number) for entry in file.entries]
     more = f" and {len(numbers) - _NOTED:,} more" if len(numbers) > _NOTED else ""
-    return f"line{'s' * (len(numbers) > 1)} {', '.join(numbers[:_NOTED])}{more}"
+    word = file.entries[0].word + "s" * (len(numbers) > 1)
+    return f"{word} {', '.join(numbers[:_NOTED])}{more}"

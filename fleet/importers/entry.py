@@ -5,7 +5,9 @@ answers there is nearly always a page about the data, and mirroring that would p
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fleet.importers.draft import ItemRefused, show, show_url
 from fleet.importers.paths import Claim, checked_path
@@ -22,14 +24,17 @@ class Entry:
     """One file as a line of a list names it.
 
     Attributes:
-        number: its line, from 1; 0 for a URL that stands in no list.
+        number: its place in what named it, from 1; 0 for a URL that stands in no list.
         sources: good URLs in normal form, each once, in the order given.
         path: where the file should lie, before any collision.
         folder: the beginning of ``path`` that ``dir=`` asked for; may be empty.
         asked: a person chose the path, by ``out=`` or ``dir=``.
-        named_by: the source whose folders and host tell it from files of the same name.
+        named_by: the source whose folders and host tell it from files of the same name; empty:
+            those of no source do.
         sha256: lowercase hex, if a checksum gave it.
         md5: likewise.
+        size: bytes, if it was told.
+        word: what ``number`` counts.
     """
 
     number: int
@@ -40,11 +45,14 @@ class Entry:
     named_by: str
     sha256: str | None
     md5: str | None
+    size: int | None = None
+    word: str = "line"
 
     def claim(self, identity: str) -> Claim:
         """Return this file's claim to its path; ``identity`` tells it from all others."""
         name = self.path[len(self.folder) + 1 :] if self.folder else self.path
-        return Claim(name, self.folder, parents(self.named_by, self.path), identity, self.asked)
+        near = parents(self.named_by, self.path) if self.named_by else ()
+        return Claim(name, self.folder, near, identity, self.asked)
 
 
 def at_line(number: int, text: str) -> str:
@@ -70,7 +78,7 @@ def read_entry(line: Line) -> tuple[Entry, tuple[str, ...]]:
                 "a file of its own; put it on the line above, after a TAB, if it is an alternate",
             )
         )
-    sources, left_out = _sources(line)
+    sources, left_out = good_sources(line.urls, partial(at_line, line.number))
     chosen, overridden = _chosen(line)
     digests, unknown = _digests(line)
     folder = _place(chosen["dir"]) if "dir" in chosen else ""
@@ -95,12 +103,26 @@ def read_entry(line: Line) -> tuple[Entry, tuple[str, ...]]:
     ), (*left_out, *overridden, *unknown)
 
 
-def _sources(line: Line) -> tuple[tuple[str, ...], list[str]]:
-    if len(line.urls) > _MAX_ALTERNATES:
-        raise ItemRefused(at_line(line.number, f"names more than {_MAX_ALTERNATES} alternates"))
+def good_sources(
+    urls: Sequence[str], at: Callable[[str], str]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Keep of ``urls`` those that may be mirrored, in normal form, each once.
+
+    Args:
+        urls: alternates of one file.
+        at: says of a text where it belongs.
+
+    Returns:
+        The good ones, and notes on the others.
+
+    Raises:
+        ItemRefused: none is left, or there are too many.
+    """
+    if len(urls) > _MAX_ALTERNATES:
+        raise ItemRefused(at(f"names more than {_MAX_ALTERNATES} alternates"))
     good: dict[str, None] = {}
     faults: list[str] = []
-    for text in line.urls:
+    for text in urls:
         try:
             good[checked_url(text)] = None
         except ItemRefused as refusal:
@@ -109,11 +131,11 @@ def _sources(line: Line) -> tuple[tuple[str, ...], list[str]]:
     if len(faults) > _NOTED:
         listed += f"; and {len(faults) - _NOTED:,} more"
     if not good:
-        raise ItemRefused(at_line(line.number, listed))
+        raise ItemRefused(at(listed))
     if not faults:
         return tuple(good), []
-    left_out = f"left out {len(faults):,} of {len(line.urls):,} alternates: {listed}"
-    return tuple(good), [at_line(line.number, left_out)]
+    left_out = f"left out {len(faults):,} of {len(urls):,} alternates: {listed}"
+    return tuple(good), [at(left_out)]
 
 
 def _chosen(line: Line) -> tuple[dict[str, Option], list[str]]:
