@@ -294,6 +294,11 @@ def test_an_item_of_too_many_alternates_is_refused() -> None:
 def test_as_json_parts_the_good_from_the_refused() -> None:
     draft = read("https://a.example/x.csv", f" checksum=md5={MD5}", "ftp://a.example/y", " x=y")
     assert as_json(draft) == {
+        "name": "list",
+        "kind": "list",
+        "title": "",
+        "licence": "",
+        "doi": "",
         "artifacts": [
             {
                 "path": "x.csv",

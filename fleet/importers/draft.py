@@ -65,18 +65,29 @@ class Draft:
         artifacts: every item, the refused ones among them.
         notes: what a person should know: renamed files, merged lines, ignored options.
         root: the folder that ``centre:`` sources are relative to, symbolic links resolved.
+        title: what the source calls it, for people.
+        licence: the source's own word for it.
+        doi: the one that names these very files.
     """
 
     name: str
-    kind: Literal["url", "list", "folder"]
+    kind: Literal["url", "list", "folder", "zenodo", "archive", "s3", "stac", "torrent"]
     artifacts: tuple[DraftArtifact, ...]
     notes: tuple[str, ...] = ()
     root: Path | None = None
+    title: str = ""
+    licence: str = ""
+    doi: str = ""
 
 
 def as_json(draft: Draft) -> dict[str, Any]:
-    """Return ``draft`` as JSON-ready values: ``artifacts``, ``refused`` and ``notes``."""
+    """Return ``draft`` as JSON-ready values: ``artifacts``, ``refused``, ``notes``, its names."""
     return {
+        "name": draft.name,
+        "kind": draft.kind,
+        "title": draft.title,
+        "licence": draft.licence,
+        "doi": draft.doi,
         "artifacts": [
             {
                 "path": artifact.path,
@@ -103,6 +114,11 @@ def suggested_name(text: str, *, is_file: bool) -> str:
         plain = _EXTENSION.sub("", plain)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)[:_NAME].strip("._-")
     return name or "dataset"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``number`` with its noun, as people write it."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def show(text: str) -> str:
