@@ -63,6 +63,21 @@ def test_where_no_admin_token_is_set_the_api_is_closed(sqlite_store: Store, tmp_
         assert _post(api, "mirror", token="").status_code == 401
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "stac+http://127.0.0.1:8484/api/v1/datasets",
+        "http://localhost/x.torrent",
+    ],
+)
+def test_the_centre_asks_no_private_address_for_whoever_names_one(api: Api, source: str) -> None:
+    answer = _mirror(api, source)
+    assert answer.status_code == 409
+    assert "is not public; FLEET_ALLOW_NETWORKS names" in answer.json()["detail"]
+    assert api.get("/api/v1/datasets").json() == []
+
+
 def test_a_mirror_is_accepted_and_asked_for_twice_it_is_done_once(api: Api) -> None:
     wanted = {"dataset": "census", "label": "2021", "key": "once", "rule": {"copies": 2, "min": 2}}
     first = _mirror(api, SOURCE, **wanted)

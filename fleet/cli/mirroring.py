@@ -35,11 +35,19 @@ def start(
         raise FleetError(f"--rule is not JSON: {error}") from error
     spec = None if data is None else mirror.parse_rule(data)
     store = local.store()
-    bundle = None if blueprint is None else blueprints.keep(CentreSettings(), blueprint)
+    settings = CentreSettings()
+    bundle = None if blueprint is None else blueprints.keep(settings, blueprint)
     for note in bundle.notes if bundle else ():
         sys.stderr.write(f"note: {note}\n")
     return mirror.mirror_dataset(
-        store, source, spec, dataset=dataset, label=label, key=key, bundle=bundle
+        store,
+        source,
+        spec,
+        dataset=dataset,
+        label=label,
+        key=key,
+        bundle=bundle,
+        settings=settings,
     )
 
 

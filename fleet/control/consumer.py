@@ -38,6 +38,7 @@ def mirror_dataset(
         label=label,
         key=key,
         import_root=mirror.required_root(settings),
+        settings=settings,
     )
     _log.info("mirroring", **asdict(mirrored))
     return asdict(mirrored)

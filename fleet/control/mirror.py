@@ -103,12 +103,13 @@ def mirror_dataset(
     key: str = "",
     import_root: Path | None = None,
     bundle: Kept | None = None,
+    settings: CentreSettings | None = None,
 ) -> Mirrored:
     """Import ``source`` as a draft version of ``dataset``, and commit it with ``rule``.
 
     Args:
         store: where to.
-        source: a URL, or the path of a list or folder.
+        source: what ``importers.read_source`` reads.
         rule: what must hold for it; None: what held before, or a copy on every node.
         dataset: the dataset's id; empty: named after the source.
         label: the version's label; empty: today's date.
@@ -116,12 +117,13 @@ def mirror_dataset(
             the day.
         import_root: the folder that local sources must lie in; None: anywhere.
         bundle: what made it, as one more of its artifacts.
+        settings: what may be asked on the network of what it holds; None: nothing.
 
     Raises:
         RefusedError: the source or the names cannot be used; nothing was changed.
     """
     try:
-        draft = importers.read_source(source, import_root=import_root)
+        draft = importers.read_source(source, import_root=import_root, settings=settings)
     except ImportRefused as error:
         raise RefusedError(str(error)) from error
     if bundle is not None:
@@ -231,7 +233,7 @@ def _draft(
 ) -> Version:
     found = holdings.find_dataset(session, dataset)
     if found is None:
-        found = Dataset(id=dataset, created_at=now)
+        found = Dataset(id=dataset, title=draft.title, created_at=now)
         session.add(found)
         session.flush()
     taken = session.exec(select(Version.label).where(Version.dataset_id == found.id)).all()
@@ -240,6 +242,9 @@ def _draft(
         label=_free_label(label, set(taken)),
         source=source,
         source_root=str(draft.root or ""),
+        licence=draft.licence,
+        licence_retrieved_at=now if draft.licence else None,
+        doi=draft.doi or None,
         notes=list(draft.notes),
         created_at=now,
         reason="being imported",

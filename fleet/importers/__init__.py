@@ -1,10 +1,12 @@
-"""How a dataset comes in: a URL, a list of URLs, an aria2 input file, or a folder.
+"""How a dataset comes in: a file, a list, a folder, or what a repository says that it holds.
 
-The front door.  Disks are read here and in ``folder``; the rest is pure.  Nothing is fetched: a
-draft says what the source names, and what of it cannot be mirrored.
+The front door.  Disks are read here and in ``folder``, and repositories are asked in ``remote``;
+the rest is pure.  No file itself is fetched: a draft says what the source names, and what of it
+cannot be mirrored.
 """
 
 import os
+import re
 from pathlib import Path
 
 from fleet.importers.batch import artifacts_of
@@ -17,7 +19,12 @@ from fleet.importers.draft import (
     suggested_name,
 )
 from fleet.importers.folder import BUNDLE, CENTRE, read_folder
-from fleet.importers.url_list import MAX_BYTES, Line, is_url, parse
+from fleet.importers.place import place_of
+from fleet.importers.remote import read_place
+from fleet.importers.stac_table import MAGIC, MAX_BYTES, draft_of_stac
+from fleet.importers.torrent import read_torrent
+from fleet.importers.url_list import Line, is_url, parse
+from fleet.settings import CentreSettings
 
 __all__ = [
     "BUNDLE",
@@ -31,19 +38,27 @@ __all__ = [
     "read_source",
 ]
 
+_TORRENT = re.compile(rb"d[0-9]+:")
 
-def read_source(source: str, *, import_root: Path | None) -> Draft:
-    """Read what ``source`` names: a URL, or the path of a list or of a folder.
+
+def read_source(
+    source: str, *, import_root: Path | None, settings: CentreSettings | None = None
+) -> Draft:
+    """Read what ``source`` names: a URL, a DOI, or a path.
 
     Args:
-        source: an http or https URL, which is one artifact, or a local path.
+        source: what ``place_of`` knows, another http or https URL, which is one artifact, or the
+            path of a list, a torrent, a STAC document or a folder.
         import_root: the folder that a local path must lie in, symbolic links resolved.  None
             is no limit, for an admin at her own machine; a server that has no such folder must
             let nothing but a URL (``is_url``) come here.
+        settings: what may be asked on the network, and as whom; None: nothing.
 
     Raises:
         ImportRefused: nothing can be read there; the message is the reason, in one line.
     """
+    if settings and (place := place_of(source, settings)):
+        return read_place(place, settings)
     if is_url(source):
         return _draft_of_url(source)
     try:
@@ -57,9 +72,18 @@ def read_source(source: str, *, import_root: Path | None) -> Draft:
     except OSError as error:
         raise ImportRefused(f"{show(source)}: {error.strerror}") from None
     try:
-        return draft_of_list(data, path.name)
+        return _draft_of_file(data, path.name, settings.s3_endpoint if settings else "")
     except ImportRefused as refusal:
         raise ImportRefused(f"{show(source)}: {refusal}") from None
+
+
+def _draft_of_file(data: bytes, name: str, s3_endpoint: str) -> Draft:
+    """Read a file by what it begins with: no list begins like a torrent, JSON or Parquet."""
+    if _TORRENT.match(data):
+        return read_torrent(data)
+    if data.startswith(MAGIC) or data.lstrip()[:1] in {b"{", b"["}:
+        return draft_of_stac(data, s3_endpoint)
+    return draft_of_list(data, name)
 
 
 def draft_of_list(data: bytes, name: str) -> Draft:

@@ -38,6 +38,7 @@ def mirror_dataset(
         label=request.label,
         key=request.key,
         import_root=mirror.required_root(settings),
+        settings=settings,
     )
     return asdict(mirrored)
 
