@@ -100,11 +100,31 @@ def test_a_dry_run_shows_every_file_with_its_sources(bare: Run, tmp_path: Path) 
     assert "file:///etc/passwd" in refused["reason"]
     people = bare("import", "--dry-run", str(listing))
     assert people.out.splitlines() == [
-        "2021/towns.zip  (2 sources)",
-        "people.csv  (1 sources)",
+        "       ?  -           2021/towns.zip  (2 sources)",
+        "       ?  -           people.csv  (1 source)",
         "2 files",
     ]
     assert people.err.startswith("refused: ")
+
+
+def test_a_dry_run_shows_what_was_published_of_each_file(bare: Run, tmp_path: Path) -> None:
+    assets = {
+        "a": {"href": "https://a.example/a.tif", "file:size": 1_200_000},
+        "b": {"href": "https://a.example/b.tif", "file:checksum": f"1220{'0' * 64}"},
+    }
+    document = tmp_path / "item.json"
+    properties = {"title": "Roads", "license": "CC0-1.0"}
+    item = {"type": "Feature", "id": "x", "properties": properties, "assets": assets}
+    document.write_text(json.dumps(item))
+    ended = bare("import", "--dry-run", str(document))
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines() == [
+        "  1.2 MB  -           a.tif  (1 source)",
+        "       ?  sha256      b.tif  (1 source)",
+        "title: Roads",
+        "licence: CC0-1.0",
+        "2 files, 1.2 MB in 1 of them; 1 with a published checksum",
+    ]
 
 
 def test_an_import_that_is_no_dry_run_says_which_command_brings_it_in(bare: Run) -> None:

@@ -32,13 +32,17 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(site_app, name="site")
 app.add_typer(torrent_app, name="torrent")
 
+_SOURCE = (
+    "A URL; a record, item or DOI of Zenodo's or archive.org's; s3://BUCKET/PREFIX, or a bucket's "
+    "URL that ends in /; stac+URL; or the path of a list, folder, torrent or STAC document."
+)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Site = Annotated[str, typer.Option("--site", help="This site's id.")]
 
 
 @app.command()
 def mirror(
-    source: Annotated[str, typer.Argument(help="A URL, or the path of a list or a folder.")],
+    source: Annotated[str, typer.Argument(help=_SOURCE)],
     dataset: Annotated[str, typer.Option(help="The dataset's id; else named after it.")] = "",
     label: Annotated[str, typer.Option(help="The version's label; else today's date.")] = "",
     rule: Annotated[
@@ -84,31 +88,20 @@ def mirror(
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="A URL, or the path of a list or a folder.")],
+    source: Annotated[str, typer.Argument(help=_SOURCE)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it holds.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show what a source holds, as Fleet reads it; `fleet mirror` brings it in."""
-    from fleet import importers
-    from fleet.importers.draft import ImportRefused
+    from fleet.cli import looking
 
     if not dry_run:
         raise FleetError(f"say --dry-run to look, or `fleet mirror {source}` to bring it in")
-    try:
-        draft = importers.read_source(source, import_root=None)
-    except ImportRefused as error:
-        raise FleetError(str(error)) from error
-    data = importers.as_json(draft)
+    held = looking.look(source)
     if as_json:
-        _print_json(data)
-        return
-    for artifact in data["artifacts"]:
-        typer.echo(f"{artifact['path']}  ({len(artifact['sources'])} sources)")
-    for refused in data["refused"]:
-        typer.echo(f"refused: {refused['reason']}", err=True)
-    for note in data["notes"]:
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"{len(data['artifacts'])} files")
+        _print_json(held)
+    else:
+        looking.tell(held)
 
 
 @app.command()
