@@ -58,12 +58,13 @@ def test_what_the_archive_made_of_it_is_left_out_with_a_note() -> None:
         derived("a_thumb.jpg"),
         derived("a.txt"),
         original(f"{PLACE.id}_meta.xml"),
+        original("history/files/a.zip.~1~", old_version="true"),
         original("hidden.zip", private="true"),
     )
     assert [one.path for one in draft.artifacts] == ["a.zip"]
     assert draft.notes == (
         "left out 2 files that archive.org made of the others",
-        "left out 1 file of archive.org's own metadata",
+        "left out 2 files of archive.org's own, such as metadata and earlier states",
         "left out 1 private file",
     )
 

@@ -1,8 +1,9 @@
 """An item of the Internet Archive, as its metadata answer lists it.  Pure.
 
 Of an item's files those are taken that were put there (``source: original``).  What the Archive
-makes of them can be made again; and its own ``_meta.xml`` and the like change with every edit of
-the item, so that no checksum of theirs holds for long.
+makes of them can be made again; its own ``_meta.xml`` and the like change with every edit of the
+item, so that no checksum of theirs holds for long; and earlier states of files that were replaced
+are not the item.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from fleet.importers.draft import Draft, ImportRefused, counted, suggested_name
 from fleet.importers.offer import Offer
 from fleet.importers.place import Item
 
+_HISTORY = "history/files/"
 _OWN = ("_files.xml", "_meta.xml", "_meta.sqlite", "_reviews.xml")
 
 
@@ -45,7 +47,12 @@ def read_item(data: bytes, place: Item) -> Draft:
 def _chosen(files: Sequence[Object], place: Item) -> tuple[Sequence[Object], list[str]]:
     """Choose what was put there, or everything where nothing was; and what to say of the rest."""
     own = {place.id + ending for ending in _OWN}
-    data = [one for one in files if text_in(one, "name") not in own]
+    names = [text_in(one, "name") for one in files]
+    data = [
+        one
+        for one, name in zip(files, names, strict=True)
+        if name not in own and not name.startswith(_HISTORY)
+    ]
     given = [one for one in data if one.get("source") == "original"]
     chosen = [one for one in given or data if str(one.get("private")).lower() != "true"]
     notes = []
@@ -53,9 +60,8 @@ def _chosen(files: Sequence[Object], place: Item) -> tuple[Sequence[Object], lis
         derived = counted(len(data) - len(given), "file")
         notes.append(f"left out {derived} that archive.org made of the others")
     if len(files) > len(data):
-        notes.append(
-            f"left out {counted(len(files) - len(data), 'file')} of archive.org's own metadata"
-        )
+        kept = counted(len(files) - len(data), "file")
+        notes.append(f"left out {kept} of archive.org's own, such as metadata and earlier states")
     if len(given or data) > len(chosen):
         notes.append(f"left out {counted(len(given or data) - len(chosen), 'private file')}")
     return chosen, notes
