@@ -3,10 +3,12 @@
 import unicodedata
 from pathlib import PurePosixPath
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fleet.importers.batch import artifacts_offered
+from fleet.importers.draft import MAX_ITEMS, ImportRefused
 from fleet.importers.offer import MAX_SIZE, Offer
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
@@ -64,6 +66,11 @@ def test_the_order_of_the_files_changes_no_path(both: tuple[list[Offer], list[Of
     assert {(i.path, frozenset(i.sources), i.size, i.md5) for i in one if i.path} == {
         (i.path, frozenset(i.sources), i.size, i.md5) for i in other if i.path
     }
+
+
+def test_more_files_than_one_import_may_hold_are_refused_unread() -> None:
+    with pytest.raises(ImportRefused, match="more than 1,000,000 files"):
+        artifacts_offered([Offer(())] * (MAX_ITEMS + 1))
 
 
 def test_one_file_offered_with_two_sizes_is_refused() -> None:

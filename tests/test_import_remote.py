@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from fleet.importers import Draft, ImportRefused, read_source
+from fleet.importers import Draft, ImportRefused, read_source, web
 from fleet.importers.web import Web
 from fleet.settings import CentreSettings
 from tests.import_support import Answer, Server, serving
@@ -33,8 +33,8 @@ def read(server: Server, source: str) -> Draft:
 
 
 def get(server: Server, url: str, most: int = 1000) -> bytes:
-    with Web(server.settings()) as web:
-        return web.get(url, most=most).data
+    with Web(server.settings()) as client:
+        return client.get(url, most=most).data
 
 
 def paths(draft: Draft) -> list[str]:
@@ -193,6 +193,14 @@ def test_what_does_not_come_within_bounds_is_refused(
 ) -> None:
     with pytest.raises(ImportRefused, match=reason):
         get(server, server.serve("/x", answer))
+
+
+def test_an_import_asks_no_longer_than_its_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "MAX_SECONDS", 0.0)
+    with pytest.raises(ImportRefused, match="takes longer than 0 s"):
+        get(server, server.serve("/x", b"there"))
 
 
 def test_a_source_that_must_be_asked_is_named_in_the_refusal(server: Server) -> None:
