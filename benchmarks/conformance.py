@@ -1,0 +1,80 @@
+"""Every storage under one contract: the suite by driver, the faults tried, and writes killed.
+
+The conformance suite and the fault suite are those of the tests, run by pytest as they are and
+counted by driver; the kills are made by the same code as in the tests, a SIGKILL at every boundary
+of what an upload asks.
+"""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.contest import missed, options, show
+from benchmarks.engine import HOME
+from benchmarks.ground import MIB, ground, say
+from tests.storage_kills import KILLED
+from tests.storage_support import SERVERS
+from tests.test_storage_faults import ONCE
+
+SUITES = ("tests/test_storage_conformance.py", "tests/test_storage_faults.py")
+WANTED = {
+    "failed": ("<=", 0.0),
+    "incomplete": ("<=", 0.0),
+    "corrupt_published": ("<=", 0.0),
+    "double_items": ("<=", 0.0),
+    "left_behind": ("<=", 0.0),
+}
+
+
+def run(folder: Path) -> dict[str, dict[str, int]]:
+    """Run the suites; count by driver what passed and what failed."""
+    report = folder / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", f"--junitxml={report}", *SUITES]
+    subprocess.run(command, cwd=HOME, stdout=sys.stderr, check=False)
+    found: dict[str, dict[str, int]] = defaultdict(lambda: {"passed": 0, "failed": 0})
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it just now
+        if case.find("skipped") is not None:
+            continue
+        bad = case.find("failure") is not None or case.find("error") is not None
+        found[_driver(case.get("name", ""))]["failed" if bad else "passed"] += 1
+    return dict(found)
+
+
+def _driver(name: str) -> str:
+    """Say of which driver a test is; the faults are tried on a bucket of the strict server."""
+    told = name.partition("[")[2].rstrip("]").split("-")
+    return next((one for one in told if one in SERVERS), "faults")
+
+
+def main() -> None:
+    """Run everything, and print what was found."""
+    given = options(__doc__, "bytes of each upload that is killed (20 MiB)").parse_args()
+    with ground(1024 * MIB) as folder:
+        drivers = run(folder)
+        say("uploads are killed")
+        killed = {}
+        for name, upload in KILLED.items():
+            home = folder / name
+            home.mkdir()
+            killed[name] = asdict(upload(home, given.size or 20 * MIB))
+    sums = {key: sum(one[key] for one in killed.values()) for key in next(iter(killed.values()))}
+    result = {
+        "passed": sum(one["passed"] for one in drivers.values()),
+        "failed": sum(one["failed"] for one in drivers.values()),
+        "drivers": drivers,
+        "faults": ONCE,
+        "kills": sums["kills"],
+        "incomplete": sums["incomplete"],
+        "corrupt_published": sums["corrupt"],
+        "double_items": sums["double"],
+        "left_behind": sums["left"],
+        "killed": killed,
+    }
+    show({**result, "missed": missed(result, WANTED)}, WANTED, as_json=given.json)
+
+
+if __name__ == "__main__":
+    main()
