@@ -21,7 +21,14 @@ from tests.relay import Relay
 class RunningFleet:
     """The processes, and what a test asks of them."""
 
-    def __init__(self, home: Path, database_url: str, **settings: float | Path) -> None:
+    def __init__(
+        self,
+        home: Path,
+        database_url: str,
+        *,
+        repositories: bool = False,
+        **settings: float | Path,
+    ) -> None:
         self.home = home
         self.settings = CentreSettings(
             home=home,
@@ -33,7 +40,12 @@ class RunningFleet:
         extra = {f"FLEET_{name.upper()}": str(value) for name, value in settings.items()}
         extra["FLEET_SEEDS_SECONDS"] = "1"
         self.tree = tree.plant(
-            self.store, self.settings, flower=False, persistent=False, extra=extra
+            self.store,
+            self.settings,
+            flower=False,
+            persistent=False,
+            extra=extra,
+            repositories=repositories,
         )
         self.events: list[str] = []
         self.supervisor = Supervisor(self.tree.programs, on_event=self.events.append, grace=15)
@@ -93,9 +105,9 @@ class RunningFleet:
 
 @contextmanager
 def running_fleet(
-    home: Path, database_url: str, **settings: float | Path
+    home: Path, database_url: str, *, repositories: bool = False, **settings: float | Path
 ) -> Iterator[RunningFleet]:
-    fleet = RunningFleet(home, database_url, **settings)
+    fleet = RunningFleet(home, database_url, repositories=repositories, **settings)
     try:
         yield fleet
     finally:

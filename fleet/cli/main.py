@@ -307,11 +307,19 @@ def tracker(
 
 
 @app.command()
-def up() -> None:
+def up(
+    repositories: Annotated[
+        bool,
+        typer.Option(
+            "--with-test-repositories",
+            help="Run a bucket, a Zenodo and an Internet Archive too: no account needed.",
+        ),
+    ] = False,
+) -> None:
     """Run a whole fleet on this machine: broker, centre, Flower and three sites."""
     from fleet.cli.up import run
 
-    run()
+    run(repositories=repositories)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from fleet.cli.broker import choose
 from fleet.cli.centre import program
+from fleet.cli.rehearsal import Rehearsal, give_up
 from fleet.cli.supervisor import Program
 from fleet.control import sites
 from fleet.settings import CentreSettings
@@ -44,6 +45,7 @@ def plant(
     flower: bool = True,
     persistent: bool = True,
     extra: dict[str, str] | None = None,
+    repositories: bool = False,
 ) -> Tree:
     """Make the sites, the tokens and the programs of a fleet below ``settings.home``.
 
@@ -53,11 +55,13 @@ def plant(
         flower: whether to run Flower.
         persistent: whether the embedded broker keeps its messages on disk.
         extra: more ``FLEET_*`` variables for every program.
+        repositories: whether to run stand-ins for the repositories of others.
     """
     home = settings.home.absolute()
     specs = sites.read(LOCAL_SITES)
-    ports = _free_ports(2 + 2 * len(specs))
+    ports = _free_ports(5 + 2 * len(specs))
     web, flower_port = _preferred(8484, ports.pop()), ports.pop()
+    rehearsal = Rehearsal.make(give_up(store), ports.pop(), ports.pop(), ports.pop())
     doors, peers = ports[: len(specs)], ports[len(specs) :]
     specs = tuple(
         spec.model_copy(
@@ -80,6 +84,12 @@ def plant(
     }
     after = (broker.program.name,) if broker.program else ()
     programs = [broker.program] if broker.program else []
+    if repositories:
+        keys = home / "keys.yaml"
+        _secret(keys, rehearsal.keys)
+        sites.apply(store, (rehearsal.spec,))
+        env |= {**rehearsal.settings, "FLEET_KEYS_FILE": str(keys)}
+        programs.append(rehearsal.program(env, home))
     programs += _centre(env, home, admin, after)
     if flower:
         programs.append(_flower(env, home, flower_port, admin, after))

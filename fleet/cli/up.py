@@ -25,17 +25,17 @@ _LOOK_SECONDS = 0.5
 _EVENTS = 50
 
 
-def run() -> None:
-    """Run it until Ctrl-C or SIGTERM."""
+def run(*, repositories: bool = False) -> None:
+    """Run it until Ctrl-C or SIGTERM; with stand-ins for repositories if it is wanted so."""
     settings = CentreSettings()
     with _alone(settings.home):
-        _run(settings)
+        _run(settings, repositories=repositories)
 
 
-def _run(settings: CentreSettings) -> None:
+def _run(settings: CentreSettings, *, repositories: bool) -> None:
     migrate.upgrade(settings.database)
     store = Store(settings.database)
-    planted = tree.plant(store, settings)
+    planted = tree.plant(store, settings, repositories=repositories)
     events: deque[str] = deque(maxlen=_EVENTS)
     stop = stop_event()
     supervisor = Supervisor(planted.programs, on_event=events.append, grace=tree.GRACE)

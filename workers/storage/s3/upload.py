@@ -55,9 +55,8 @@ class Part(RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place in it."""
-        self._at = (
-            offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
-        )
+        origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}
+        self._at = offset + origins[whence]
         return self._at
 
     def tell(self) -> int:
@@ -65,9 +64,9 @@ class Part(RawIOBase):
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Read some of it."""
+        """Read some of it, and more than was asked for: http.client asks for 16 KiB at a time."""
         left = max(0, self._length - self._at)
-        wanted = left if size is None or size < 0 else min(size, left)
+        wanted = left if size is None or size < 0 else min(max(size, BLOCK), left)
         if not wanted:
             return b""
         data = os.pread(self._descriptor, self._take(wanted), self._start + self._at)

@@ -1,0 +1,62 @@
+"""`fleet up --with-test-repositories`: a bucket that is written to, repositories to import from."""
+
+import hashlib
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlmodel import select
+
+from fleet.cli import rehearsal
+from fleet.control import mirror, sites
+from fleet.control.mirror import RuleSpec
+from fleet.store.database import Store
+from fleet.store.tables import Replica, Site
+from tests.running_fleet import running_fleet
+
+
+@pytest.mark.timeout(200)
+def test_a_newcomer_mirrors_into_a_bucket_without_an_account(
+    tmp_path: Path, database_url: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.csv").write_bytes(b"a,b\n1,2\n")
+    with running_fleet(
+        tmp_path / "fleet", database_url, repositories=True, lease_seconds=10, tick_seconds=0.2
+    ) as fleet:
+        fleet.until("all programs ready", fleet.all_ready)
+        rule = RuleSpec(copies=2, selector="id=toronto | provider=rehearsal")
+        mirror.mirror_dataset(fleet.store, str(source), rule, dataset="data", label="v1")
+
+        def held() -> list[str]:
+            with fleet.store.read() as session:
+                rows = session.exec(select(Replica).where(Replica.site_id == "bucket-1")).all()
+            return [row.state for row in rows]
+
+        fleet.until("it lies in the bucket", lambda: held() == ["available"], 90)
+        with fleet.store.read() as session:
+            url = session.get_one(Site, "bucket-1").read_url
+        found = httpx.get(f"{url}/data/v1/a.csv", trust_env=False).raise_for_status()
+        assert hashlib.sha256(found.content).digest() == hashlib.sha256(b"a,b\n1,2\n").digest()
+
+
+def test_the_next_rehearsal_has_a_bucket_of_its_own(store: Store) -> None:
+    for number in (1, 2):
+        name = rehearsal.give_up(store)
+        assert name == f"bucket-{number}"
+        sites.apply(store, (rehearsal.Rehearsal.make(name, 1, 2, 3).spec,))
+    rehearsal.give_up(store)
+    with store.read() as session:
+        assert {row.id: row.retired for row in session.exec(select(Site)).all()} == {
+            "bucket-1": True,
+            "bucket-2": True,
+        }
+
+
+def test_its_keys_are_new_each_time_and_in_no_argument(tmp_path: Path) -> None:
+    one, other = (rehearsal.Rehearsal.make("bucket-1", 1, 2, 3) for _ in range(2))
+    assert one.secret != other.secret
+    program = one.program({}, tmp_path)
+    assert one.secret not in " ".join(program.argv)
+    assert one.secret in program.env["FLEET_REHEARSAL"]
