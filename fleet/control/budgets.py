@@ -70,6 +70,9 @@ def renew(
     return _share(store, settings, attempt, names, beat.wants)
 
 
+_GIVEN_BACK = delete(SliceRow).where(col(SliceRow.attempt_id) == bindparam("attempt"))
+
+
 def note(session: Session, attempt: Attempt, outcome: Outcome, now: datetime) -> None:
     """Take back the slices of an attempt that has ended, and hear how it was received.
 
@@ -79,7 +82,8 @@ def note(session: Session, attempt: Attempt, outcome: Outcome, now: datetime) ->
     told = [one for one in outcome.sources if one.throttled and one.retry_after is not None]
     for one in sorted(told, key=lambda one: _name(session, one.host)):  # so are rows locked
         strain(session, one.host, one.retry_after or 0.0, now, attempt.claimed_at)
-    session.exec(delete(SliceRow).where(col(SliceRow.attempt_id) == attempt.id))
+    # by the connection: no object has to follow, and most have none
+    session.connection().execute(_GIVEN_BACK, {"attempt": attempt.id})
 
 
 def strain(

@@ -1,11 +1,13 @@
 """Named queries over transfers, attempts and wake-ups.
 
-Every change of state names the state it starts from, in the outermost WHERE: of any number of
-processes that try the same change at once, one succeeds (on PostgreSQL a condition inside a
-sub-select is not enough).  A transfer's row is always taken before its attempt's.
+Every change of state names the state it starts from, in the outermost WHERE of the statement that
+changes or locks the row: of any number of processes that try the same change at once, one succeeds
+(on PostgreSQL a condition inside a sub-select is not enough).  A transfer's row is always taken
+before its attempt's.
 
-Statements that only ask are made once: to make one costs as much as to have it answered.  Those
-that change rows are made each time, for the session reads in them what its own objects become.
+Statements are made once: to make one costs as much as to have it answered.  Only those that change
+rows of which the session may hold objects are made each time, for it reads in them what becomes of
+these.
 """
 
 from collections import Counter
@@ -244,22 +246,25 @@ def put_off(transfer: Transfer, attempt: Attempt, reason: str) -> None:
     transfer.state, transfer.attempts = TransferState.WAITING, transfer.attempts - 1
 
 
+_LOCKED = select(Transfer).with_for_update().execution_options(populate_existing=True)
+_STILL_WAITS = _LOCKED.where(
+    Transfer.id == bindparam("transfer"), Transfer.state == TransferState.WAITING
+)
+_ANNOUNCED = _LOCKED.where(
+    Transfer.attempt_id == bindparam("attempt"),
+    Transfer.executor_id == _EXECUTOR,
+    Transfer.state == TransferState.ANNOUNCED,
+)
+
+
 def announce(session: Session, transfer: Transfer, task: str, now: datetime) -> Attempt | None:
     """Make an attempt and its wake-up for a waiting transfer; None if it waits no longer."""
-    attempt = Attempt(transfer_id=transfer.id, site_id=transfer.executor_id, announced_at=now)
-    won = session.exec(
-        update(Transfer)
-        .where(col(Transfer.id) == transfer.id, col(Transfer.state) == TransferState.WAITING)
-        .values(
-            state=TransferState.ANNOUNCED,
-            attempt_id=attempt.id,
-            not_before=None,
-            reason=f"announced to {transfer.executor_id}, not claimed yet",
-        )
-        .returning(col(Transfer.id))
-    ).first()
+    won = session.exec(_STILL_WAITS, params={"transfer": transfer.id}).first()
     if won is None:
         return None
+    attempt = Attempt(transfer_id=won.id, site_id=won.executor_id, announced_at=now)
+    won.state, won.attempt_id, won.not_before = TransferState.ANNOUNCED, attempt.id, None
+    won.reason = f"announced to {won.executor_id}, not claimed yet"
     session.add(attempt)
     session.add(Wakeup(site_id=attempt.site_id, task=task, attempt_id=attempt.id, created_at=now))
     return attempt
@@ -267,22 +272,11 @@ def announce(session: Session, transfer: Transfer, task: str, now: datetime) -> 
 
 def take(session: Session, attempt: str, site: str) -> Transfer | None:
     """Let ``attempt`` take its announced transfer and raise the fence; None if it may not."""
-    won = session.exec(
-        update(Transfer)
-        .where(
-            col(Transfer.attempt_id) == attempt,
-            col(Transfer.executor_id) == site,
-            col(Transfer.state) == TransferState.ANNOUNCED,
-        )
-        .values(
-            state=TransferState.RUNNING,
-            fence=col(Transfer.fence) + 1,
-            attempts=col(Transfer.attempts) + 1,
-            reason=f"running at {site}",
-        )
-        .returning(col(Transfer.id))
-    ).first()
-    return None if won is None else session.get(Transfer, won[0], populate_existing=True)
+    won = session.exec(_ANNOUNCED, params={"attempt": attempt, "executor": site}).first()
+    if won is not None:
+        won.state, won.reason = TransferState.RUNNING, f"running at {site}"
+        won.fence, won.attempts = won.fence + 1, won.attempts + 1
+    return won
 
 
 def take_back(session: Session, transfer: Transfer, attempt: Attempt) -> None:
@@ -369,10 +363,19 @@ def unsent(session: Session, limit: int) -> Sequence[Wakeup]:
     return session.exec(_UNSENT, params={"most": limit}).all()
 
 
+_SENT = (
+    update(Wakeup)
+    .where(col(Wakeup.id).in_(bindparam("wakeups", expanding=True)))
+    .values(sent_at=_NOW)
+)
+_SENT_LONG_AGO = delete(Wakeup).where(col(Wakeup.sent_at) < _NOW)
+
+
 def mark_sent(session: Session, wakeups: Sequence[int], now: datetime) -> None:
     """Note that wake-ups are with the broker, and forget those of a day ago."""
-    session.exec(update(Wakeup).where(col(Wakeup.id).in_(wakeups)).values(sent_at=now))
-    session.exec(delete(Wakeup).where(col(Wakeup.sent_at) < now - timedelta(days=1)))
+    connection = session.connection()  # no object has to follow
+    connection.execute(_SENT, {"wakeups": list(wakeups), "now": now})
+    connection.execute(_SENT_LONG_AGO, {"now": now - timedelta(days=1)})
 
 
 _NUDGED = select(Wakeup.id).where(
