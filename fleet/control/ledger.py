@@ -76,7 +76,6 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         scores.note(session, outcome, now)
         budgets.note(session, attempt, outcome, now)
         traffic.note(session, outcome, now)
-        attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
         _note_evidence(session, transfer, outcome, now)
         if transfer.fence != outcome.fence or _is_over(transfer):
             return _superseded(session, transfer, attempt, outcome, now)
@@ -84,9 +83,17 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
             transfers.withdraw_announced(session, transfer.id)
         application = _Application(session, settings, transfer, outcome, now)
         problem = application.apply()
-        attempt.state = AttemptState.FAILED if problem else AttemptState.SUCCEEDED
-        attempt.reason = problem or application.remark
+        state = AttemptState.FAILED if problem else AttemptState.SUCCEEDED
+        _close(attempt, outcome, state, problem or application.remark, now)
         return Verdict(applied=True, reason=attempt.reason or "applied")
+
+
+def _close(
+    attempt: Attempt, outcome: Outcome, state: AttemptState, reason: str, now: datetime
+) -> None:
+    """Note how an attempt ended: at once, and last, so that its row is written once."""
+    attempt.state, attempt.reason = state, reason
+    attempt.ended_at, attempt.bytes_fetched = now, outcome.bytes_fetched
 
 
 def _note_evidence(session: Session, transfer: Transfer, outcome: Outcome, now: datetime) -> None:
@@ -123,7 +130,7 @@ def _superseded(
     reason = f"a later claim (fence {transfer.fence}) superseded fence {outcome.fence}"
     if transfer.fence == outcome.fence:
         reason = f"its transfer was {transfer.state} meanwhile: {transfer.reason}"
-    attempt.state, attempt.reason = AttemptState.SUPERSEDED, reason
+    _close(attempt, outcome, AttemptState.SUPERSEDED, reason, now)
     session.add(
         Observation(
             kind="superseded_outcome",

@@ -65,7 +65,6 @@ def arrive(
     row = expect(session, shard, site, "its bytes arrived here first")
     if row.state == ReplicaState.LEAVING:
         return False
-    session.flush()
     fresh = row.state != ReplicaState.AVAILABLE
     if fresh:
         row.proved_at, row.proved_by = None, None

@@ -71,7 +71,6 @@ def counts(row: Replica | Row[Any], began: datetime | None) -> bool:
 
 def recount(session: Session, shard: str) -> Standing:
     """Note the risk that a shard's copies are at, after one of them changed."""
-    session.flush()
     standing = of(session, (shard,))[shard]
     for row in standing.rows:
         risk = level(row.state, standing.good)
