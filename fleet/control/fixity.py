@@ -4,6 +4,7 @@ Each site is looked at in units of work of its own, by indexed queries of as man
 read at once; which come first is decided by ``fleet.planning.fixity``.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -25,7 +26,7 @@ from fleet.planning.windows import Work, turn
 from fleet.settings import CentreSettings
 from fleet.store import fixity, holdings
 from fleet.store.database import Store
-from fleet.store.tables import Fixity, Replica, Site
+from fleet.store.tables import Fixity, Incident, Replica, Site
 
 _AT_ONCE = 100
 _OVERSIGHT = 4  # so many copies are compared for each that may be read now
@@ -37,9 +38,8 @@ def step(store: Store, settings: CentreSettings) -> bool:
     age = timedelta(days=settings.fixity_days)
     with store.read() as session:
         now = store.now(session)
-        unsure = bool(incidents.judged(session))  # then a copy may be more alone than was noted
         found = fixity.sites_due(session, now, now - age, now - age * LATE)
-        due = [one for one in found if _may_read(session, one, age, now, unsure=unsure)]
+        due = _may_read(session, found, age, now) if found else []
     busy = False
     for one in found:
         if one.outdated:
@@ -52,25 +52,43 @@ def step(store: Store, settings: CentreSettings) -> bool:
 
 
 def _may_read(
-    session: Session, due: fixity.SiteDue, age: timedelta, now: datetime, *, unsure: bool
-) -> bool:
-    """Whether something may be read now at a site where copies are due: they may all wait."""
-    told = session.get(Fixity, due.site)
-    if due.outdated or due.presses or unsure or told is None or told.day != _day(now):
-        return True
-    limits = _reader(session, due.site, told, now)
-    return limits is not None and is_free(limits, age)
+    session: Session, found: Sequence[fixity.SiteDue], age: timedelta, now: datetime
+) -> list[fixity.SiteDue]:
+    """Choose the sites where something may be read now, of those where copies are due.
+
+    They may all wait; only where that is certain nothing more is asked.
+    """
+    judged = incidents.judged(session)
+    if judged:  # then a copy may be more alone than was noted
+        return list(found)
+    running = fixity.running_by_site(session, [one.site for one in found])
+    may = []
+    for one in found:
+        told = session.get(Fixity, one.site)
+        if one.outdated or one.presses or told is None or told.day != _day(now):
+            may.append(one)
+            continue
+        limits = _reader(session, one.site, told, now, running[one.site], None)
+        if limits is not None and is_free(limits, age):
+            may.append(one)
+    return may
 
 
-def _reader(session: Session, site: str, told: Fixity, now: datetime) -> Reader | None:
+def _reader(
+    session: Session,
+    site: str,
+    told: Fixity,
+    now: datetime,
+    running: int,
+    incident: Incident | None,
+) -> Reader | None:
     """Return what a site may read now, if anything.
 
     While a site as a whole is in doubt, nothing is read there but the samples.
     """
-    incident, row = incidents.of(session, site), session.get_one(Site, site)
     if incident is not None and incident.stage == incidents.SAMPLING:
         return None
-    running, condemned = fixity.running(session, site), incident is not None
+    row, condemned = session.get_one(Site, site), incident is not None
     bare = Reader(site, row.slots, running, told.held, told.read, condemned=condemned)
     if not room(bare):
         return None
@@ -78,10 +96,11 @@ def _reader(session: Session, site: str, told: Fixity, now: datetime) -> Reader 
     return bare if quiet.goes else replace(bare, wait=quiet)
 
 
-def _due(session: Session, limits: Reader, age: timedelta, now: datetime) -> list[str]:
+def _due(
+    session: Session, limits: Reader, age: timedelta, now: datetime, *, unsure: bool
+) -> list[str]:
     """Return shards whose copies a site should read next; where it holds back, pressing ones."""
     site, most, free = limits.site, _OVERSIGHT * room(limits), is_free(limits, age)
-    unsure = not free and bool(incidents.judged(session))
     due = fixity.due(session, site, now, most, RISKS if free or unsure else PRESSING)
     if len(due) == most or not free:  # those that wait for nothing may be behind those that do
         due += fixity.too_old(session, site, now - age * LATE, most, now)
@@ -90,12 +109,14 @@ def _due(session: Session, limits: Reader, age: timedelta, now: datetime) -> lis
 
 def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
     """Have what a site may read now of what is due verified."""
-    limits = _reader(session, site, _today(session, site, now), now)
-    due = _due(session, limits, age, now) if limits else []
+    judged = incidents.judged(session)
+    told, running = _today(session, site, now), fixity.running(session, site)
+    limits = _reader(session, site, told, now, running, judged.get(site))
+    due = _due(session, limits, age, now, unsure=bool(judged)) if limits else []
     if limits is None or not due:
         return False
     shards = holdings.lock_shards(session, due)
-    stand = standing.of(session, [shard.id for shard in shards])
+    stand = standing.of(session, [shard.id for shard in shards], judged)
     copies: dict[str, DueCopy] = {}
     rows: dict[str, Replica] = {}
     for shard in shards:

@@ -4,7 +4,8 @@ Each reads from an index as many rows as it returns, however many replicas there
 ``unread`` read all of one site's, and are asked once a day and once an incident.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -242,6 +243,22 @@ _HELD = (
 def held(session: Session, site: str) -> int:
     """Sum the bytes of all that a site holds, good or in doubt."""
     return int(session.exec(_HELD, params={"site": site}).one() or 0)
+
+
+_RUNNING_BY_SITE = (
+    select(Transfer.executor_id, func.count())
+    .where(
+        col(Transfer.state).in_(LIVE),
+        col(Transfer.executor_id).in_(bindparam("sites", expanding=True)),
+        Transfer.kind == TransferKind.VERIFY,
+    )
+    .group_by(col(Transfer.executor_id))
+)
+
+
+def running_by_site(session: Session, sites: Iterable[str]) -> Counter[str]:
+    """Count the readings that each of some sites was told of and has not ended."""
+    return Counter(dict(session.exec(_RUNNING_BY_SITE, params={"sites": list(sites)}).all()))
 
 
 _RUNNING = (
