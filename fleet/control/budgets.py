@@ -47,13 +47,14 @@ def begin(store: Store, settings: CentreSettings, order: Order) -> tuple[Share, 
     return _share(store, settings, order.attempt, every, first)
 
 
+_HELD = select(SliceRow.provider).where(SliceRow.attempt_id == bindparam("attempt")).distinct()
+
+
 def relevant(session: Session, attempt: Attempt, beat: Heartbeat) -> list[str]:
     """Name the providers that a running attempt must hear of."""
     limits = providers.every(session)
     hosts = [place["host"] for place in attempt.sources] + [one.host for one in beat.throttled]
-    held = session.exec(
-        select(SliceRow.provider).where(SliceRow.attempt_id == attempt.id).distinct()
-    ).all()
+    held = session.exec(_HELD, params={"attempt": attempt.id}).all()
     wanted = {one.name for one in limits} & set(beat.wants)
     return sorted({*_names(hosts, limits), *held, *wanted})
 

@@ -200,12 +200,15 @@ def _last(session: Session, target: str) -> list[dict[str, Any]]:
     return [row.detail for row in rows if row.detail.get("attempt") == attempt]
 
 
+_OPEN = select(Incident).where(
+    Incident.site_id == bindparam("site"),
+    Incident.kind == _KIND,
+    col(Incident.ended_at).is_(None),
+)
+
+
 def _open_one(session: Session, target: str) -> Incident | None:
-    return session.exec(
-        select(Incident).where(
-            Incident.site_id == target, Incident.kind == _KIND, col(Incident.ended_at).is_(None)
-        )
-    ).first()
+    return session.exec(_OPEN, params={"site": target}).first()
 
 
 def _open(session: Session, target: str, reason: str, now: datetime) -> None:

@@ -12,6 +12,7 @@ Rules this module keeps:
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
+from sqlalchemy import Integer, bindparam
 from sqlmodel import Session, col, func, select
 
 from fleet.control import layers
@@ -26,23 +27,30 @@ AT_ONCE = 8  # copies that one probe looks at
 _WHOLE_MOST = 1024 * 1024  # a file is read whole up to this size
 
 
+_COPIES = (
+    select(Replica, Shard)
+    .join(Shard, col(Shard.id) == col(Replica.shard_id))
+    .where(
+        Replica.site_id == bindparam("site"),
+        Replica.state == ReplicaState.AVAILABLE,
+        col(Shard.infohash).is_not(None),
+    )
+    .limit(AT_ONCE)
+)
+_PROVED_AT = col(Replica.proved_at)
+_NEW = _COPIES.where(_PROVED_AT.is_(None)).order_by(func.random())
+_OLD = _COPIES.where(_PROVED_AT.is_not(None)).order_by(_PROVED_AT)
+_FILES = select(Artifact).where(Artifact.shard_id == bindparam("shard")).limit(1)
+_LARGEST = _FILES.order_by(col(Artifact.size).desc(), col(Artifact.id))
+_ONE = _FILES.order_by(col(Artifact.id)).offset(bindparam("at", type_=Integer()))
+
+
 def choose(session: Session, target: Site) -> tuple[Item, ...]:
     """Choose what a probe of a site reads; the items' paths are below the site's root."""
     if not target.read_url:
         return ()
-    copies = (
-        select(Replica, Shard)
-        .join(Shard, col(Shard.id) == col(Replica.shard_id))
-        .where(
-            Replica.site_id == target.id,
-            Replica.state == ReplicaState.AVAILABLE,
-            col(Shard.infohash).is_not(None),
-        )
-        .limit(AT_ONCE)
-    )
-    proved_at = col(Replica.proved_at)
-    new = session.exec(copies.where(proved_at.is_(None)).order_by(func.random())).all()
-    old = session.exec(copies.where(proved_at.is_not(None)).order_by(proved_at)).all()
+    new = session.exec(_NEW, params={"site": target.id}).all()
+    old = session.exec(_OLD, params={"site": target.id}).all()
     rows = [*old[: max(AT_ONCE // 2, AT_ONCE - len(new))], *new][:AT_ONCE]
     rows.sort(key=lambda row: row[1].id)  # its outcome locks them in this order, as the scheduler
     items = (_item(session, target, replica, shard) for replica, shard in rows)
@@ -69,13 +77,11 @@ def asked(places: Sequence[Mapping[str, str]], told: Iterable[ItemResult]) -> li
 
 
 def _item(session: Session, target: Site, replica: Replica, shard: Shard) -> Item | None:
-    files = select(Artifact).where(Artifact.shard_id == shard.id)
     if replica.proved_at is None:
-        files = files.order_by(col(Artifact.size).desc(), col(Artifact.id)).limit(1)
+        artifact = session.exec(_LARGEST, params={"shard": shard.id}).one()
     else:
         at = random.randrange(shard.files)  # noqa: S311 - sampling, not a secret
-        files = files.order_by(col(Artifact.id)).offset(at).limit(1)
-    artifact = session.exec(files).one()
+        artifact = session.exec(_ONE, params={"shard": shard.id, "at": at}).one()
     sample = _sample(session, shard, artifact)
     if sample is None:
         return None

@@ -5,6 +5,7 @@
 
 from datetime import datetime
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, func, select
 
 from fleet.control import facts
@@ -77,13 +78,14 @@ def wanted(session: Session, quiet: Quiet | None, site: Site, now: datetime) -> 
     return any(turn(session, quiet, one, now).goes for one in waiting)
 
 
+_MEASURED = select(func.avg(SourceScore.bytes_per_second)).where(
+    SourceScore.observer_id == bindparam("site"), col(SourceScore.bytes_per_second) > 0
+)
+
+
 def _speed(session: Session, site: str) -> float:
     """Return how fast a site fetches: the mean over the hosts it has had bytes from."""
-    measured = session.exec(
-        select(func.avg(SourceScore.bytes_per_second)).where(
-            SourceScore.observer_id == site, col(SourceScore.bytes_per_second) > 0
-        )
-    ).one()
+    measured = session.exec(_MEASURED, params={"site": site}).one()
     budget = session.get(Budget, site)
     cap = budget.bytes_per_second if budget and budget.bytes_per_second else None
     speed = float(measured) if measured else _UNMEASURED

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, exists, func, true, update
+from sqlalchemy import BindParameter, Integer, bindparam, exists, func, true, update
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -112,13 +112,17 @@ def ingested_by(session: Session, transfer: str) -> Sequence[Artifact]:
     return session.exec(_INGESTED_BY, params={"transfer": transfer}).all()
 
 
+_VERSION: BindParameter[str] = bindparam("version")
+_EXPECTED = (
+    select(func.count())
+    .select_from(Artifact)
+    .where(Artifact.version_id == _VERSION, Artifact.state == ArtifactState.EXPECTED)
+)
+
+
 def expected(session: Session, version: str) -> int:
     """Count the artifacts of a version that are neither known nor excluded."""
-    return session.exec(
-        select(func.count())
-        .select_from(Artifact)
-        .where(Artifact.version_id == version, Artifact.state == ArtifactState.EXPECTED)
-    ).one()
+    return session.exec(_EXPECTED, params={"version": version}).one()
 
 
 def expected_among(session: Session, version: str, ids: Iterable[str]) -> Sequence[Artifact]:
@@ -152,20 +156,29 @@ def other_node(session: Session, site: str) -> str | None:
     ).first()
 
 
+def _unassigned(*, tried: bool) -> SelectOfScalar[Artifact]:
+    return (
+        select(Artifact)
+        .where(
+            Artifact.version_id == _VERSION,
+            Artifact.state == ArtifactState.EXPECTED,
+            col(Artifact.ingest_id).is_(None),
+            (col(Artifact.reason) != "") == tried,
+        )
+        .limit(bindparam("most", type_=Integer()))
+    )
+
+
+# asked for in one sorted query, all of them would be read
+_UNASSIGNED = (_unassigned(tried=False), _unassigned(tried=True))
+
+
 def without_ingest(session: Session, version: str, limit: int) -> Sequence[Artifact]:
     """Return artifacts of a version that no transfer fetches yet, untried ones first."""
     rows: list[Artifact] = []
-    for tried in (False, True):  # asked for in one sorted query, all of them would be read
-        rows += session.exec(
-            select(Artifact)
-            .where(
-                Artifact.version_id == version,
-                Artifact.state == ArtifactState.EXPECTED,
-                col(Artifact.ingest_id).is_(None),
-                (col(Artifact.reason) != "") == tried,
-            )
-            .limit(limit - len(rows))
-        ).all()
+    for some in _UNASSIGNED:
+        asked = {"version": version, "most": limit - len(rows)}
+        rows += session.exec(some, params=asked).all()
         if len(rows) == limit:
             break
     return sorted(rows, key=lambda artifact: (artifact.reason, artifact.path))

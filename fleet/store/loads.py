@@ -28,7 +28,7 @@ class Load:
 _SUMS = select(SiteLoad.site_id, func.sum(SiteLoad.held), func.sum(SiteLoad.queued)).group_by(
     SiteLoad.site_id
 )
-_SOME = select(SiteLoad.id).limit(_FOLD_FROM)
+_MANY = select(SiteLoad.id).offset(_FOLD_FROM - 1).limit(1)
 
 
 def loads(session: Session) -> dict[str, Load]:
@@ -39,7 +39,7 @@ def loads(session: Session) -> dict[str, Load]:
 
 def worth_folding(session: Session) -> bool:
     """Whether so many changes were noted that they should be added up."""
-    return len(session.exec(_SOME).all()) == _FOLD_FROM
+    return session.exec(_MANY).first() is not None
 
 
 def fold(session: Session) -> None:

@@ -220,23 +220,27 @@ def waiting_for(
     ).all()
 
 
+_BYTES_DUE = (
+    select(func.sum(Transfer.size), func.sum(Attempt.bytes_done))
+    .select_from(Transfer)
+    .join(
+        Attempt,
+        (col(Attempt.id) == col(Transfer.attempt_id)) & (Attempt.state == AttemptState.RUNNING),
+        isouter=True,
+    )
+    .where(
+        Transfer.executor_id == _EXECUTOR,
+        col(Transfer.state).in_(LIVE),
+        col(Transfer.kind).in_(bindparam("kinds", expanding=True)),
+        col(Transfer.deadline) <= bindparam("by"),
+    )
+)
+
+
 def bytes_due(session: Session, executor: str, kinds: Sequence[str], by: datetime) -> int:
     """Return the bytes that ``executor`` has yet to get of all that is due by a moment."""
-    due, done = session.exec(
-        select(func.sum(Transfer.size), func.sum(Attempt.bytes_done))
-        .select_from(Transfer)
-        .join(
-            Attempt,
-            (col(Attempt.id) == col(Transfer.attempt_id)) & (Attempt.state == AttemptState.RUNNING),
-            isouter=True,
-        )
-        .where(
-            Transfer.executor_id == executor,
-            col(Transfer.state).in_(LIVE),
-            col(Transfer.kind).in_(kinds),
-            col(Transfer.deadline) <= by,
-        )
-    ).one()
+    asked = {"executor": executor, "kinds": list(kinds), "by": by}
+    due, done = session.exec(_BYTES_DUE, params=asked).one()
     return max(0, int(due or 0) - int(done or 0))
 
 
