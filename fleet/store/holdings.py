@@ -290,8 +290,14 @@ _REPLICA = select(Replica).where(
 
 
 def replica(session: Session, shard: str, site: str) -> Replica | None:
-    """Return what is believed of a shard at a site."""
-    return session.exec(_REPLICA, params={"shard": shard, "site": site}).one_or_none()
+    """Return what is believed of a shard at a site.
+
+    A copy's shard and site never change: of what waits to be written only new copies matter.
+    """
+    if any(isinstance(one, Replica) for one in session.new):
+        session.flush()
+    with session.no_autoflush:
+        return session.exec(_REPLICA, params={"shard": shard, "site": site}).one_or_none()
 
 
 def replicas(session: Session, shard: str) -> Sequence[Replica]:
