@@ -28,6 +28,7 @@ from fleet.store.migrate import upgrade
 from fleet.store.tables import Budget, Fixity, Office, Provider, Site, Usual
 
 _KEPT_MOST = 200  # a statement that changes rows looks at each one that is kept
+_PRAGMAS = ("locking_mode=EXCLUSIVE", "synchronous=OFF")  # for nobody else, and thrown away
 _LASTING = (Budget, Fixity, Office, Provider, Site, Usual)  # few, and no statement passes by them
 
 
@@ -94,6 +95,8 @@ class OneStore(Store):
         @event.listens_for(self.engine, "connect")
         def _connect(connection: Any, _record: Any) -> None:
             connection.create_function("random", 0, lambda: rng.getrandbits(63))
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
 
     @contextmanager
     def write(self) -> Iterator[Session]:
