@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from fleet.places import Place
+
 
 def _zone(value: str) -> str:
     try:
@@ -151,11 +153,7 @@ class Grant(Message):
     """
 
     site: str
-    driver: Literal["s3"]
-    endpoint: str
-    bucket: str
-    prefix: str = ""
-    region: str = "auto"
+    place: Place
     key_id: str = Field(repr=False)
     secret: str = Field(repr=False)
     token: str | None = Field(None, repr=False)

@@ -63,11 +63,8 @@ def test_a_trusted_node_near_it_writes_to_a_bucket_and_is_given_what_opens_it(
 
     assert order.site == "b"
     assert order.grant is not None
-    assert order.grant.model_dump(include={"site", "driver", *STORE}) == {
-        "site": "r2",
-        "driver": "s3",
-        **STORE,
-    }
+    assert order.grant.site == "r2"
+    assert order.grant.place.model_dump() == {"driver": "s3", **STORE}
     assert (order.grant.key_id, order.grant.secret) == ("AKID", "hush")
     assert "hush" not in repr(order)
     centre.report(order)
@@ -176,3 +173,17 @@ def test_a_bucket_without_a_place_is_refused_in_the_sites_file() -> None:
     for bad in ({"endpoint": "https://u:p@r2.example"}, {"prefix": "../x"}, {"bucket": "a/b"}):
         with pytest.raises(ValidationError, match="pattern"):
             SiteSpec.model_validate({**BUCKET, "store": {**STORE, **bad}})
+    with pytest.raises(ValidationError, match="driver posix has no such `store:`"):
+        SiteSpec.model_validate(
+            {"id": "a", "kind": "node", "driver": "posix", "store": {"driver": "s3", **STORE}}
+        )
+    with pytest.raises(ValidationError, match="driver"):
+        SiteSpec.model_validate({"id": "a", "kind": "node", "driver": "posix", "store": STORE})
+
+
+def test_what_is_wrong_with_a_place_is_said_by_its_field(tmp_path: Path) -> None:
+    path = tmp_path / "sites.yaml"
+    store = "{endpoint: 'https://r2.example', bucket: a/b}"
+    path.write_text(f"sites: [{{id: r2, kind: object_store, driver: s3, store: {store}}}]")
+    with pytest.raises(RefusedError, match=r"r2\.store\.bucket: String should match"):
+        sites.read(path)

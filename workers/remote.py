@@ -23,7 +23,9 @@ def opened(order: Order, lease: Lease, settings: SiteSettings, centre: Centre) -
 
     first = order.grant
     assert first is not None
-    place = Place(first.endpoint, first.bucket, first.prefix, first.region)
+    assert first.place.driver == "s3"
+    at = first.place
+    place = Place(at.endpoint, at.bucket, at.prefix, at.region)
     granted = [first]  # the one that came with the order, for the first asking
 
     def keys() -> Keys:

@@ -21,7 +21,8 @@ from sqlmodel import select
 
 from fleet.cli.supervisor import Program
 from fleet.control import sites
-from fleet.control.sites import SiteSpec, StoreSpec
+from fleet.control.sites import SiteSpec
+from fleet.places import BucketPlace
 from fleet.store.database import Store
 from fleet.store.tables import Site
 
@@ -101,7 +102,7 @@ def give_up(store: Store) -> str:
             driver="s3",
             operator=_PROVIDER,
             provider=_PROVIDER,
-            store=StoreSpec(**row.store),
+            store=BucketPlace(**row.store),
             retired="lost",
         )
         for row in rows

@@ -11,15 +11,18 @@ import stat
 from pathlib import Path
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Grant
+from fleet.places import Place
 from fleet.planning.executors import UNMANNED_DRIVERS
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.store.tables import Attempt, Site, Transfer
 from fleet.store.transfers import LIVE
+
+_PLACE: TypeAdapter[Place] = TypeAdapter(Place)
 
 
 class _Keys(BaseModel):
@@ -42,12 +45,11 @@ def grant(settings: CentreSettings, target: Site) -> Grant | None:
     keys = _keys(settings, target.id)
     return Grant(
         site=target.id,
-        driver="s3",
+        place=_PLACE.validate_python({"driver": target.driver, **target.store}),
         key_id=keys.key_id,
         secret=keys.secret.get_secret_value(),
         token=keys.token.get_secret_value() if keys.token else None,
         expires=keys.expires,
-        **target.store,
     )
 
 

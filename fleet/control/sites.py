@@ -20,6 +20,7 @@ from sqlmodel import Session, col, delete, select
 from fleet.control import gateways, probes, providers, retirement
 from fleet.control.errors import NotFoundError, RefusedError, UndoneError
 from fleet.messages import LocalTime, Zone
+from fleet.places import Place
 from fleet.planning import spread
 from fleet.planning.executors import UNMANNED_DRIVERS
 from fleet.store.database import Store
@@ -27,7 +28,6 @@ from fleet.store.tables import Budget, Rule, Site, Window
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _HOSTS = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
-_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -95,18 +95,6 @@ class ProviderSpec(_Spec):
     source: str = ""
 
 
-class StoreSpec(_Spec):
-    """Where the objects lie of a site that has no worker: a bucket, and what all keys begin with.
-
-    What opens it is a secret and not here, but in the file that ``FLEET_KEYS_FILE`` names.
-    """
-
-    endpoint: str = Field(pattern=r"^https?://[^/?#@]+$")
-    bucket: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
-    prefix: str = Field("", pattern=rf"^({_NAME}(/{_NAME})*)?$")
-    region: str = "auto"
-
-
 class SiteSpec(_Spec):
     """One site of the file."""
 
@@ -132,14 +120,22 @@ class SiteSpec(_Spec):
     budget: BudgetSpec | None = None
     upload: UploadSpec = UploadSpec()
     egress_usd_per_gb: float = Field(0.0, ge=0, le=1000)
-    store: StoreSpec | None = None
+    store: Place | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_driver(cls, data: Any) -> Any:
+        """Read what is under ``store`` as the site's driver wants it."""
+        if not isinstance(data, dict) or not isinstance(data.get("store"), dict):
+            return data
+        return data | {"store": {"driver": data.get("driver")} | data["store"]}
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
         if self.driver in UNMANNED_DRIVERS and self.store is None:
-            raise ValueError(
-                f"driver {self.driver} needs a `store:` with the endpoint and the bucket"
-            )
+            raise ValueError(f"driver {self.driver} needs a `store:` that says where it writes")
+        if self.store is not None and self.store.driver != self.driver:
+            raise ValueError(f"driver {self.driver} has no such `store:`")
         return self
 
 
@@ -212,7 +208,7 @@ def _where(data: Any, parts: Iterable[str | int]) -> str:
             data = data[part]
             named = data.get("id") or data.get("name") if isinstance(data, dict) else None
             said = [str(named)] if named else [*said, str(part + 1)]
-        elif "[" not in part:  # what validates a field is nobody's business
+        elif "[" not in part and part not in UNMANNED_DRIVERS:  # nobody's business: how it is read
             said.append(part)
             data = data.get(part) if isinstance(data, dict) else None
     return ".".join(said) or "it"
@@ -269,7 +265,7 @@ def _gateways(session: Session, before: Mapping[str, str]) -> Iterator[str]:
 
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
     values = spec.model_dump(exclude={"windows", "budget"}) | {
-        "store": spec.store.model_dump() if spec.store else {},
+        "store": spec.store.model_dump(exclude={"driver"}) if spec.store else {},
         "fronts": list(spec.fronts),
         "retired": bool(spec.retired),
         "upload": spec.upload.model_dump(mode="json", exclude_defaults=True),

@@ -1,0 +1,43 @@
+"""Where the sites lie that have no worker: one kind of place for each driver that writes them.
+
+A sites file says it under ``store``, and a grant tells it to whoever works for the site.  What
+opens a place is a secret and not in it.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_NAME: Final = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+Address = Annotated[str, Field(pattern=r"^https?://[^/?#@]+$")]
+
+
+class _Place(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BucketPlace(_Place):
+    """A bucket of a service that speaks S3, and what all keys begin with."""
+
+    driver: Literal["s3"] = "s3"
+    endpoint: Address
+    bucket: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
+    prefix: str = Field("", pattern=rf"^({_NAME}(/{_NAME})*)?$")
+    region: str = "auto"
+
+
+class ItemsPlace(_Place):
+    """Items of the Internet Archive, and what their names begin with.
+
+    All the world's items share one room of names, so ``prefix`` has to be ours alone.  Files are
+    sent to ``endpoint`` and asked for at ``read``.
+    """
+
+    driver: Literal["internet-archive"] = "internet-archive"
+    endpoint: Address = "https://s3.us.archive.org"
+    read: Address = "https://archive.org"
+    prefix: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,30}$")
+    collection: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$")
+
+
+Place = Annotated[BucketPlace | ItemsPlace, Field(discriminator="driver")]
