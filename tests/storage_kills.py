@@ -9,20 +9,24 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from fleet.places import ItemsPlace
+from fleet.rehearsal.archive.server import Archive as ArchiveServer
+from fleet.rehearsal.archive.server import Habits
 from fleet.rehearsal.connection import Drop
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
 from fleet.rehearsal.s3.strictness import AWS
 from fleet.rehearsal.service import Moment, Phase, Service
-from tests.storage_support import AGENT, BUCKET, KEYS
+from tests.storage_support import AGENT, ARCHIVE_KEYS, BUCKET, KEYS, PATIENCE
 from workers.lease import Lease
+from workers.storage.archive import Archive
 from workers.storage.contract import Content
 from workers.storage.s3 import Bucket, Place
 
 PHASES: tuple[Phase, ...] = ("received", "done", "answered")
-PATIENCE = 60.0
+ENDS_WITHIN = 60.0  # seconds
 _fresh = multiprocessing.get_context("forkserver")
-_fresh.set_forkserver_preload(["workers.storage.s3"])
+_fresh.set_forkserver_preload(["workers.storage.archive", "workers.storage.s3"])
 
 
 @dataclass
@@ -33,8 +37,8 @@ class Figures:
         kills: how many there were.
         incomplete: writes that did not succeed when they were done again.
         corrupt: objects whose bytes were not those written.
-        double: objects beyond the one that was asked for.
-        left: uploads that were begun and neither completed nor given up.
+        double: objects, or items, beyond the one that was asked for.
+        left: uploads that were begun and neither completed nor given up, or that still wait.
     """
 
     kills: int = 0
@@ -46,33 +50,68 @@ class Figures:
 
 def s3_upload(home: Path, size: int) -> Figures:
     """Kill an upload to a bucket at every boundary in turn, and do it again."""
-    figures = Figures()
-    file = home / "staged"
-    data = hashlib.shake_256(b"kills").digest(size)
-    file.write_bytes(data)
-    content = Content(file, size, hashlib.sha256(data).hexdigest())
+    figures, (content, data) = Figures(), _content(home, size)
     folder = home / "bytes"
     folder.mkdir()
     with S3Server(folder, [BUCKET], {KEYS.key_id: Key(KEYS.secret)}, AWS) as server:
-        for phase in PHASES:
-            at, killed = 0, True
-            while killed:
-                at += 1
-                path = f"{phase}/{at}.bin"
-                killed = _killed(server, at, phase, _write, server.url, path, content)
-                if killed:
-                    figures.kills += 1
-                done = _run(_write, server.url, path, content)
-                figures.incomplete += done.exitcode != 0
-                found = server.buckets[BUCKET]
-                figures.corrupt += found.objects[path].read() != data
-                figures.double += len(found.objects) - 1
-                figures.left += len(found.uploads)
-                found.objects.clear()
+        for path in _at_every_boundary(figures, server, _write, server.url, content):
+            found = server.buckets[BUCKET]
+            figures.corrupt += found.objects[path].read() != data
+            figures.double += len(found.objects) - 1
+            figures.left += len(found.uploads)
+            found.objects.clear()
     return figures
 
 
-KILLED: dict[str, Callable[[Path, int], Figures]] = {"s3": s3_upload}
+def archive_upload(home: Path, size: int) -> Figures:
+    """Likewise to the Archive, which shows what it was sent only some requests later."""
+    figures, (content, data) = Figures(), _content(home, size)
+    keys, habits = {ARCHIVE_KEYS.key: ARCHIVE_KEYS.secret}, Habits(task_seconds=4)
+    with ArchiveServer(
+        home / "bytes", keys, habits, lambda: 1_800_000_000.0 + len(server.log)
+    ) as server:
+        for _ in _at_every_boundary(figures, server, _write_item, server.url, content):
+            files = [file for item in server.items.values() for file in item.files.values()]
+            figures.corrupt += [b"".join(one.read() for one in file.pieces) for file in files] != [
+                data
+            ]
+            figures.corrupt += any(item.replaced for item in server.items.values())
+            figures.double += len(server.made) - 1
+            figures.left += sum(len(item.queue) for item in server.items.values())
+            server.items.clear()
+            server.made.clear()
+    return figures
+
+
+KILLED: dict[str, Callable[[Path, int], Figures]] = {"s3": s3_upload, "archive": archive_upload}
+
+
+def _content(home: Path, size: int) -> tuple[Content, bytes]:
+    file = home / "staged"
+    data = hashlib.shake_256(b"kills").digest(size)
+    file.write_bytes(data)
+    return Content(file, size, hashlib.sha256(data).hexdigest()), data
+
+
+def _at_every_boundary(
+    figures: Figures, server: Service, write: Callable[..., None], url: str, content: Content
+) -> Iterator[str]:
+    """Kill a write at each boundary and do it again; give the path that it was to, each time."""
+    for phase in PHASES:
+        at, killed = 0, True
+        while killed:
+            at += 1
+            path = f"{phase}/{at}/a.bin"
+            killed = _killed(server, at, phase, write, url, path, content)
+            figures.kills += killed
+            done = _run(write, url, path, content)
+            figures.incomplete += done.exitcode != 0
+            yield path
+
+
+def _write_item(url: str, path: str, content: Content) -> None:
+    place = ItemsPlace(endpoint=url, read=url, prefix="kills")
+    Archive(place, ARCHIVE_KEYS, AGENT, patience=PATIENCE).write(path, content, Lease())
 
 
 def _write(url: str, path: str, content: Content) -> None:
@@ -88,7 +127,7 @@ def _run(call: Callable[..., None], *given: object) -> BaseProcess:
     """Run a call in a process of its own, to its end."""
     process = _fresh.Process(target=call, args=given)
     process.start()
-    process.join(PATIENCE)
+    process.join(ENDS_WITHIN)
     return process
 
 
@@ -99,7 +138,7 @@ def _killed(
     process = _fresh.Process(target=call, args=given)
     with _watching(service, at, phase, process):
         process.start()
-        process.join(PATIENCE)
+        process.join(ENDS_WITHIN)
     return process.exitcode == -signal.SIGKILL
 
 

@@ -13,6 +13,9 @@ from typing import cast
 
 import httpx
 
+from fleet.places import ItemsPlace
+from fleet.rehearsal.archive.server import Archive as ArchiveServer
+from fleet.rehearsal.archive.server import Habits
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
 from fleet.rehearsal.s3.strictness import AWS, R2, Strictness
@@ -20,6 +23,8 @@ from fleet.settings import SiteSettings
 from tests.fault_server import FaultServer
 from tests.seeder_support import eventually
 from workers.lease import Lease
+from workers.storage.archive import Archive, Patience
+from workers.storage.archive import Keys as ArchiveKeys
 from workers.storage.contract import Content, Readable, Storage
 from workers.storage.folder import Folder
 from workers.storage.hosted import Hosted
@@ -28,6 +33,8 @@ from workers.storage.s3 import Bucket, Keys, Place
 AGENT = "Fleet/test (+mailto:ops@example.org)"
 KEYS = Keys("AKIDAKIDAKIDAKIDAKID", "secretsecretsecretsecretsecretsecret")
 BUCKET = "open-data"
+ARCHIVE_KEYS = ArchiveKeys("access", "low-secret")
+PATIENCE = Patience(again=0.01, longest=0.02, look=0.002, taken_in=20.0)
 _numbers = count()
 
 
@@ -105,6 +112,21 @@ class Buckets(Server):
         return Bucket(place, lambda: KEYS, AGENT)
 
 
+class Items(Server):
+    """The Archive; each storage has a prefix of its own."""
+
+    def __init__(self, server: ArchiveServer) -> None:
+        self.server = server
+
+    def storage(self, _home: Path) -> Storage:
+        return Archive(items_place(self.server), ARCHIVE_KEYS, AGENT, patience=PATIENCE)
+
+
+def items_place(server: ArchiveServer) -> ItemsPlace:
+    """Where nobody has an item yet."""
+    return ItemsPlace(endpoint=server.url, read=server.url, prefix=f"run{next(_numbers)}")
+
+
 @contextlib.contextmanager
 def folders(_home: Path) -> Iterator[Server]:
     yield Folders()
@@ -151,6 +173,21 @@ def aws(home: Path) -> Iterator[Server]:
         yield server
 
 
+@contextlib.contextmanager
+def archive(home: Path, habits: Habits | None = None) -> Iterator[Server]:
+    """The Archive; by its clock a second passes with each request."""
+    keys = {ARCHIVE_KEYS.key: ARCHIVE_KEYS.secret}
+    with ArchiveServer(home, keys, habits, lambda: 1_800_000_000.0 + len(server.log)) as server:
+        yield Items(server)
+
+
+@contextlib.contextmanager
+def slow_archive(home: Path) -> Iterator[Server]:
+    """The Archive, where what was sent is seen only some requests later."""
+    with archive(home, Habits(task_seconds=5)) as server:
+        yield server
+
+
 SERVERS = {
     "r2": strict,
     "aws": aws,
@@ -158,6 +195,8 @@ SERVERS = {
     "web": hosts,
     "rclone": rclone,
     "moto": moto,
+    "archive": archive,
+    "slow_archive": slow_archive,
 }
 READ_ONLY = {"web"}
 

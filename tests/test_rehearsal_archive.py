@@ -205,6 +205,8 @@ def test_an_upload_is_seen_only_once_its_task_has_run(
     assert code(client.get("/download/item-1/a")) == (404, "NoSuchKey")
     queue = "/services/tasks.php?identifier=item-1&summary=1"
     assert client.get(queue).json()["value"]["summary"]["queued"] == 1
+    listed = client.get(f"{queue}&catalog=1").json()["value"]["catalog"]
+    assert [one["task_id"] for one in listed] == [0]
     clock.now += 30
     put(client, "/item-1/b")
     clock.now += 30
@@ -216,6 +218,9 @@ def test_an_upload_is_seen_only_once_its_task_has_run(
     assert "pending_tasks" not in record(client)
     assert "b" in files(client)
     assert client.get(queue).json()["value"]["summary"]["queued"] == 0
+    put(client, "/item-1/c")
+    (task,) = client.get(f"{queue}&catalog=1").json()["value"]["catalog"]
+    assert task["task_id"] == 2
 
 
 def test_a_full_queue_is_told_of_before_and_refuses(
@@ -273,3 +278,17 @@ def test_a_lost_answer_leaves_the_item(archive: Archive, client: httpx.Client) -
     assert put(client, "/item-1/a").status_code == 200
     assert archive.made == ["item-1"]
     assert archive.items["item-1"].replaced == []
+
+
+def test_items_are_found_by_how_their_names_begin_a_page_at_a_time(
+    archive: Archive, client: httpx.Client
+) -> None:
+    for name in ("dfc_a", "dfc_b", "other", "dfc_c"):
+        put(client, f"/{name}/x")
+    query = {"q": "identifier:dfc*", "fields": "identifier", "count": "2"}
+    first = client.get("/services/search/v1/scrape", params=query).json()
+    assert [one["identifier"] for one in first["items"]] == ["dfc_a", "dfc_b"]
+    query["cursor"] = first["cursor"]
+    last = client.get("/services/search/v1/scrape", params=query).json()
+    assert [one["identifier"] for one in last["items"]] == ["dfc_c"]
+    assert "cursor" not in last

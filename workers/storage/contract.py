@@ -74,6 +74,7 @@ class Capabilities:
         total_most: how many bytes all files of one container may have.
         check: what the service checks a write by.
         removes: whether what was written can be removed again.
+        at_once: how many writes to have under way, where each waits for the service for long.
     """
 
     object_most: int | None = None
@@ -84,6 +85,7 @@ class Capabilities:
     total_most: int | None = None
     check: Literal["sha256", "md5"] = "sha256"
     removes: bool = True
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)

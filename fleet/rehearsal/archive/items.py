@@ -70,6 +70,7 @@ class Item:
     settled: bool = False
     updated: float = 0.0
     torrent: bytes | None = None
+    ran: int = 0
     queue: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def submit(self, due: float, task: Callable[[], None]) -> None:
@@ -80,6 +81,7 @@ class Item:
         """Run the tasks that are due, in order."""
         while self.queue and self.queue[0][0] <= now:
             self.updated, task = self.queue.pop(0)
+            self.ran += 1
             task()
             self.settled = True
 

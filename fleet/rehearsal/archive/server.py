@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from fleet.rehearsal.archive import records, uploads
@@ -72,8 +73,10 @@ class Archive(Service):
                 return _json(uploads.limit(asked, self.items, self.habits.bucket_ration))
             if first == "metadata":
                 return self._metadata(rest)
-            if first == "services":
+            if asked.path == "/services/tasks.php":
                 return self._tasks(asked)
+            if asked.path == "/services/search/v1/scrape":
+                return self._search(asked)
             if first == "download":
                 return self._download(rest)
             if asked.path.startswith(f"{records.DIRECTORY}/"):
@@ -164,11 +167,37 @@ class Archive(Service):
             return _json(records.record(item, self._files(item), self.clock()))
 
     def _tasks(self, asked: Asked) -> Answer:
-        """Count an item's tasks: ``/services/tasks.php?identifier=…&summary=1`` (Tasks API)."""
+        """Count an item's tasks, and list them with ``catalog=1``.
+
+        From "Task Listings": ``/services/tasks.php?identifier=…``.  Which fields a task has beside
+        those that can be searched by, and that numbers begin anew with each item, is assumed.
+        """
         uploads.who(asked, self.keys)
         item = self.items.get(asked.param("identifier") or "")
-        summary = {"queued": len(item.queue) if item else 0, "running": 0, "error": 0, "paused": 0}
-        return _json({"success": True, "value": {"summary": summary}})
+        waiting = range(item.ran, item.ran + len(item.queue)) if item else range(0)
+        value: dict[str, Any] = {}
+        if asked.param("summary") != "0":
+            value["summary"] = {"queued": len(waiting), "running": 0, "error": 0, "paused": 0}
+        if asked.param("catalog") == "1":
+            usual = {"cmd": "archive.php", "wait_admin": 0, "status": "queued"}
+            value["catalog"] = [{"task_id": number, **usual} for number in waiting]
+        return _json({"success": True, "value": value})
+
+    def _search(self, asked: Asked) -> Answer:
+        """Name items: ``?q=identifier:…*&count=…&cursor=…`` (archive.org/help/aboutsearch.htm).
+
+        Of what may be searched for there is this only.  That its index lags is known and not
+        rehearsed; what a cursor looks like is assumed.
+        """
+        query, count = asked.param("q") or "", int(asked.param("count") or 5000)
+        start = query.removeprefix("identifier:").removesuffix("*")
+        found = sorted(
+            name for name, item in self.items.items() if item.settled and name.startswith(start)
+        )
+        left = [name for name in found if name > (asked.param("cursor") or "")]
+        more = {"cursor": left[count - 1]} if len(left) > count else {}
+        items = [{"identifier": name} for name in left[:count]]
+        return _json({"items": items, "count": len(items), "total": len(found), **more})
 
     def _download(self, rest: str) -> Answer:
         """Send whoever downloads to the data node that has the file; 404 before it is there."""
