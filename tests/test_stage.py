@@ -4,16 +4,17 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
-from fleet.messages import Item, Order
+from fleet.messages import Budget, Item, Order
 from fleet.settings import SiteSettings
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, order
 from workers.lease import Lease, Stopped
 from workers.stage import stage
-from workers.storage.contract import Content, Stored
+from workers.storage.contract import Capabilities, Content, Stored
 from workers.storage.folder import Folder
 from workers.work import Work
 
@@ -104,6 +105,54 @@ def test_an_order_that_broke_off_goes_on_where_it_was(
     asked = sum(len(server.asked(path)) - before[path] for path in FILES)
     assert asked < len(FILES)
     assert staged(settings) == []
+
+
+def test_what_a_service_knows_by_its_md5_is_not_pulled_again(
+    given: Order, bucket: Measured, settings: SiteSettings, server: FaultServer, tmp_path: Path
+) -> None:
+    class Deposit(Folder):
+        def stat(self, path: str) -> Stored | None:
+            found = super().stat(path)
+            data = b"" if found is None else b"".join(self.read(path))
+            return found and replace(found, md5=md5(data))
+
+    def md5(data: bytes) -> str:
+        return hashlib.md5(data).hexdigest()
+
+    run(given, bucket, settings)
+    bodies = list(FILES.values())
+    known = [md5(bodies[0]), md5(bodies[1])[::-1], None]
+    items = [
+        one.model_copy(update={"md5": digest})
+        for one, digest in zip(given.items[:3], known, strict=True)
+    ]
+    before = {path: len(server.asked(path)) for path in FILES}
+    order = given.model_copy(update={"items": tuple(items)})
+
+    work = stage(order, Deposit(tmp_path / "bucket"), Lease(), settings)
+
+    asked = [len(server.asked(path)) > before[path] for path in list(FILES)[:3]]
+    assert asked == [False, True, True]
+    assert work.items[0].sha256 == items[0].sha256
+
+
+def test_where_a_service_takes_its_time_more_is_written_at_once(
+    given: Order, settings: SiteSettings, tmp_path: Path
+) -> None:
+    together = Barrier(6)
+
+    class Slow(Folder):
+        capabilities = Capabilities(at_once=6)
+
+        def write(self, path: str, content: Content, lease: Lease) -> Stored:
+            together.wait(30)
+            return super().write(path, content, lease)
+
+    items = given.items[:6]
+    order = given.model_copy(update={"items": items, "budget": Budget(streams=2)})
+    settings = settings.model_copy(update={"scratch_bytes": 10**7})
+    work = stage(order, Slow(tmp_path / "slow"), Lease(order.budget), settings)
+    assert [one.ok for one in work.items] == [True] * 6
 
 
 def test_what_needs_more_than_is_lent_says_so_and_the_others_come(

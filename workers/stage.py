@@ -74,17 +74,19 @@ class _Staging:
     fetched: int = 0
 
     def is_there(self, item: Item) -> bool:
-        """Whether the storage says that it has an item whole, with its sha256."""
+        """Whether the storage says that it has an item whole, by the best digest that it knows."""
         self.lease.check()
         try:
             found = self.storage.stat(self._path(item))
         except StorageError:
             return False  # the write will say so
-        if found is None or item.sha256 is None or found.sha256 != item.sha256:
+        if found is None or item.sha256 is None or item.size not in (None, found.size):
+            return False
+        if found.sha256 != item.sha256 and (found.sha256 or not found.md5 or found.md5 != item.md5):
             return False
         self.lease.advance(found.size)
         self.results[item.artifact] = ItemResult(
-            artifact=item.artifact, ok=True, size=found.size, sha256=found.sha256
+            artifact=item.artifact, ok=True, size=found.size, sha256=item.sha256
         )
         return True
 
@@ -125,7 +127,8 @@ class _Staging:
     def write(self, batch: Sequence[Item], pulled: Work) -> None:
         """Write what was pulled, several files at once, and let go of it."""
         work = list(zip(batch, pulled.items, strict=True))
-        with ThreadPoolExecutor(self.lease.budget.streams) as writers:
+        at_once = max(self.lease.budget.streams, self.storage.capabilities.at_once)
+        with ThreadPoolExecutor(at_once) as writers:
             jobs = [
                 writers.submit(self._write, item, result, pulled.blobs)
                 for item, result in work
