@@ -25,6 +25,11 @@ class BucketPlace(_Place):
     prefix: str = Field("", pattern=rf"^({_NAME}(/{_NAME})*)?$")
     region: str = "auto"
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where its provider's budget is spent."""
+        return (self.endpoint,)
+
 
 class ItemsPlace(_Place):
     """Items of the Internet Archive, and what their names begin with.
@@ -38,6 +43,11 @@ class ItemsPlace(_Place):
     read: Address = "https://archive.org"
     prefix: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,30}$")
     collection: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$")
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where its provider's budget is spent."""
+        return (self.endpoint, self.read)
 
 
 Place = Annotated[BucketPlace | ItemsPlace, Field(discriminator="driver")]

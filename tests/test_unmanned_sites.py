@@ -10,6 +10,7 @@ from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.mirror import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.messages import Order
+from fleet.places import ItemsPlace
 from fleet.store.tables import Site
 from tests.centre_support import Centre
 
@@ -71,6 +72,36 @@ def test_a_trusted_node_near_it_writes_to_a_bucket_and_is_given_what_opens_it(
     assert centre.replicas()["r2"] == ["available"]
     (transfer,) = centre.transfers(target_id="r2")
     assert (transfer.executor_id, transfer.state) == ("b", "done")
+
+
+def test_items_of_the_archive_are_opened_with_what_the_sites_file_says(centre: Centre) -> None:
+    node = {"id": "a", "kind": "node", "driver": "posix", "trusted": True}
+    store = {"prefix": "dfc", "collection": "opensource"}
+    archive = {"id": "ia", "kind": "archive", "driver": "internet-archive", "store": store}
+    specs = [SiteSpec.model_validate(one) for one in (node, archive)]
+    sites.apply(centre.store, tuple(specs))
+    with_keys(centre, "ia: {key_id: AKID, secret: hush}")
+    centre.mirror("x.csv", rule=EVERYWHERE)
+
+    order = order_for_bucket(centre)
+
+    assert order.grant is not None
+    assert order.grant.place == ItemsPlace(
+        endpoint="https://s3.us.archive.org",
+        read="https://archive.org",
+        prefix="dfc",
+        collection="opensource",
+    )
+    assert Order.model_validate_json(order.model_dump_json()) == order
+    assert [one.provider for one in order.budget.shares] == ["archive.org"]
+    assert order.budget.shares[0].slices
+
+
+@pytest.mark.parametrize("prefix", ["", "ab", "Upper", "a_b", "-ab", "a/b", "x" * 32])
+def test_a_prefix_that_items_cannot_have_is_refused(prefix: str) -> None:
+    spec = {"id": "ia", "kind": "archive", "driver": "internet-archive"}
+    with pytest.raises(ValidationError, match="pattern"):
+        SiteSpec.model_validate({**spec, "store": {"prefix": prefix}})
 
 
 def test_where_no_node_is_trusted_nothing_is_placed_there_and_it_says_so(centre: Centre) -> None:

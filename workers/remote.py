@@ -9,22 +9,38 @@ Rules this module keeps:
 
 import hashlib
 
-from fleet.messages import Item, ItemResult, Order
+from fleet.messages import Grant, Item, ItemResult, Order
+from fleet.places import BucketPlace, ItemsPlace
 from fleet.settings import SiteSettings
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.lease import Lease
+from workers.storage import archive
 from workers.storage.contract import Absent, Denied, Storage, StorageError
 from workers.work import Work
 
 
 def opened(order: Order, lease: Lease, settings: SiteSettings, centre: Centre) -> Storage:
     """Open the site that ``order`` has a grant for."""
+    assert order.grant is not None
+    match order.grant.place:
+        case BucketPlace() as place:
+            return _bucket(order, order.grant, place, lease, settings, centre)
+        case ItemsPlace() as place:
+            keys = archive.Keys(order.grant.key_id, order.grant.secret)
+            size = sum(item.size or 0 for item in order.items)
+            return archive.Archive(place, keys, settings.user_agent, lease, size)
+
+
+def _bucket(
+    order: Order,
+    first: Grant,
+    at: BucketPlace,
+    lease: Lease,
+    settings: SiteSettings,
+    centre: Centre,
+) -> Storage:
     from workers.storage.s3 import Bucket, Keys, Place  # noqa: PLC0415 - 0.3 s that few need
 
-    first = order.grant
-    assert first is not None
-    assert first.place.driver == "s3"
-    at = first.place
     place = Place(at.endpoint, at.bucket, at.prefix, at.region)
     granted = [first]  # the one that came with the order, for the first asking
 

@@ -5,8 +5,8 @@ Rules this module keeps:
 - The books of a provider are read and written by whoever holds its row, in a unit of work of its
   own; no other row is locked meanwhile.
 - Slices are granted for the providers that an attempt needs now: those of each item's best source
-  at first, then those that it says it wants.  Of the others that it could turn to it is told that
-  they are limited, and so asks before it uses them.
+  and of the place that it writes to at first, then those that it says it wants.  Of the others
+  that it could turn to it is told that they are limited, and so asks before it uses them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,18 +32,19 @@ _CLAIM_SECONDS = 10.0  # for so long room is left to an attempt that nobody has 
 
 
 def begin(store: Store, settings: CentreSettings, order: Order) -> tuple[Share, ...]:
-    """Grant a claimed attempt its first slices of the providers among its order's sources."""
+    """Grant a claimed attempt its first slices of the providers that its order is about."""
     urls = [[one.url for one in item.sources if one.kind == "http"] for item in order.items]
     links = {one.url for item in order.items for one in item.sources if one.kind == "torrent"}
     seeds = [url for link in links for url in parse_qs(urlsplit(link).query).get("ws", ())]
-    if not (seeds or any(urls)):
+    writes = order.grant.place.addresses if order.grant else ()
+    if not (seeds or writes or any(urls)):
         return ()
     with store.read() as session:
         limits = providers.every(session)
-    every = _names((host_of(url) for some in [*urls, seeds] for url in some), limits)
+    every = _names((host_of(url) for some in [*urls, seeds, writes] for url in some), limits)
     if not every:
         return ()
-    first = _names((host_of(some[0]) for some in urls if some), limits)
+    first = _names((host_of(url) for url in [*writes, *(some[0] for some in urls if some)]), limits)
     return _share(store, settings, order.attempt, every, first)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fleet.planning.facts import SiteFacts
 
-UNMANNED_DRIVERS = frozenset({"s3"})
+UNMANNED_DRIVERS = frozenset({"s3", "internet-archive"})
 
 
 @dataclass(frozen=True, slots=True)
