@@ -15,11 +15,15 @@ from pathlib import Path
 from benchmarks.contest import missed, options, show
 from benchmarks.engine import HOME
 from benchmarks.ground import MIB, ground, say
+from tests import test_storage_archive, test_storage_faults
 from tests.storage_kills import KILLED
 from tests.storage_support import SERVERS
-from tests.test_storage_faults import ONCE
 
-SUITES = ("tests/test_storage_conformance.py", "tests/test_storage_faults.py")
+CONFORMANCE = "tests/test_storage_conformance.py"
+FAULTS = {  # the faults tried of each driver, and the suite that tries them
+    "s3": (test_storage_faults.ONCE, "tests/test_storage_faults.py"),
+    "archive": (test_storage_archive.ONCE, "tests/test_storage_archive.py"),
+}
 WANTED = {
     "failed": ("<=", 0.0),
     "incomplete": ("<=", 0.0),
@@ -32,21 +36,27 @@ WANTED = {
 def run(folder: Path) -> dict[str, dict[str, int]]:
     """Run the suites; count by driver what passed and what failed."""
     report = folder / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-n0", f"--junitxml={report}", *SUITES]
+    suites = [CONFORMANCE, *(suite for _, suite in FAULTS.values())]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", f"--junitxml={report}", *suites]
     subprocess.run(command, cwd=HOME, stdout=sys.stderr, check=False)
     found: dict[str, dict[str, int]] = defaultdict(lambda: {"passed": 0, "failed": 0})
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it just now
         if case.find("skipped") is not None:
             continue
         bad = case.find("failure") is not None or case.find("error") is not None
-        found[_driver(case.get("name", ""))]["failed" if bad else "passed"] += 1
+        found[_driver(case.get("classname", ""), case.get("name", ""))][
+            "failed" if bad else "passed"
+        ] += 1
     return dict(found)
 
 
-def _driver(name: str) -> str:
-    """Say of which driver a test is; the faults are tried on a bucket of the strict server."""
+def _driver(suite: str, name: str) -> str:
+    """Say of which driver a test is, or the faults of which it tries."""
+    for driver, (_, file) in FAULTS.items():
+        if suite == file.removesuffix(".py").replace("/", "."):
+            return f"{driver} faults"
     told = name.partition("[")[2].rstrip("]").split("-")
-    return next((one for one in told if one in SERVERS), "faults")
+    return next(one for one in told if one in SERVERS)
 
 
 def main() -> None:
@@ -65,7 +75,7 @@ def main() -> None:
         "passed": sum(one["passed"] for one in drivers.values()),
         "failed": sum(one["failed"] for one in drivers.values()),
         "drivers": drivers,
-        "faults": ONCE,
+        "faults": {driver: faults for driver, (faults, _) in FAULTS.items()},
         "kills": sums["kills"],
         "incomplete": sums["incomplete"],
         "corrupt_published": sums["corrupt"],
