@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Lock
 
 import pytest
 
@@ -27,7 +27,7 @@ class Measured(Folder):
 
     def __init__(self, root: Path, scratch: Path) -> None:
         super().__init__(root)
-        self._scratch = scratch
+        self._scratch, self._counting = scratch, Lock()
         self.most = 0
         self.written: list[str] = []
         self.stop_after = 1000
@@ -40,13 +40,20 @@ class Measured(Folder):
         return replace(found, sha256=hashlib.sha256(b"".join(self.read(path))).hexdigest())
 
     def write(self, path: str, content: Content, lease: Lease) -> Stored:
-        staged = (one.lstat().st_size for one in self._scratch.rglob("*.bin"))
-        self.most = max(self.most, sum(staged))
+        self.most = max(self.most, sum(map(_size, self._scratch.rglob("*.bin"))))
         assert lease.budget.streams
-        if len(self.written) >= self.stop_after:
-            raise Stopped("the centre said stop")
-        self.written.append(path)
+        with self._counting:
+            if len(self.written) >= self.stop_after:
+                raise Stopped("the centre said stop")
+            self.written.append(path)
         return super().write(path, content, lease)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # another has written it just now, and let go of it
+        return 0
 
 
 @pytest.fixture
