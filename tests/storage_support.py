@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import cast
@@ -18,7 +18,7 @@ from fleet.rehearsal.archive.server import Archive as ArchiveServer
 from fleet.rehearsal.archive.server import Habits
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
-from fleet.rehearsal.s3.strictness import AWS, R2, Strictness
+from fleet.rehearsal.s3.strictness import AWS, R2, SOURCE_COOPERATIVE, Strictness
 from fleet.settings import SiteSettings
 from tests.fault_server import FaultServer
 from tests.seeder_support import eventually
@@ -188,9 +188,17 @@ def slow_archive(home: Path) -> Iterator[Server]:
         yield server
 
 
+@contextlib.contextmanager
+def source_cooperative(home: Path) -> Iterator[Server]:
+    """Its proxy: no length in a HEAD, and ranges cut short."""
+    with strict(home, replace(SOURCE_COOPERATIVE, listing_age=0.0)) as server:
+        yield server
+
+
 SERVERS = {
     "r2": strict,
     "aws": aws,
+    "source.coop": source_cooperative,
     "folder": folders,
     "web": hosts,
     "rclone": rclone,

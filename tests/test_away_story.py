@@ -142,6 +142,7 @@ def _fleet(tmp_path: Path, database_url: str, away: Away) -> Iterator[RunningFle
         home, database_url, lease_seconds=10, tick_seconds=0.2, retry_seconds=0.5, keys_file=keys
     ) as fleet:
         spec = {"id": "away", "kind": away.kind, "driver": away.driver, "store": away.store}
+        spec["read_url"] = "http://127.0.0.1:9"  # nobody probes it in time, and nobody has to
         sites.apply(fleet.store, (SiteSpec.model_validate(spec),))
         fleet.until("all programs ready", fleet.all_ready)
         yield fleet

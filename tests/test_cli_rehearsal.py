@@ -17,13 +17,14 @@ from tests.running_fleet import running_fleet
 
 @pytest.mark.timeout(200)
 def test_a_newcomer_mirrors_into_a_bucket_without_an_account(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str
 ) -> None:
+    home = tmp_path_factory.mktemp("fleet")  # short enough for the sockets below it
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.csv").write_bytes(b"a,b\n1,2\n")
     with running_fleet(
-        tmp_path / "fleet", database_url, repositories=True, lease_seconds=10, tick_seconds=0.2
+        home, database_url, repositories=True, lease_seconds=10, tick_seconds=0.2
     ) as fleet:
         fleet.until("all programs ready", fleet.all_ready)
         rule = RuleSpec(copies=2, selector="id=toronto | provider=rehearsal")

@@ -11,7 +11,9 @@ BUCKET = site("r2", kind="object_store", driver="s3", region="ca-on", country="C
 
 
 @given(sites())
-def test_only_a_trusted_node_that_answers_is_ever_chosen(known: list[SiteFacts]) -> None:
+def test_only_a_trusted_node_is_chosen_and_one_that_answers_if_any_does(
+    known: list[SiteFacts],
+) -> None:
     chosen = choose(BUCKET, known)
     by_id = {one.id: one for one in known}
     able = [
@@ -20,12 +22,13 @@ def test_only_a_trusted_node_that_answers_is_ever_chosen(known: list[SiteFacts])
         if one.kind == "node"
         and one.driver != "s3"
         and one.trusted
-        and not (one.silent or one.retired or one.incident)
+        and not (one.retired or one.incident)
     ]
     assert bool(chosen.site) == bool(able)
     assert chosen.reason
     if chosen.site:
         assert by_id[chosen.site] in able
+        assert not by_id[chosen.site].silent or all(one.silent for one in able)
 
 
 def test_the_nearest_comes_first_and_then_who_has_the_least_to_do() -> None:
@@ -37,6 +40,8 @@ def test_the_nearest_comes_first_and_then_who_has_the_least_to_do() -> None:
     two = [site(name, trusted=True, queued=3) for name in ("a", "b")]
     assert choose(BUCKET, two).site == "a"
     assert choose(BUCKET, two, {"a": 1}).site == "b"
+    assert choose(BUCKET, two, tried={"a"}).site == "b"
+    assert choose(BUCKET, [near, far], tried={"near"}).site == "far"
 
 
 @given(st.sampled_from(["", "x"]))

@@ -8,7 +8,7 @@ from threading import Barrier, Lock
 
 import pytest
 
-from fleet.messages import Budget, Item, Order
+from fleet.messages import Budget, Item, Order, Source
 from fleet.settings import SiteSettings
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, order
@@ -165,11 +165,11 @@ def test_where_a_service_takes_its_time_more_is_written_at_once(
 def test_what_needs_more_than_is_lent_says_so_and_the_others_come(
     given: Order, bucket: Measured, site: Site
 ) -> None:
-    settings = site.settings(scratch_bytes=2 * (SIZE + 5), bulk_slots=1)
+    settings = site.settings(scratch_bytes=SIZE + 5, bulk_slots=1)
     work = run(given, bucket, settings)
     failed = [one for one in work.items if not one.ok]
-    assert len(failed) == 6
-    assert "raw/6.bin needs 100,006 bytes of scratch, and toronto lends 100,005" in failed[0].reason
+    assert len(failed) == 7
+    assert "raw/5.bin needs 100,005 bytes of scratch, and toronto lends 100,004" in failed[0].reason
     assert not failed[0].final
 
 
@@ -200,10 +200,46 @@ def test_two_attempts_do_not_stage_one_shard_at_once(
 ) -> None:
     class Rival(Measured):
         def write(self, path: str, content: Content, lease: Lease) -> Stored:
-            with pytest.raises(OSError, match="another attempt is staging sh-1"):
+            with pytest.raises(OSError, match="another attempt is staging sh-1-toronto"):
                 run(given, bucket, settings)
             return super().write(path, content, lease)
 
     one: tuple[Item, ...] = given.items[:1]
     rival = Rival(settings.home / "bucket2", settings.state / "staged")
     assert run(given.model_copy(update={"items": one}), rival, settings).items[0].ok
+
+
+def test_one_file_may_have_all_that_is_lent_by_itself(
+    given: Order, bucket: Measured, site: Site
+) -> None:
+    settings = site.settings(scratch_bytes=SIZE + 20, bulk_slots=1)
+    assert all(one.ok for one in run(given, bucket, settings).items)
+    assert bucket.most <= settings.scratch_bytes
+
+
+def test_what_is_left_of_a_file_that_broke_off_takes_no_room(
+    given: Order, bucket: Measured, settings: SiteSettings, server: FaultServer
+) -> None:
+    seen: list[int] = []
+
+    class Looking(Measured):
+        def write(self, path: str, content: Content, lease: Lease) -> Stored:
+            seen.append(sum(one.name.startswith("raw-2.bin") for one in staged(settings)))
+            return super().write(path, content, lease)
+
+    server.serve("raw/2.bin", FILES["raw/2.bin"], "truncated", cuts=(5000,) * 50)
+    looking = Looking(settings.home / "bucket3", settings.state / "staged")
+    work = run(given, looking, settings)
+    assert [one.artifact for one in work.items if not one.ok] == [given.items[2].artifact]
+    assert max(seen) == 0
+
+
+def test_torrents_are_left_out_since_a_seeder_fetches_to_another_place(
+    given: Order, bucket: Measured, settings: SiteSettings
+) -> None:
+    torrent = Source(kind="torrent", url=f"magnet:?xt=urn:btih:{'0' * 40}")
+    items = tuple(
+        one.model_copy(update={"sources": (torrent, *one.sources)}) for one in given.items
+    )
+    work = run(given.model_copy(update={"items": items}), bucket, settings)
+    assert all(one.ok for one in work.items)

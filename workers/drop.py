@@ -19,8 +19,6 @@ from workers.storage.paths import UnsafePathError
 from workers.storage.posix import PosixStorage
 from workers.work import Work
 
-_STAGED = (".part", ".map", ".json")
-
 
 def drop(order: Order, storage: PosixStorage, lease: Lease) -> Work:
     """Delete every item of ``order``.
@@ -55,8 +53,7 @@ def _drop(folder: str, item: Item, storage: PosixStorage) -> ItemResult:
         path = storage.path(folder, item.path)
         storage.remove(path)
         Doubts(storage.root).lift(path)
-        for suffix in _STAGED:
-            storage.remove(storage.staging(item.artifact).with_suffix(suffix))
+        storage.discard(item.artifact)
         storage.prune(path.parent)
     except (OSError, UnsafePathError) as error:
         reason = f"{item.path} cannot be deleted: {error}"

@@ -3,11 +3,16 @@
 Rules this module keeps:
 
 - What opens it is kept in memory, and asked for anew when it expires.
-- A verify reads every byte of every file from where it lies; a drop removes the order's own files
-  and no others.
+- A verify reads every byte of every file from where it lies.  What is corrupt there and ours, as
+  the service says, is removed: else it could never be written anew, and would be offered on.
+- A drop removes the order's own files and no others.
 """
 
 import hashlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
 
 from fleet.messages import Grant, Item, ItemResult, Order
 from fleet.places import BucketPlace, ItemsPlace
@@ -17,6 +22,8 @@ from workers.lease import Lease
 from workers.storage import archive
 from workers.storage.contract import Absent, Denied, Storage, StorageError
 from workers.work import Work
+
+KEPT_SECONDS: Final = 60.0
 
 
 def opened(order: Order, lease: Lease, settings: SiteSettings, centre: Centre) -> Storage:
@@ -42,16 +49,33 @@ def _bucket(
     from workers.storage.s3 import Bucket, Keys, Place  # noqa: PLC0415 - 0.3 s that few need
 
     place = Place(at.endpoint, at.bucket, at.prefix, at.region)
-    granted = [first]  # the one that came with the order, for the first asking
+    held = _Held(first)
 
     def keys() -> Keys:
         try:
-            grant = granted.pop() if granted else centre.grant(order.attempt)
-        except (CentreRefused, CentreAway) as error:
+            grant = held.renewed(lambda: centre.grant(order.attempt))
+        except CentreRefused as error:
             raise Denied(f"what opens {first.site} cannot be had anew: {error}") from error
+        except CentreAway as error:
+            raise StorageError(f"what opens {first.site} cannot be had now: {error}") from error
         return Keys(grant.key_id, grant.secret, grant.token, grant.expires)
 
     return Bucket(place, keys, settings.user_agent, lease)
+
+
+class _Held:
+    """A grant, and when it was had: for a while no other is asked for."""
+
+    def __init__(self, grant: Grant) -> None:
+        self._grant, self._had = grant, time.monotonic()
+        self._lock = threading.Lock()
+
+    def renewed(self, ask: Callable[[], Grant]) -> Grant:
+        """Return the grant, or a new one if that was had a while ago."""
+        with self._lock:
+            if time.monotonic() - self._had > KEPT_SECONDS:
+                self._grant, self._had = ask(), time.monotonic()
+            return self._grant
 
 
 def verify(order: Order, storage: Storage, lease: Lease) -> Work:
@@ -88,10 +112,25 @@ def _verify(item: Item, path: str, storage: Storage, lease: Lease) -> ItemResult
     found = digest.hexdigest()
     if item.sha256 is not None and found != item.sha256:
         reason = f"{item.path} is corrupt: sha256 {found}, and {item.sha256} was expected"
+        reason += _put_away(item, path, storage)
         return ItemResult(
             artifact=item.artifact, ok=False, size=size, reason=reason, fault="corrupt"
         )
     return ItemResult(artifact=item.artifact, ok=True, size=size, sha256=found)
+
+
+def _put_away(item: Item, path: str, storage: Storage) -> str:
+    """Remove a corrupt object that was written as this item; say what became of it."""
+    try:
+        found = storage.stat(path)
+        if found is None or item.sha256 is None:
+            return ""
+        if found.sha256 != item.sha256 and (item.md5 is None or found.md5 != item.md5):
+            return "; it was not written by us, and stays until a person removes it"
+        storage.remove(path)
+    except StorageError as error:
+        return f"; it could not be removed: {error}"
+    return "; it was removed, to be written anew"
 
 
 def _drop(item: Item, path: str, storage: Storage, lease: Lease) -> ItemResult:

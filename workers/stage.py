@@ -11,7 +11,6 @@ Rules this module keeps:
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -27,7 +26,7 @@ from workers.lease import Lease
 from workers.pull import pull
 from workers.storage.contract import Content, Storage, StorageError
 from workers.storage.paths import contained
-from workers.storage.posix import PosixStorage
+from workers.storage.posix import PosixStorage, locked, sweep
 from workers.work import Work
 
 KEPT_SECONDS: Final = 24 * 3600.0
@@ -43,16 +42,22 @@ def stage(order: Order, storage: Storage, lease: Lease, settings: SiteSettings) 
         Stopped: the lease ended; what is there stays, and so does what was pulled.
     """
     most = settings.scratch_bytes // settings.bulk_slots // _BATCHES
-    with _lent(settings.state / "staged", order.shard or order.attempt) as root:
+    name = f"{order.shard or order.attempt}-{order.grant.site if order.grant else order.site}"
+    with _lent(settings.state / "staged", name, settings.scratch_bytes) as root:
         staging = _Staging(order, storage, lease, settings, PosixStorage(root), most)
         wanted = [item for item in order.items if not staging.is_there(item)]
         with ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             for batch in staging.batches(wanted):
+                large = sum(item.size or 0 for item in batch) > most  # needs all that is lent
+                if writing is not None and large:
+                    writing.result()
                 pulled = staging.pull(batch)
                 if writing is not None:
                     writing.result()
                 writing = writer.submit(staging.write, batch, pulled)
+                if large:
+                    writing.result()
             if writing is not None:
                 writing.result()
     results = tuple(staging.results[item.artifact] for item in order.items)
@@ -95,11 +100,11 @@ class _Staging:
         batch, size = list[Item](), 0
         for item in items:
             needed = item.size or 0
-            if needed > self.most:
+            if needed > _BATCHES * self.most:
                 self._fail(
                     item,
                     f"{item.path} needs {needed:,} bytes of scratch, and {self.settings.site} "
-                    f"lends {self.most:,} at once: raise FLEET_SCRATCH_BYTES there",
+                    f"lends {_BATCHES * self.most:,} at once: raise FLEET_SCRATCH_BYTES there",
                 )
                 continue
             if batch and (size + needed > self.most or len(batch) == _FILES):
@@ -113,7 +118,7 @@ class _Staging:
     def pull(self, batch: Sequence[Item]) -> Work:
         """Bring items to the scratch folder, with the md5s that their parts are written by."""
         update = {
-            "items": tuple(batch),
+            "items": tuple(map(_over_http, batch)),
             "shard": None,
             "digests": ("sha256", "parts"),
             "part_length": PART,
@@ -122,6 +127,9 @@ class _Staging:
         work = pull(order, self.scratch, self.lease, settings=self.settings)
         self.sources += work.sources
         self.fetched += work.bytes_fetched
+        for result in work.items:
+            if not result.ok:
+                self.scratch.discard(result.artifact)
         return work
 
     def write(self, batch: Sequence[Item], pulled: Work) -> None:
@@ -171,6 +179,12 @@ class _Staging:
         return f"{self.order.folder}/{item.path}" if self.order.folder else item.path
 
 
+def _over_http(item: Item) -> Item:
+    """Leave torrents out: the seeder fetches them into the site's own store, and not to here."""
+    sources = tuple(one for one in item.sources if one.kind == "http")
+    return item.model_copy(update={"sources": sources})
+
+
 class _Uncounted(Lease):
     """The same lease for what is written: its bytes were counted when they were pulled."""
 
@@ -197,35 +211,36 @@ class _Uncounted(Lease):
 
 
 @contextlib.contextmanager
-def _lent(home: Path, name: str) -> Iterator[Path]:
-    """Lend the folder of a shard to one attempt; sweep those that nobody came for in a day."""
-    home.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as held:
-        folder = contained(home, name)
-        own = _locked(folder)
-        if own is None:
-            raise OSError(f"another attempt is staging {name} just now")
-        held.callback(os.close, own)
-        for other in home.iterdir():
-            if other.name != name and time.time() - other.stat().st_mtime > KEPT_SECONDS:
-                _sweep(other)
+def _lent(home: Path, name: str, most: int) -> Iterator[Path]:
+    """Lend the folder of a shard to one attempt; let go of what others left there.
+
+    That is what nobody came for in a day, and the oldest of all that is more than ``most`` bytes.
+    """
+    folder = contained(home, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    own = locked(folder)
+    if own is None:
+        raise OSError(f"another attempt is staging {name} just now")
+    try:
+        _tidy(home, folder, most)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)  # left as it is where the attempt broke off
+    finally:
+        os.close(own)
 
 
-def _locked(folder: Path) -> int | None:
-    folder.mkdir(exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+def _tidy(home: Path, own: Path, most: int) -> None:
+    left = 0
+    for other in sorted(home.iterdir(), key=_age):
+        if other == own or not other.is_dir():
+            continue
+        left += sum(one.stat().st_size for one in other.rglob("*") if one.is_file())
+        if left > most or _age(other) > KEPT_SECONDS:
+            sweep(other)
 
 
-def _sweep(folder: Path) -> None:
-    descriptor = _locked(folder)
-    if descriptor is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+def _age(folder: Path) -> float:
+    """Say for how many seconds nothing was changed in a folder; one that is gone is new."""
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - folder.stat().st_mtime
+    return 0.0

@@ -28,6 +28,7 @@ from fleet.store.tables import Site
 
 BUCKET = "open-data"
 _PROVIDER = "rehearsal"
+_LOOPBACK = "http://127.0.0.1:"
 _VARIABLE = "FLEET_REHEARSAL"
 
 
@@ -106,7 +107,7 @@ def give_up(store: Store) -> str:
             retired="lost",
         )
         for row in rows
-        if not row.retired
+        if not row.retired and row.store["endpoint"].startswith(_LOOPBACK)
     )
     sites.apply(store, lost)
     return f"bucket-{len(rows) + 1}"

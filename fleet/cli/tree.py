@@ -85,7 +85,7 @@ def plant(
     after = (broker.program.name,) if broker.program else ()
     programs = [broker.program] if broker.program else []
     if repositories:
-        keys = home / "keys.yaml"
+        keys = home / "repositories" / "keys.yaml"
         _secret(keys, rehearsal.keys)
         sites.apply(store, (rehearsal.spec,))
         env |= {**rehearsal.settings, "FLEET_KEYS_FILE": str(keys)}

@@ -120,6 +120,10 @@ def _turn(
 
     A copy that would write over what may be a shard's last is put with those that do.
     """
+    if why := executors.may_not(session, transfer):
+        executors.take_back(session, transfer)
+        transfer.reason = why
+        return False
     if not (turn := windows.turn(session, quiet, transfer, now)).goes:
         transfer.not_before = turn.until
         transfer.reason = f"{transfer.executor_id} {turn.reason}"

@@ -8,14 +8,18 @@ Rules this module keeps:
 """
 
 import stat
+from datetime import datetime
 from pathlib import Path
 
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
+from sqlmodel import Session
 
+from fleet.control import facts
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Grant
 from fleet.places import Place
+from fleet.planning import executors
 from fleet.planning.executors import UNMANNED_DRIVERS
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
@@ -34,15 +38,19 @@ class _Keys(BaseModel):
     expires: AwareDatetime | None = None
 
 
-def grant(settings: CentreSettings, target: Site) -> Grant | None:
-    """Return what opens a site; None for one that has a worker.
+def grant(
+    session: Session, settings: CentreSettings, target: Site, executor: str, now: datetime
+) -> Grant | None:
+    """Return what opens a site for another that works for it; None for one that has a worker.
 
     Raises:
-        RefusedError: its keys cannot be had; the message says what to do.
+        RefusedError: its keys cannot be had, or not for this one; the message says what to do.
     """
     if target.driver not in UNMANNED_DRIVERS:
         return None
-    keys = _keys(settings, target.id)
+    keys = _keys(settings, target.id, now)
+    if problem := executors.obstacle(facts.site(session.get_one(Site, executor))):
+        raise RefusedError(f"nothing opens {target.id} to {executor}: {problem}")
     return Grant(
         site=target.id,
         place=_PLACE.validate_python({"driver": target.driver, **target.store}),
@@ -67,22 +75,23 @@ def renew(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
         transfer = session.get_one(Transfer, attempt.transfer_id)
         if transfer.fence != attempt.fence or transfer.state not in LIVE:
             raise NotFoundError(f"attempt {attempt_id} has ended, or was superseded")
-        found = grant(settings, session.get_one(Site, transfer.target_id))
+        target, now = session.get_one(Site, transfer.target_id), store.now(session)
+        found = grant(session, settings, target, site, now)
     if found is None:
         raise RefusedError(f"attempt {attempt_id} works for {site} itself")
     return found
 
 
-def lacking(settings: CentreSettings, target: Site) -> str:
+def lacking(settings: CentreSettings, target: Site, now: datetime) -> str:
     """Say why a site cannot be opened now; empty where it can."""
     try:
-        grant(settings, target)
+        _keys(settings, target.id, now)
     except RefusedError as error:
         return str(error)
     return ""
 
 
-def _keys(settings: CentreSettings, site: str) -> _Keys:
+def _keys(settings: CentreSettings, site: str, now: datetime) -> _Keys:
     path = settings.keys_file
     if path is None:
         raise RefusedError(f"nothing opens {site}: name the file with its keys in FLEET_KEYS_FILE")
@@ -92,7 +101,7 @@ def _keys(settings: CentreSettings, site: str) -> _Keys:
         given = found.get(site) if isinstance(found, dict) else None
         if given is None:
             raise RefusedError(f"{path} has no keys of {site}: add its key_id and secret")
-        return _Keys.model_validate(given)
+        keys = _Keys.model_validate(given)
     except (OSError, UnicodeDecodeError) as error:
         raise RefusedError(f"{path}, with the keys of {site}, cannot be read: {error}") from error
     except yaml.YAMLError:  # its message shows the line, and with it what it holds
@@ -101,6 +110,11 @@ def _keys(settings: CentreSettings, site: str) -> _Keys:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise RefusedError(f"{path}: {site}.{where}: {first['msg']}") from None
+    if keys.expires is not None and keys.expires <= now:
+        raise RefusedError(
+            f"the keys of {site} in {path} expired {keys.expires:%Y-%m-%d %H:%M} UTC: renew them"
+        )
+    return keys
 
 
 def _private(path: Path) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, replicas, standing
+from fleet.control import executors, incidents, replicas, standing
 from fleet.control.incidents import CONDEMNED, ENDING, READING, SAMPLING
 from fleet.planning import health
 from fleet.planning.repair import LEVELS, URGENT
@@ -148,7 +148,8 @@ def _give_up_transfers(session: Session, site: str, now: datetime) -> bool:
     """
     reason = f"{site} is at fault as a whole"
     waiting = transfers.waiting_for(session, site, _FETCHES, _AT_ONCE)
-    ended = [one for one in waiting if transfers.cancel(session, one, reason, now)]
+    own = [one for one in waiting if one.target_id == site or not executors.take_back(session, one)]
+    ended = [one for one in own if transfers.cancel(session, one, reason, now)]
     drafts = {one.version_id for one in ended if _is_of_draft(session, one)}
     for version in sorted(filter(None, drafts)):
         holdings.lock(session, Version, version).dirty = True

@@ -14,7 +14,16 @@ from typing import Literal
 
 from sqlmodel import Session
 
-from fleet.control import budgets, ledger, offices, orders, replicas, tombstones, windows
+from fleet.control import (
+    budgets,
+    executors,
+    ledger,
+    offices,
+    orders,
+    replicas,
+    tombstones,
+    windows,
+)
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Budget, Heartbeat, HeartbeatAnswer, Order
 from fleet.planning.states import TASKS, AttemptState, TransferKind, TransferState
@@ -52,7 +61,9 @@ def claim(store: Store, settings: CentreSettings, attempt_id: str, site: str) ->
     except Exception as error:
         reason = f"its order could not be written: {type(error).__name__}: {error}"
         with store.write() as session:
-            transfers.give_back(session, attempt_id, reason)
+            now, refused = store.now(session), isinstance(error, RefusedError)
+            if not (refused and executors.withdraw(session, attempt_id, reason, now)):
+                transfers.give_back(session, attempt_id, reason)
         raise
 
 

@@ -60,7 +60,7 @@ def build(
             details, places = {"items": items}, samples.places(items)
     if transfer.target_id != attempt.site_id and transfer.kind != TransferKind.PROBE:
         target = session.get_one(Site, transfer.target_id)
-        details["grant"] = grants.grant(settings, target)
+        details["grant"] = grants.grant(session, settings, target, attempt.site_id, _when(attempt))
     return order.model_copy(update=details), places
 
 

@@ -23,6 +23,7 @@ from fleet.store.tables import Artifact, Attempt, Incident, Observation, Site, T
 
 _KIND = "probe"
 _SOON = timedelta(seconds=5)
+_NOBODY = timedelta(minutes=5)  # until it is looked again for somebody who could
 _EVIDENCE = frozenset({"source", "corrupt"})  # other faults are the observer's own trouble
 
 
@@ -183,6 +184,8 @@ def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
             col(Site.id).not_in(judged),
         )
     ).all()
+    if not observers:
+        at += _NOBODY
     transfer.executor_id = random.choice(observers or [transfer.target_id])  # noqa: S311 - a rota
     transfer.state, transfer.not_before, transfer.attempts = TransferState.WAITING, at, 0
     transfer.reason = f"{transfer.executor_id} probes it next"

@@ -169,6 +169,7 @@ def _take(session: Session, site: str, how: str, now: datetime) -> None:
             probes.rearm(session, transfer, now)
             continue
         if transfer.target_id != site and executors.take_back(session, transfer):
+            transfers.withdraw_all(session, transfer.id, f"{site} was {how}")
             transfer.state = TransferState.WAITING
             continue
         transfer.state, transfer.ended_at = TransferState.CANCELLED, now

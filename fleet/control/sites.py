@@ -23,6 +23,7 @@ from fleet.messages import LocalTime, Zone
 from fleet.places import Place
 from fleet.planning import spread
 from fleet.planning.executors import UNMANNED_DRIVERS
+from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Budget, Rule, Site, Window
 
@@ -136,6 +137,14 @@ class SiteSpec(_Spec):
             raise ValueError(f"driver {self.driver} needs a `store:` that says where it writes")
         if self.store is not None and self.store.driver != self.driver:
             raise ValueError(f"driver {self.driver} has no such `store:`")
+        if self.driver in UNMANNED_DRIVERS and self.kind in ("node", "volunteer"):
+            raise ValueError(
+                f"a {self.kind} has a worker, and driver {self.driver} none: give another kind"
+            )
+        if self.driver == "s3" and not (self.read_url or self.retired):
+            raise ValueError(
+                "a bucket needs a `read_url`: what nobody can read is no copy that others come from"
+            )
         return self
 
 
@@ -276,6 +285,11 @@ def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetim
         changes = [f"{spec.id}: added"]
     else:
         changed = [name for name, value in values.items() if getattr(site, name) != value]
+        if "store" in changed and holdings.at_site(session, spec.id):
+            raise RefusedError(
+                f"{spec.id}: its copies lie where its `store` said until now; retire it, and give "
+                "the new place an id of its own"
+            )
         retires = spec.retired and not site.retired
         for name in changed:
             if name != "retired" or not retires:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 from fleet.importers.draft import ImportRefused
 
 MAX_BYTES = 64 * 1024 * 1024
+MAX_TAGS = 1_000_000  # of XML: an element takes a hundred times the bytes that it is written in
 """Most bytes in a document."""
 
 _MAX_VALUES = 8_000_000
@@ -52,6 +53,8 @@ def read_xml(data: bytes) -> ET.Element:
     """
     if len(data) > MAX_BYTES:
         raise ImportRefused(f"the document is larger than {MAX_BYTES:,} bytes")
+    if data.count(b"<") > MAX_TAGS:
+        raise ImportRefused(f"the document has more than {MAX_TAGS:,} tags")
     try:
         text = data.decode("utf-8-sig")  # in another encoding a declaration could hide
         if "<!DOCTYPE" in text or "<!ENTITY" in text:

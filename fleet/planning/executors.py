@@ -2,11 +2,13 @@
 
 Rules this module keeps:
 
-- Keys go to a trusted node only, and one that answers and is not at fault.
+- Keys go to a trusted node only, and to none that is at fault or goes.
+- One that answers no wake-up is asked only where no other is left: it may answer again.  So is one
+  that tried in vain already.
 - The nearest comes first, in region and then in country; then the one with the least to do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.planning.facts import SiteFacts
@@ -23,24 +25,36 @@ class Executor:
 
 
 def choose(
-    target: SiteFacts, sites: Sequence[SiteFacts], given: Mapping[str, int] | None = None
+    target: SiteFacts,
+    sites: Sequence[SiteFacts],
+    given: Mapping[str, int] | None = None,
+    tried: Collection[str] = (),
 ) -> Executor:
-    """Choose who works for ``target``; ``given`` bytes were given to sites since."""
+    """Choose who works for ``target``; ``given`` bytes were given to sites since.
+
+    Those that ``tried`` it already come last.
+    """
     given = given or {}
     able = [site for site in sites if not obstacle(site)]
     if not able:
-        return Executor("", f"no trusted node answers that could work for {target.id}")
+        return Executor("", f"there is no trusted node that could work for {target.id}")
 
-    def rank(site: SiteFacts) -> tuple[bool, bool, int, str]:
+    def rank(site: SiteFacts) -> tuple[bool, bool, bool, bool, int, str]:
         queued = site.queued + given.get(site.id, 0)
-        far = not target.region or site.region != target.region
-        abroad = not target.country or site.country != target.country
-        return far, abroad, queued, site.id
+        return site.silent, site.id in tried, *_distance(site, target), queued, site.id
 
     best = min(able, key=rank)
-    far, abroad, *_ = rank(best)
+    far, abroad = _distance(best, target)
     near = "" if far and abroad else f", in the same {'country' if far else 'region'}"
-    return Executor(best.id, f"{best.id} works for {target.id}: it is trusted{near}")
+    silent = ", but it answers no wake-up" if best.silent else ""
+    return Executor(best.id, f"{best.id} works for {target.id}: it is trusted{near}{silent}")
+
+
+def _distance(site: SiteFacts, target: SiteFacts) -> tuple[bool, bool]:
+    """Whether a site is in another region, and in another country; the unknown is another."""
+    far = not target.region or site.region != target.region
+    abroad = not target.country or site.country != target.country
+    return far, abroad
 
 
 def obstacle(site: SiteFacts) -> str:
@@ -49,6 +63,6 @@ def obstacle(site: SiteFacts) -> str:
         return f"{site.id} is no node"
     if not site.trusted:
         return f"{site.id} is not trusted"
-    if site.silent or site.retired or site.incident:
-        return f"{site.id} does not answer, is at fault or goes"
+    if site.retired or site.incident:
+        return f"{site.id} is at fault, or goes"
     return ""

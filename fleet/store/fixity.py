@@ -245,19 +245,21 @@ def held(session: Session, site: str) -> int:
     return int(session.exec(_HELD, params={"site": site}).one() or 0)
 
 
+_ANYBODY = select(Site.id)
 _RUNNING_BY_SITE = (
-    select(Transfer.executor_id, func.count())
+    select(Transfer.target_id, func.count())
     .where(
         col(Transfer.state).in_(LIVE),
-        col(Transfer.executor_id).in_(bindparam("sites", expanding=True)),
+        col(Transfer.executor_id).in_(_ANYBODY),  # so that the queue's index is used
+        col(Transfer.target_id).in_(bindparam("sites", expanding=True)),
         Transfer.kind == TransferKind.VERIFY,
     )
-    .group_by(col(Transfer.executor_id))
+    .group_by(col(Transfer.target_id))
 )
 
 
 def running_by_site(session: Session, sites: Iterable[str]) -> Counter[str]:
-    """Count the readings that each of some sites was told of and has not ended."""
+    """Count the readings of each of some sites that somebody was told of and has not ended."""
     return Counter(dict(session.exec(_RUNNING_BY_SITE, params={"sites": list(sites)}).all()))
 
 
@@ -266,14 +268,15 @@ _RUNNING = (
     .select_from(Transfer)
     .where(
         col(Transfer.state).in_(LIVE),
-        Transfer.executor_id == _SITE,
+        col(Transfer.executor_id).in_(_ANYBODY),
+        Transfer.target_id == _SITE,
         Transfer.kind == TransferKind.VERIFY,
     )
 )
 
 
 def running(session: Session, site: str) -> int:
-    """Count the readings that a site was told of and has not ended."""
+    """Count the readings of a site that somebody was told of and has not ended."""
     return session.exec(_RUNNING, params={"site": site}).one()
 
 

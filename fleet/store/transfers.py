@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from fleet.planning.executors import UNMANNED_DRIVERS
 from fleet.planning.states import AttemptState, TransferKind, TransferState
 from fleet.store.tables import Attempt, Site, Transfer, Wakeup
 
@@ -346,6 +347,16 @@ def withdraw_announced(session: Session, transfer: str) -> None:
     )
 
 
+def withdraw_all(session: Session, transfer: str, reason: str) -> None:
+    """Take back every attempt at a transfer that has not ended, those that run as well."""
+    under_way = (AttemptState.ANNOUNCED, AttemptState.RUNNING, AttemptState.EXPIRED)
+    session.exec(
+        update(Attempt)
+        .where(col(Attempt.transfer_id) == transfer, col(Attempt.state).in_(under_way))
+        .values(state=AttemptState.WITHDRAWN, reason=reason)
+    )
+
+
 _UNCLAIMED = (
     select(Attempt)
     .where(Attempt.state == AttemptState.ANNOUNCED, col(Attempt.announced_at) < _NOW)
@@ -388,7 +399,13 @@ _NUDGED = select(Wakeup.id).where(
 
 
 def nudge(session: Session, site: str, now: datetime) -> None:
-    """Put one wake-up for ``site``'s seeder into the outbox, unless one is waiting there."""
+    """Put one wake-up for ``site``'s seeder into the outbox, unless one is waiting there.
+
+    A site that has no worker has no seeder.
+    """
+    row = session.get(Site, site)
+    if row is not None and row.driver in UNMANNED_DRIVERS:
+        return
     if session.exec(_NUDGED, params={"executor": site}).first() is None:
         session.add(Wakeup(site_id=site, task="seed", created_at=now))
 

@@ -82,6 +82,10 @@ class Pace:
         if fault.asks is not None:
             self._lease.quotas.throttled(tally.host, fault.asks, time.monotonic())
 
+    def throttled(self, host: str, wait: float) -> None:
+        """Note that a host asked to be left alone for so many seconds."""
+        self._lease.quotas.throttled(host, wait, time.monotonic())
+
     def take(self, host: str, count: int, gone: Gone = _never) -> int:
         """Wait until bytes may be read from ``host``; say how many, at most ``count``.
 

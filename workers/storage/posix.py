@@ -32,6 +32,7 @@ from workers.storage.paths import UnsafePathError, contained
 FILE_MODE = 0o644
 StrPath = str | os.PathLike[str]
 _SCRATCH = "run-"
+_STAGED = (".part", ".map", ".json")
 _FEW = 4
 _SYNCERS = 4
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -77,11 +78,11 @@ class PosixStorage:
         """
         staging = self.staging_folder()
         for abandoned in staging.glob(f"{_SCRATCH}*"):
-            _sweep(abandoned)
+            sweep(abandoned)
         descriptor = None
         while descriptor is None:
             folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=staging))
-            descriptor = _locked(folder)
+            descriptor = locked(folder)
         try:
             yield folder
         finally:
@@ -101,6 +102,11 @@ class PosixStorage:
             os.close(descriptor)
             raise FileNotFoundError(f"{path} is no regular file")
         return FileIO(descriptor)
+
+    def discard(self, artifact: str) -> None:
+        """Remove what is staged of an artifact: it is not gone on with."""
+        for suffix in _STAGED:
+            self.remove(self.staging(artifact).with_suffix(suffix))
 
     def size(self, path: Path) -> int | None:
         """Measure the regular file at ``path`` in bytes; None where there is none."""
@@ -245,7 +251,7 @@ def _find_syncfs() -> Callable[[int], None] | None:
 _syncfs = _find_syncfs()
 
 
-def _locked(folder: Path) -> int | None:
+def locked(folder: Path) -> int | None:
     """Open and lock ``folder``; None if it is another's, or gone meanwhile."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -263,10 +269,10 @@ def _locked(folder: Path) -> int | None:
     return descriptor
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove a scratch folder, unless the run that it was lent to still lives."""
     with contextlib.suppress(NotADirectoryError):
-        descriptor = _locked(folder)
+        descriptor = locked(folder)
         if descriptor is not None:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(descriptor)

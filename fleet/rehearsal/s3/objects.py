@@ -78,7 +78,10 @@ def get(visit: Visit) -> Answer:
         "ETag": found.etag,
         "Last-Modified": formatdate(found.modified, usegmt=True),
         "Content-Type": "binary/octet-stream",  # AWS's when none was given
-        **{name.title(): value for name, value in found.headers.items()},
+        **{
+            name if name.startswith(META) else name.title(): value
+            for name, value in found.headers.items()
+        },
     }
     if headers.get("if-none-match") in {found.etag, "*"}:
         return Answer(304, answered)

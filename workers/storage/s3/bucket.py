@@ -71,35 +71,31 @@ class Bucket:
         if answer is None:
             return None
         tag = str(answer.get("ETag", "")).strip('"')
+        said = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+        size = answer.get("ContentLength")
         return Stored(
             path,
-            int(answer["ContentLength"]),
-            answer.get("Metadata", {}).get("sha256"),
+            self._length(path) if size is None else int(size),
+            said.get("sha256"),
             tag if len(tag) == 2 * MD5_BYTES else None,
             tag,
         )
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Read an object, or a part of it."""
-        path = checked(path)
-        if length == 0:
-            return
-        end = "" if length is None else start + length - 1
-        ranged = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
-        with told(f"{path} cannot be read"):
-            try:
-                body = self._client.get_object(**self._named(path), **ranged)["Body"]
-            except ClientError as error:
-                if code_of(error) == "InvalidRange":
-                    return
-                raise
-        try:
-            while block := body.read(self._pace.take(self._place.host, BLOCK)):
+        """Read an object, or a part of it; who cuts what it sends is asked for the rest."""
+        path, at = checked(path), start
+        end = None if length is None else start + length
+        while end is None or at < end:
+            answer = self._get(path, at, end)
+            if answer is None:
+                return
+            began, whole = at, _whole(answer, at)
+            for block in self._body(path, answer["Body"]):
+                at += len(block)
                 yield block
-        except (BotoCoreError, OSError) as error:
-            raise StorageError(f"{path} broke off: {plain(str(error))}") from error
-        finally:
-            body.close()
+            end = at if whole is None else min(whole, whole if end is None else end)
+            if at == began and at < end:
+                raise StorageError(f"{path} ended after {at:,} of {end:,} bytes")
 
     def list(self, folder: str = "") -> Iterator[Stored]:
         """Tell of every object below a folder; no more than its size and its tag is known."""
@@ -130,7 +126,8 @@ class Bucket:
         return Stored(path, content.size, content.sha256)
 
     def remove(self, path: str) -> None:
-        """Remove an object; one that is not there is fine."""
+        """Remove an object, and what was sent of one; one that is not there is fine."""
+        Upload(self._client, self._place, self._pace, self._lease).abandon(checked(path))
         with told(f"{path} cannot be removed"):
             self._client.delete_object(**self._named(checked(path)))
 
@@ -143,7 +140,8 @@ class Bucket:
         tag = upload.send(path, content, length, more)
         found = self.stat(path)
         if found is None or (_is_composite(found.tag) and found.tag != tag):
-            self.remove(path)
+            if found is not None and found.sha256 == content.sha256:  # ours, and no other's
+                self.remove(path)
             raise Corrupt(f"{path}: its tag is {found and found.tag}, and should be {tag}")
         upload.abandon(path)
 
@@ -192,6 +190,8 @@ class Bucket:
             if not _is_composite(found.tag):
                 return False
             length = self._first_part(path) or part_length(content.size, self.capabilities, PART)
+            if found.tag.rpartition("-")[2] != str(-(-content.size // length)):
+                return False  # it was not cut so
             return composite(part_digests(file.fileno(), content, length, self._lease)) == found.tag
 
     def _reads_back(self, path: str, content: Content) -> bool:
@@ -200,6 +200,39 @@ class Bucket:
             self._lease.check()
             digest.update(block)
         return digest.hexdigest() == content.sha256
+
+    def _get(self, path: str, start: int, end: int | None) -> dict[str, Any] | None:
+        """Ask for bytes of an object; None where it has none there."""
+        last = "" if end is None else end - 1
+        ranged = {"Range": f"bytes={start}-{last}"} if start or end is not None else {}
+        with told(f"{path} cannot be read"):
+            try:
+                found: dict[str, Any] = self._client.get_object(**self._named(path), **ranged)
+            except ClientError as error:
+                if code_of(error) == "InvalidRange":
+                    return None
+                raise
+        return found
+
+    def _body(self, path: str, body: Any) -> Iterator[bytes]:
+        try:
+            while block := body.read(self._pace.take(self._place.host, BLOCK)):
+                yield block
+        except (BotoCoreError, OSError) as error:
+            raise StorageError(f"{path} broke off: {plain(str(error))}") from error
+        finally:
+            body.close()
+
+    def _length(self, path: str) -> int:
+        """Ask how long an object is by a range of it, where a HEAD does not say."""
+        answer = self._get(path, 0, 1)
+        if answer is None:
+            return 0
+        answer["Body"].close()
+        whole = _whole(answer, 0)
+        if whole is None:
+            raise StorageError(f"{path}: the service does not say how long it is")
+        return whole
 
     def _first_part(self, path: str) -> int:
         """Ask how long an object's first part is; 0 where the service does not tell."""
@@ -220,6 +253,15 @@ class Bucket:
 
     def _named(self, path: str) -> dict[str, str]:
         return {"Bucket": self._place.bucket, "Key": self._place.key(path)}
+
+
+def _whole(answer: dict[str, Any], start: int) -> int | None:
+    """Say how long the object is that an answer gives a part of, from ``start`` on."""
+    total = str(answer.get("ContentRange", "")).rpartition("/")[2]
+    if total.isdecimal():
+        return int(total)
+    length = answer.get("ContentLength")
+    return None if length is None else start + int(length)
 
 
 def _is_composite(tag: str) -> bool:

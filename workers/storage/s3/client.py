@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -41,6 +42,7 @@ _OURS: Final = {
     "credentials_file": (None, None, os.devnull, None),
     "profile": (None, None, None, None),
 }
+_TOO_MUCH: Final = frozenset({429, 503})
 _BUSY: Final = frozenset(
     {"SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "TooManyRequests", "Throttling"}
 )
@@ -117,11 +119,20 @@ def connect(place: Place, keys: Callable[[], Keys] | None, pace: Pace, agent: st
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             user_agent=agent,
+            proxies={},
             max_pool_connections=CONNECTIONS,
         ),
     )
     client.meta.events.register("before-send.s3", lambda **_: pace.request(place.host))
+    client.meta.events.register("after-call.s3", partial(_strained, pace, place.host))
     return client
+
+
+def _strained(pace: Pace, host: str, http_response: Any, **_: Any) -> None:
+    """Note it if the service said that we ask too much: the centre hears of it shortly."""
+    if http_response.status_code in _TOO_MUCH:
+        text = str(http_response.headers.get("retry-after", ""))
+        pace.throttled(host, float(text) if text.isdecimal() else 0.0)
 
 
 class _Given(CredentialProvider):
@@ -184,7 +195,7 @@ def told(what: str) -> Iterator[None]:
             raise Denied(reason) from error
         busy = code in _BUSY or status_of(error) in (429, 503)
         raise StorageError(reason, _wait(error) if busy else 0.0) from error
-    except (BotoCoreError, HTTPClientError) as error:
+    except (BotoCoreError, HTTPClientError, KeyError, RuntimeError, ValueError) as error:
         raise StorageError(f"{what}: {plain(str(error))}") from error
 
 

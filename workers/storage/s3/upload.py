@@ -227,6 +227,8 @@ def once(call: Callable[..., Any], **said: Any) -> Any:
     except ClientError as error:
         if code_of(error) != "NotImplemented":
             raise
+        if isinstance(body := said.get("Body"), Part):
+            body.seek(0)
         return call(**said)
 
 
