@@ -292,3 +292,33 @@ def test_the_log_holds_neither_signature_nor_token(
     (entry,) = s3.log
     assert not {"authorization", "x-amz-security-token"} & {name for name, _ in entry.headers}
     assert (entry.method, entry.path, entry.status, entry.received) == ("PUT", "/bucket/k", 200, 1)
+
+
+def test_a_copy_is_of_the_object_that_was_seen(client: httpx.Client) -> None:
+    etag = client.put(path("a"), content=b"one").headers["ETag"]
+    headers = {"x-amz-copy-source": path("a"), "x-amz-copy-source-if-match": '"0"'}
+    assert code(client.put(path("b"), headers=headers)) == (412, "PreconditionFailed")
+    headers["x-amz-copy-source-if-match"] = etag
+    assert client.put(path("b"), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(("rules", "prefix"), [(R2, "cf-copy-destination-"), (AWS, "")])
+def test_what_a_copy_replaces_has_its_own_conditions(
+    s3: S3Server, client: httpx.Client, rules: Strictness, prefix: str
+) -> None:
+    s3.strictness = replace(rules, seconds_a_write=0.0)
+    client.put(path("a"), content=b"one")
+    etag = client.put(path("b"), content=b"two").headers["ETag"]
+    source = {"x-amz-copy-source": path("a")}
+    for condition in ({"if-none-match": "*"}, {"if-match": '"0"'}):
+        refused = {f"{prefix}{name}": value for name, value in condition.items()}
+        told = client.put(path("b"), headers=source | refused)
+        assert code(told) == (412, "PreconditionFailed")
+    taken = client.put(path("b"), headers=source | {f"{prefix}if-match": etag})
+    assert taken.status_code == 200
+
+
+def test_only_what_is_put_can_be_a_copy(client: httpx.Client) -> None:
+    client.put(path("a"), content=b"one")
+    told = client.get(path("a"), headers={"x-amz-copy-source": path("a")})
+    assert code(told) == (501, "NotImplemented")

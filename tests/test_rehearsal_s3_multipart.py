@@ -188,6 +188,20 @@ def test_a_lost_answer_leaves_the_object(s3: S3Server, client: httpx.Client) -> 
 # The same server, as the client that Fleet uses sees it.
 
 
+def test_parts_may_be_copied_from_what_is_there(s3: S3Server, client: httpx.Client) -> None:
+    data = bytes(range(256)) * 5
+    client.put(path("source"), content=data)
+    source, uploading = {"x-amz-copy-source": path("source")}, Uploading(client)
+    for number, span in enumerate((f"0-{PART - 1}", f"{PART}-{len(data) - 1}"), 1):
+        made = uploading.put(number, b"", **source, **{"x-amz-copy-source-range": f"bytes={span}"})
+        uploading.etags[number] = element(made, "ETag")
+    assert uploading.complete().status_code == 200
+    assert s3.buckets["bucket"].objects["k"].read() == data
+    for span in (f"bytes=0-{len(data)}", "bytes=5-", "0-5"):
+        beyond = source | {"x-amz-copy-source-range": span}
+        assert code(Uploading(client).put(1, b"", **beyond)) == (400, "InvalidArgument")
+
+
 @pytest.fixture
 def store(s3: S3Server) -> Any:
     obstore = pytest.importorskip("obstore.store", reason="obstore is not installed")

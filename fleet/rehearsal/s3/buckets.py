@@ -24,6 +24,11 @@ class Object:
         """Its bytes."""
         return sum(piece.length for piece in self.pieces)
 
+    @property
+    def tag(self) -> str:
+        """Its ETag without quotes, which conditions may leave out."""
+        return self.etag.strip('"')
+
     def read(self) -> bytes:
         """Give it whole, in memory."""
         return b"".join(piece.read() for piece in self.pieces)

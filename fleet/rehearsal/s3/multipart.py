@@ -1,6 +1,6 @@
-"""Multipart uploads: create, upload a part, complete, abort.
+"""Multipart uploads: create, upload or copy a part, complete, abort.
 
-From AWS's CreateMultipartUpload, UploadPart, CompleteMultipartUpload and AbortMultipartUpload
+From AWS's CreateMultipartUpload, UploadPart(Copy), CompleteMultipartUpload and AbortMultipartUpload
 (docs.aws.amazon.com/AmazonS3/latest/API/), and R2's "Multipart upload" for equal parts.  An upload
 that was completed is no more: completing it again is NoSuchUpload (AWS's text for that error), so
 whoever lost the answer has to look at the object.
@@ -8,11 +8,11 @@ whoever lost the answer has to look at the object.
 
 import hashlib
 
-from fleet.rehearsal.exchange import Answer
+from fleet.rehearsal.exchange import RANGE, Answer, window
 from fleet.rehearsal.s3.buckets import Object, Part, Upload
 from fleet.rehearsal.s3.checks import LENGTHS, PREFIX, check_body, encoded, new_digest
 from fleet.rehearsal.s3.errors import XML, Refused, document, element_of
-from fleet.rehearsal.s3.objects import kept
+from fleet.rehearsal.s3.objects import iso, kept, md5_of
 from fleet.rehearsal.s3.visit import Visit
 from fleet.rehearsal.s3.xml import read
 
@@ -34,10 +34,7 @@ def create(visit: Visit) -> Answer:
 
 def put_part(visit: Visit) -> Answer:
     """UploadPart; a part that is sent again takes the place of the first."""
-    number = visit.asked.param("partNumber") or ""
-    if not number.isdecimal() or not 1 <= int(number) <= visit.rules.most_parts:
-        limit = visit.rules.most_parts
-        raise Refused("InvalidArgument", f"Part number must be between 1 and {limit}, inclusive")
+    number = _number(visit)
     if visit.asked.body.length > visit.rules.most_part:
         raise Refused("EntityTooLarge")
     upload = find(visit)
@@ -46,8 +43,26 @@ def put_part(visit: Visit) -> Answer:
         raise Refused("InvalidRequest", f"Expected a checksum of the type {upload.algorithm}")
     part = Part(visit.asked.body.keep(), digests.md5, visit.now, digests.checksums)
     with visit.lock:
-        find(visit).parts[int(number)] = part
+        find(visit).parts[number] = part
     return Answer(200, {"ETag": part.etag, **digests.headers})
+
+
+def copy_part(visit: Visit, source: Object) -> Answer:
+    """UploadPartCopy within a bucket: a part of what is there already, or all of it."""
+    number = _number(visit)
+    said = visit.asked.headers.get("x-amz-copy-source-range", f"bytes=0-{source.size - 1}")
+    found = RANGE.fullmatch(said)
+    if found is None or not all(found.groups()) or int(found[2]) >= source.size:
+        raise Refused("InvalidArgument", "The x-amz-copy-source-range value must be bytes=a-b.")
+    length = int(found[2]) - int(found[1]) + 1
+    if length > visit.rules.most_part:
+        raise Refused("EntityTooLarge")
+    pieces = tuple(window(source.pieces, int(found[1]), length))
+    part = Part(pieces, md5_of(pieces), visit.now, {})
+    with visit.lock:
+        find(visit).parts[number] = part
+    result = element_of({"LastModified": iso(visit.now), "ETag": part.etag})
+    return Answer(200, XML, document("CopyPartResult", result))
 
 
 def complete(visit: Visit) -> Answer:
@@ -83,6 +98,13 @@ def find(visit: Visit) -> Upload:
         visit.bucket.uploads.pop(found.id, None)
         raise Refused("NoSuchUpload")
     return found
+
+
+def _number(visit: Visit) -> int:
+    number, limit = visit.asked.param("partNumber") or "", visit.rules.most_parts
+    if not number.isdecimal() or not 1 <= int(number) <= limit:
+        raise Refused("InvalidArgument", f"Part number must be between 1 and {limit}, inclusive")
+    return int(number)
 
 
 def _listed(visit: Visit, upload: Upload) -> list[Part]:

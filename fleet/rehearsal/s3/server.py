@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fleet.rehearsal.exchange import Answer, Asked
 from fleet.rehearsal.s3 import listing, multipart, objects
-from fleet.rehearsal.s3.buckets import Bucket
+from fleet.rehearsal.s3.buckets import Bucket, Object
 from fleet.rehearsal.s3.errors import Refused
 from fleet.rehearsal.s3.sigv4 import Key, check
 from fleet.rehearsal.s3.strictness import R2, Strictness
@@ -55,6 +55,11 @@ ROUTES: dict[tuple[str, bool, frozenset[str]], Callable[[Visit], Answer]] = {
     ("GET", True, frozenset({"uploadId"})): listing.list_parts,
     ("POST", True, frozenset({"uploadId"})): multipart.complete,
     ("DELETE", True, frozenset({"uploadId"})): multipart.abort,
+}
+
+COPIES: dict[Callable[[Visit], Answer], Callable[[Visit, Object], Answer]] = {
+    objects.put: objects.copy,
+    multipart.put_part: multipart.copy_part,
 }
 
 
@@ -113,9 +118,9 @@ class S3Server(Service):
         if "transfer-encoding" in asked.headers:
             raise Refused("MissingContentLength")
         if "x-amz-copy-source" in asked.headers:
-            if route is not objects.put:
-                raise Refused("NotImplemented", "UploadPartCopy is not implemented here")
-            return objects.copy(visit, objects.source_of(visit))
+            if route not in COPIES:
+                raise Refused("NotImplemented", "A copy is made by PUT only")
+            return COPIES[route](visit, objects.source_of(visit))
         if route is listing.list_objects and self.strictness.listing_age:
             return self._listed(visit)
         return route(visit)

@@ -1,7 +1,8 @@
 """How strict the S3 server is, as data; the defaults are R2's.
 
 Sources: R2's "Limits" (developers.cloudflare.com/r2/platform/limits), "Multipart upload"
-(…/r2/objects/multipart-objects) and "S3 API compatibility" (…/r2/api/s3/api); AWS's "Multipart
+(…/r2/objects/multipart-objects), "S3 API compatibility" (…/r2/api/s3/api) and "Conditional
+operations" (…/r2/api/s3/conditional-operations); AWS's "Multipart
 upload limits" (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html); the README of Source
 Cooperative's proxy (github.com/source-cooperative/data.source.coop).
 """
@@ -40,6 +41,10 @@ class Strictness:
     hurried: int = 429
     """R2 answers this to too many writes; AWS and Backblaze answer 503 SlowDown."""
 
+    copy_conditions: str = "cf-copy-destination-"
+    """R2's headers for what a CopyObject replaces begin so ("Conditional operations"); AWS's are
+    those of any write."""
+
     public: frozenset[str] = frozenset()
     """Buckets that anyone may read and list without a signature, as at data.source.coop."""
 
@@ -54,7 +59,11 @@ class Strictness:
 
 
 R2 = Strictness(seconds_a_write=1.0)
-AWS = Strictness(equal_parts=False, most_object=48 * TIB, hurried=503)
+AWS = Strictness(equal_parts=False, most_object=48 * TIB, hurried=503, copy_conditions="")
 SOURCE_COOPERATIVE = Strictness(
-    equal_parts=False, listing_age=60.0, head_without_length=True, longest_range=2_300_000
+    equal_parts=False,
+    copy_conditions="",
+    listing_age=60.0,
+    head_without_length=True,
+    longest_range=2_300_000,
 )

@@ -27,8 +27,10 @@ class Visit:
         if not f"{self.name}/{key}".startswith(self.reach):
             raise Refused("AccessDenied")
 
-    def put(self, new: Object, drop: str | None = None) -> None:
+    def put(self, new: Object, drop: str | None = None, conditions: str = "") -> None:
         """Write an object if the request's conditions hold, ending the upload that made it.
+
+        ``conditions`` is what the names of their headers begin with.
 
         Conditions as AWS's "How to prevent object overwrites with conditional writes" has them: a
         failed one is 412, ``If-Match`` on nothing 404, and one that meets another write 409, after
@@ -37,7 +39,7 @@ class Visit:
         with self.lock:
             if drop is not None and drop not in self.bucket.uploads:
                 raise Refused("NoSuchUpload")
-            conditional = self._conditional()
+            conditional = self._conditional(conditions)
             if conditional and self.key in self.bucket.contested:
                 self.bucket.contested.discard(self.key)
                 self.bucket.uploads.pop(drop or "", None)
@@ -48,18 +50,18 @@ class Visit:
             self.bucket.put(self.key, new)
             self.bucket.uploads.pop(drop or "", None)
 
-    def _conditional(self) -> bool:
+    def _conditional(self, prefix: str) -> bool:
         """Whether the write has conditions; they hold."""
         headers = self.asked.headers
         there = self.bucket.objects.get(self.key)
-        if none := headers.get("if-none-match"):
+        if none := headers.get(f"{prefix}if-none-match"):
             if none != "*":
                 raise Refused("NotImplemented", "If-None-Match takes * when writing")
             if there is not None:
                 raise Refused("PreconditionFailed")
-        if match := headers.get("if-match"):
+        if match := headers.get(f"{prefix}if-match"):
             if there is None:
                 raise Refused("NoSuchKey")
-            if match not in {there.etag, there.etag.strip('"')}:
+            if match not in {there.etag, there.tag}:
                 raise Refused("PreconditionFailed")
         return bool(none or match)
