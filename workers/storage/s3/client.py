@@ -28,6 +28,7 @@ from botocore.credentials import (
     RefreshableCredentials,
 )
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.loaders import create_loader
 
 from workers.pull.faults import plain
 from workers.pull.pace import Pace
@@ -43,6 +44,7 @@ _OURS: Final = {
     "profile": (None, None, None, None),
 }
 _TOO_MUCH: Final = frozenset({429, 503})
+_DATA: Final = create_loader()  # what the service is like, read once: that takes 0.1 s
 _BUSY: Final = frozenset(
     {"SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "TooManyRequests", "Throttling"}
 )
@@ -105,6 +107,7 @@ def connect(place: Place, keys: Callable[[], Keys] | None, pace: Pace, agent: st
         agent: what to call ourselves.
     """
     session = botocore.session.Session(session_vars=_OURS)
+    session.register_component("data_loader", _DATA)
     session.register_component("credential_provider", CredentialResolver([_Given(keys)]))
     client = session.create_client(
         "s3",
