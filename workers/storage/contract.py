@@ -58,6 +58,10 @@ class Denied(StorageError):
     final = True
 
 
+class Changed(StorageError):
+    """What is there is not what was to be replaced: another was quicker, or it was done already."""
+
+
 class Corrupt(StorageError):
     """The service has other bytes than it was sent, or did not get them all."""
 
@@ -155,6 +159,40 @@ class Storage(Readable, Protocol):
         """Remove an object; one that is not there is fine."""
 
 
+class Switchable(Storage, Protocol):
+    """A storage where an object can be replaced on the condition that it is the one last seen.
+
+    In both calls ``tag`` is of what is to be replaced, None for nothing, and readers see the old
+    bytes or the new ones.
+    """
+
+    def fetch(self, path: str) -> tuple[bytes, str] | None:
+        """Read a small object with its tag; None where there is none."""
+
+    def swap(self, path: str, data: bytes, tag: str | None) -> None:
+        """Put a small object, JSON, in the place of another.
+
+        Raises:
+            Changed: something else is there.
+            Unfit: the service knows no such condition.
+        """
+
+    def copy(self, source: Stored, path: str, tag: str | None, lease: Lease) -> None:
+        """Put a copy in the place of another object; on no condition where none is known.
+
+        Args:
+            source: what is copied: its path, and the size and digests that it has to have.
+            path: where to.
+            tag: of what is there.
+            lease: asked now and then.
+
+        Raises:
+            Changed: something else is there.
+            Absent: nothing is at the source.
+            Corrupt: something else is.
+        """
+
+
 def checked(path: str) -> str:
     """Return a path from outside that may be used.
 
@@ -180,23 +218,34 @@ def refuse(able: Capabilities, path: str, content: Content) -> None:
         )
 
 
+def alike(found: Stored, wanted: Stored | Content) -> bool | None:
+    """Whether what is there is what is wanted; None where it has the size, and no digest is known.
+
+    Digests count where both sides know them.
+    """
+    told = [
+        one == other
+        for one, other in ((found.sha256, wanted.sha256), (found.md5, wanted.md5))
+        if one is not None and other is not None
+    ]
+    if found.size != wanted.size or not all(told):
+        return False
+    return True if told else None
+
+
 def same(path: str, found: Stored, content: Content) -> bool:
     """Whether what is there is what shall be; None of its digests known, it is not said to be.
 
     Raises:
         Taken: it has other bytes.
     """
-    told = [
-        (one, other)
-        for one, other in ((found.sha256, content.sha256), (found.md5, content.md5))
-        if one is not None and other is not None
-    ]
-    if found.size != content.size or any(one != other for one, other in told):
+    verdict = alike(found, content)
+    if verdict is False:
         raise Taken(
             f"{path} is taken: {found.size:,} bytes are there already that are not the "
             f"{content.size:,} to be written; nothing was changed"
         )
-    return bool(told)
+    return bool(verdict)
 
 
 def part_length(size: int, able: Capabilities, least: int) -> int:

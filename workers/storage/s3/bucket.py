@@ -11,6 +11,7 @@ Rules this module keeps:
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,15 +28,19 @@ from workers.storage.contract import (
     StorageError,
     Stored,
     Taken,
+    Unfit,
+    alike,
     checked,
     part_length,
     refuse,
 )
 from workers.storage.s3.client import Keys, Place, code_of, connect, told
+from workers.storage.s3.copy import Copy, ask, condition, sent
 from workers.storage.s3.upload import MD5_BYTES, Part, Upload, composite, once, part_digests
 
 MIB: Final = 1024 * 1024
 PART: Final = 16 * MIB
+SMALL: Final = 16 * MIB  # what is read whole, into memory
 CAPABILITIES: Final = Capabilities(
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html; R2's are the same, and it
     # wants all parts but the last to be equal: https://developers.cloudflare.com/r2/platform/limits
@@ -70,16 +75,8 @@ class Bucket:
         answer = self._head(checked(path))
         if answer is None:
             return None
-        tag = str(answer.get("ETag", "")).strip('"')
-        said = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
         size = answer.get("ContentLength")
-        return Stored(
-            path,
-            self._length(path) if size is None else int(size),
-            said.get("sha256"),
-            tag if len(tag) == 2 * MD5_BYTES else None,
-            tag,
-        )
+        return _stored(path, answer, self._length(path) if size is None else int(size))
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Read an object, or a part of it; who cuts what it sends is asked for the rest."""
@@ -130,6 +127,44 @@ class Bucket:
         Upload(self._client, self._place, self._pace, self._lease).abandon(checked(path))
         with told(f"{path} cannot be removed"):
             self._client.delete_object(**self._named(checked(path)))
+
+    def fetch(self, path: str) -> tuple[bytes, str] | None:
+        """Read a small object with its tag; None where there is none."""
+        try:
+            with told(f"{path} cannot be read"):
+                answer = self._client.get_object(**self._named(checked(path)))
+                with answer["Body"] as body:
+                    data = body.read(SMALL + 1)
+        except Absent:
+            return None
+        if len(data) > SMALL:
+            raise Unfit(f"{path} has more than {SMALL:,} bytes; something else lies there")
+        return data, str(answer["ETag"]).strip('"')
+
+    def swap(self, path: str, data: bytes, tag: str | None) -> None:
+        """Put a small object in the place of another."""
+        said = {**self._named(checked(path)), **sent(data), **condition(tag)}
+        what = f"{path} cannot be replaced"
+        ask(what, self._client.put_object, **said, ContentType="application/json")
+
+    def copy(self, source: Stored, path: str, tag: str | None, lease: Lease) -> None:
+        """Put a copy in the place of another object; through here, if the service makes none."""
+        named = f"{checked(source.path)} cannot be copied"
+        answer = self._head(source.path)
+        if answer is None:
+            raise Absent(f"{named}: nothing is there")
+        found = _stored(source.path, answer)
+        if alike(found, source) is False:
+            raise Corrupt(f"{named}: something else is there than should be")
+        kept = {"ContentType": answer["ContentType"], "Metadata": {"sha256": source.sha256}}
+        pinned = replace(source, tag=found.tag)
+        job = Copy(self._client, self._place, self.capabilities, pinned, checked(path), tag, kept)
+        if source.size > SMALL:  # of those that were killed before their end
+            Upload(self._client, self._place, self._pace, lease).abandon(path)
+        try:
+            job.by_the_service(lease)
+        except Unfit:
+            job.through_us(lambda *part: b"".join(self.read(*part)), lease)
 
     def _send(self, path: str, content: Content, length: int, lease: Lease) -> None:
         more = {"ContentType": content.media_type, "Metadata": {"sha256": content.sha256}}
@@ -262,6 +297,14 @@ def _whole(answer: dict[str, Any], start: int) -> int | None:
         return int(total)
     length = answer.get("ContentLength")
     return None if length is None else start + int(length)
+
+
+def _stored(path: str, answer: dict[str, Any], size: int) -> Stored:
+    """Say what a HEAD tells; names of metadata come in whatever case the service likes."""
+    tag = str(answer.get("ETag", "")).strip('"')
+    kept = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+    md5 = tag if len(tag) == 2 * MD5_BYTES else None
+    return Stored(path, size, kept.get("sha256"), md5, tag)
 
 
 def _is_composite(tag: str) -> bool:

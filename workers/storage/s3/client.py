@@ -128,6 +128,7 @@ def connect(place: Place, keys: Callable[[], Keys] | None, pace: Pace, agent: st
     )
     client.meta.events.register("before-send.s3", lambda **_: pace.request(place.host))
     client.meta.events.register("after-call.s3", partial(_strained, pace, place.host))
+    client.meta.events.register("before-call.s3.CopyObject", _as_r2_has_it)
     return client
 
 
@@ -136,6 +137,17 @@ def _strained(pace: Pace, host: str, http_response: Any, **_: Any) -> None:
     if http_response.status_code in _TOO_MUCH:
         text = str(http_response.headers.get("retry-after", ""))
         pace.throttled(host, float(text) if text.isdecimal() else 0.0)
+
+
+def _as_r2_has_it(params: dict[str, Any], **_: object) -> None:
+    """Say a copy's conditions as R2 wants them too, who takes no ``If-Match`` for its target.
+
+    https://developers.cloudflare.com/r2/api/s3/conditional-operations/
+    """
+    headers = params["headers"]
+    for name in ("If-Match", "If-None-Match"):
+        if name in headers:
+            headers[f"cf-copy-destination-{name.lower()}"] = headers[name]
 
 
 class _Given(CredentialProvider):
