@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Event
 
 from fleet.places import ItemsPlace
 from fleet.rehearsal.archive.server import Archive as ArchiveServer
 from fleet.rehearsal.archive.server import Habits
 from fleet.rehearsal.connection import Drop
+from fleet.rehearsal.exchange import Asked
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
 from fleet.rehearsal.s3.strictness import AWS
@@ -26,7 +28,9 @@ from workers.storage.s3 import Bucket, Place
 PHASES: tuple[Phase, ...] = ("received", "done", "answered")
 ENDS_WITHIN = 60.0  # seconds
 _fresh = multiprocessing.get_context("forkserver")
-_fresh.set_forkserver_preload(["workers.storage.archive", "workers.storage.s3"])
+_fresh.set_forkserver_preload(
+    ["workers.storage.archive", "workers.storage.s3", __name__, "tests.warm"]
+)
 
 
 @dataclass
@@ -98,13 +102,13 @@ def _at_every_boundary(
 ) -> Iterator[str]:
     """Kill a write at each boundary and do it again; give the path that it was to, each time."""
     for phase in PHASES:
-        at, killed = 0, True
-        while killed:
+        at, died = 0, True
+        while died:
             at += 1
             path = f"{phase}/{at}/a.bin"
-            killed = _killed(server, at, phase, write, url, path, content)
-            figures.kills += killed
-            done = _run(write, url, path, content)
+            died = killed(server, at, phase, write, url, path, content)
+            figures.kills += died
+            done = run(write, url, path, content)
             figures.incomplete += done.exitcode != 0
             yield path
 
@@ -123,7 +127,7 @@ def _keys() -> object:
     return KEYS
 
 
-def _run(call: Callable[..., None], *given: object) -> BaseProcess:
+def run(call: Callable[..., None], *given: object) -> BaseProcess:
     """Run a call in a process of its own, to its end."""
     process = _fresh.Process(target=call, args=given)
     process.start()
@@ -131,28 +135,51 @@ def _run(call: Callable[..., None], *given: object) -> BaseProcess:
     return process
 
 
-def _killed(
-    service: Service, at: int, phase: Phase, call: Callable[..., None], *given: object
+def killed(
+    service: Service,
+    at: int,
+    phase: Phase,
+    call: Callable[..., None],
+    *given: object,
+    ours: Callable[[Asked], bool] = lambda _: True,
 ) -> bool:
-    """Run a call and kill it at one boundary; False if it never came to that."""
-    process = _fresh.Process(target=call, args=given)
-    with _watching(service, at, phase, process):
+    """Run a call and kill it at one boundary of what is ``ours``; False if it never came to it."""
+    process, ended = _fresh.Process(target=call, args=given), Event()
+    with _watching(service, at, phase, process, ended, ours):
         process.start()
         process.join(ENDS_WITHIN)
+        ended.set()
     return process.exitcode == -signal.SIGKILL
 
 
 @contextmanager
-def _watching(service: Service, at: int, phase: Phase, process: BaseProcess) -> Iterator[None]:
-    """Kill ``process`` at the boundary, and let nothing that it asks after that have an effect."""
-    first = service.next_number() + 1
+def _watching(
+    service: Service,
+    at: int,
+    phase: Phase,
+    process: BaseProcess,
+    ended: Event,
+    ours: Callable[[Asked], bool],
+) -> Iterator[None]:
+    """Kill ``process`` at the boundary, and let nothing that it asks after that have an effect.
+
+    Its end is waited for by one thread only: whoever else does is told nothing of how it ended.
+    """
+    came: list[int] = []  # the requests' numbers, in the order in which they came whole
+    cut = Event()
 
     def watch(moment: Moment) -> None:
-        if (moment.number, moment.phase) == (first + at - 1, phase):
+        if not ours(moment.asked):
+            return
+        with service.lock:
+            if moment.phase == "received":
+                came.append(moment.number)
+            place = came.index(moment.number) + 1 if moment.number in came else 0
+        if (place, moment.phase) == (at, phase):
             process.kill()
-            process.join()
-        late = moment.number >= first + at and moment.phase == "received"
-        if late and not process.is_alive():
+            cut.set()
+            ended.wait(ENDS_WITHIN)
+        if place > at and moment.phase == "received" and cut.is_set():
             raise Drop
 
     service.watch = watch

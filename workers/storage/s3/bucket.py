@@ -75,8 +75,7 @@ class Bucket:
         answer = self._head(checked(path))
         if answer is None:
             return None
-        size = answer.get("ContentLength")
-        return _stored(path, answer, self._length(path) if size is None else int(size))
+        return self._stored(path, answer)
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Read an object, or a part of it; who cuts what it sends is asked for the rest."""
@@ -153,7 +152,7 @@ class Bucket:
         answer = self._head(source.path)
         if answer is None:
             raise Absent(f"{named}: nothing is there")
-        found = _stored(source.path, answer)
+        found = self._stored(source.path, answer)
         if alike(found, source) is False:
             raise Corrupt(f"{named}: something else is there than should be")
         kept = {"ContentType": answer["ContentType"], "Metadata": {"sha256": source.sha256}}
@@ -269,6 +268,15 @@ class Bucket:
             raise StorageError(f"{path}: the service does not say how long it is")
         return whole
 
+    def _stored(self, path: str, answer: dict[str, Any]) -> Stored:
+        """Say what a HEAD tells; names of metadata come in whatever case the service likes."""
+        tag = str(answer.get("ETag", "")).strip('"')
+        kept = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+        md5 = tag if len(tag) == 2 * MD5_BYTES else None
+        size = answer.get("ContentLength")
+        length = self._length(path) if size is None else int(size)
+        return Stored(path, length, kept.get("sha256"), md5, tag)
+
     def _first_part(self, path: str) -> int:
         """Ask how long an object's first part is; 0 where the service does not tell."""
         try:
@@ -297,14 +305,6 @@ def _whole(answer: dict[str, Any], start: int) -> int | None:
         return int(total)
     length = answer.get("ContentLength")
     return None if length is None else start + int(length)
-
-
-def _stored(path: str, answer: dict[str, Any], size: int) -> Stored:
-    """Say what a HEAD tells; names of metadata come in whatever case the service likes."""
-    tag = str(answer.get("ETag", "")).strip('"')
-    kept = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-    md5 = tag if len(tag) == 2 * MD5_BYTES else None
-    return Stored(path, size, kept.get("sha256"), md5, tag)
 
 
 def _is_composite(tag: str) -> bool:
