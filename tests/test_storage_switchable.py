@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from fleet.planning.latest import encode, place
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
 from fleet.rehearsal.s3.strictness import AWS, R2
-from tests.storage_support import AGENT, BUCKET, KEYS, Scene, Server, aws, moto, strict
+from tests.latest_support import files, order
+from tests.storage_support import AGENT, BUCKET, KEYS, Scene, Server, aws, moto, rclone, strict
 from workers.lease import Lease
+from workers.storage import latest
 from workers.storage.contract import Absent, Changed, Corrupt, Stored, Switchable, Unfit
 from workers.storage.s3 import Bucket, Place
 from workers.storage.s3.bucket import CAPABILITIES
@@ -169,6 +172,23 @@ def test_what_a_killed_copy_began_is_given_up_by_the_next(tmp_path: Path) -> Non
         bucket._client.create_multipart_upload(Bucket=BUCKET, Key="a.bin")
         bucket.copy(source, "a.bin", None, Lease())
         assert not server.buckets[BUCKET].uploads
+
+
+def test_a_service_that_takes_no_notice_of_conditions_is_not_switched(tmp_path: Path) -> None:
+    with rclone(tmp_path) as server:
+        scene = Scene(server, server.storage(tmp_path), tmp_path)
+        storage: Switchable = scene.storage  # type: ignore[assignment]
+        for name, data in files(1).items():
+            scene.put(f"census/v1/data/{name}", data)
+        with pytest.raises(Unfit, match=r"census\.json cannot be switched: .* no notice"):
+            latest.switch(storage, order(1), Lease())
+        assert storage.fetch(place("census")) is None
+        storage.swap(place("census"), encode(order(1)), None)
+        for name, data in files(2).items():
+            scene.put(f"census/v2/data/{name}", data)
+        with pytest.raises(Unfit, match="no notice"):
+            latest.switch(storage, order(2), Lease())
+        assert (storage.fetch(place("census")) or (b"", ""))[0] == encode(order(1))
 
 
 def _put(scene: Scene, path: str, data: bytes) -> Stored:
