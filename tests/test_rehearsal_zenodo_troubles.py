@@ -140,6 +140,7 @@ def test_rates_are_told_always_and_enforced_where_switched_on(
         "99",
         str(int(clock.time.timestamp()) + 60),
     ]
+    assert first.headers["date"] == "Sat, 28 Nov 2026 00:00:00 GMT"
     assert {me.get("/api/user/records").status_code for _ in range(101)} == {200}
     zenodo.records.switches = Switches(rates=True)
     clock.pass_by(50)

@@ -6,6 +6,7 @@ It misbehaves as the real one was seen to once its script has lines of ``trouble
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 from fleet.rehearsal.exchange import Answer, Asked
@@ -73,7 +74,8 @@ class Zenodo(Service):
                 answer = handler(Call(self, asked, caller, names))
         except Refused as refused:
             answer = said(refused.status, refused.body(), **refused.headers)
-        return Answer(answer.status, {**headers, **answer.headers}, answer.body)
+        date = format_datetime(self.records.now(), usegmt=True)  # of the clock that resets rates
+        return Answer(answer.status, {"Date": date, **headers, **answer.headers}, answer.body)
 
     def _caller(self, asked: Asked) -> str | None:
         """Tell whose token it is, in the header or the query (documented: rest_api_index)."""
