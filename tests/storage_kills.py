@@ -29,7 +29,7 @@ PHASES: tuple[Phase, ...] = ("received", "done", "answered")
 ENDS_WITHIN = 60.0  # seconds
 _fresh = multiprocessing.get_context("forkserver")
 _fresh.set_forkserver_preload(
-    ["workers.storage.archive", "workers.storage.s3", __name__, "tests.warm"]
+    ["workers.storage.archive", "workers.storage.s3", __name__, "tests.publish_kills", "tests.warm"]
 )
 
 
