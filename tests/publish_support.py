@@ -25,6 +25,7 @@ DESCRIBED = Description(
     published=date(2026, 11, 28),
     label="2026-11",
     licence=Licence("CC-BY-4.0"),
+    publisher="Data for Canada",
     mirrors=("https://data.example.org/buildings/2026-11/",),
 )
 

@@ -98,6 +98,10 @@ def test_a_draft_that_lacks_something_is_not_published_and_mints_nothing(
     assert complaints(me.publish(draft)) == {"files"}
     assert me.delete(draft, "b.csv").status_code == 204
     assert zenodo.records.minted == []
+    bare = {name: value for name, value in METADATA.items() if name != "publisher"}
+    me.update(draft, {"metadata": bare})
+    assert complaints(me.publish(draft)) == {"metadata.publisher"}
+    me.update(draft, {"metadata": METADATA})
     assert me.publish(draft).status_code == 202
 
 
@@ -117,7 +121,7 @@ def test_a_draft_is_saved_without_what_is_wrong_and_told_of_it(me: Person) -> No
         "files.enabled",
     }
     kept = me.get(f"/api/records/{draft}/draft").json()["metadata"]
-    assert set(kept) == {"resource_type", "rights", "version"}
+    assert set(kept) == {"resource_type", "rights", "version", "publisher"}
     strange = {"metadata": METADATA | {"resource_type": {"id": "cake"}}}
     assert me.update(draft, strange).status_code == 400
     assert me.update(draft, ["metadata"]).status_code == 400

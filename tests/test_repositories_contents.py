@@ -122,6 +122,7 @@ def test_a_record_may_be_french_first_and_its_licence_one_that_the_repository_ha
         published=date(2026, 1, 2),
         label="1",
         licence=Licence(title="Licence du Québec", url="https://example.org/licence"),
+        publisher="Data for Canada",
     )
     told = metadata("urn:x", described)
     assert (told["title"], told["languages"]) == ("Bâtiments", [{"id": "fra"}])
@@ -140,7 +141,7 @@ def test_what_a_repository_adds_to_metadata_is_no_difference() -> None:
     wish = metadata("urn:x", DESCRIBED)
     found = json.loads(json.dumps(wish))
     found["rights"][0]["title"] = {"en": "CC BY"}
-    found["publisher"] = "Zenodo"
+    found["copyright"] = "nobody"
     assert says(found, wish)
     found["creators"].pop()
     assert not says(found, wish)

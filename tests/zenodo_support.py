@@ -15,6 +15,7 @@ METADATA = {
     "creators": [{"person_or_org": {"type": "organizational", "name": "Data for Canada"}}],
     "rights": [{"id": "cc-by-4.0"}],
     "version": "2025-04-15",
+    "publisher": "Data for Canada",
 }
 
 

@@ -53,6 +53,7 @@ class Description:
         published: the date on which the data were published.
         label: of the version.
         licence: of the data.
+        publisher: who makes the data available; no DOI is registered without it.
         whole: whether the record holds the data, and not only what leads to them.
         mirrors: URLs at which the same data are.
         previous_doi: of the version before.
@@ -65,6 +66,7 @@ class Description:
     published: date
     label: str
     licence: Licence
+    publisher: str
     whole: bool = True
     mirrors: tuple[str, ...] = ()
     previous_doi: str = ""
@@ -85,7 +87,7 @@ def metadata(urn: str, described: Description) -> Json:
     Raises:
         ValueError: something is not said that a record cannot do without.
     """
-    for name in ("titles", "summaries", "creators", "label"):
+    for name in ("titles", "summaries", "creators", "label", "publisher"):
         if not getattr(described, name):
             raise ValueError(f"{urn}: a record cannot do without {name}")
     title, *titles = described.titles
@@ -109,6 +111,7 @@ def metadata(urn: str, described: Description) -> Json:
         "publication_date": described.published.isoformat(),
         "resource_type": {"id": "dataset"},
         "version": described.label,
+        "publisher": described.publisher,
         "rights": [_rights(described.licence)],
         "languages": [_language(one) for one in described.titles],
         "subjects": [{"subject": word} for word in described.keywords],

@@ -30,6 +30,7 @@ UNKNOWN = "The persistent identifier does not exist."
 UNREGISTERED = "The persistent identifier is not registered."
 DENIED = "Permission denied."
 UNFINISHED = "One or more files have not completed their transfer, please wait."
+UNPUBLISHED = "Missing publisher field required for DOI registration."
 OPEN_REVIEW = (
     "You cannot publish a draft with an open review request. "
     "Please cancel the review request first."
@@ -151,6 +152,10 @@ class Records:
             raise invalid(_missing_files())
         if any(file.complete is None for file in record.files.values()):
             raise invalid(complaint("files", UNFINISHED))
+        if not record.metadata.get(
+            "publisher"
+        ):  # invenio-rdm-records: DataCitePIDProvider.validate
+            raise invalid(complaint("metadata.publisher", UNPUBLISHED))
         return record
 
     def release(self, record: Record) -> Record:
