@@ -279,6 +279,13 @@ def test_headers_say_how_long_to_leave_a_repository_alone(
     assert pause(status, headers, 1000.0) == seconds
 
 
+def test_a_file_with_another_sum_than_md5_is_read_without_one(liar: "Liar", clock: Clock) -> None:
+    liar.said = lie(entries=[{"key": "a", "size": 5, "checksum": "multipart:abc-5"}])
+    with calls(liar, clock) as asked:
+        (copy,) = read_record(asked, "7").files
+    assert (copy.size, copy.md5) == (5, None)
+
+
 class Liar(Service):
     """A repository that answers everything alike."""
 

@@ -67,7 +67,7 @@ class DraftFiles:
         by_key = {one.key: one for one in wanted}
         held = self.held()
         for key, found in list(held.items()):
-            if key not in by_key or (found.md5 is not None and not by_key[key].is_held(found)):
+            if key not in by_key or (found.size is not None and not by_key[key].is_held(found)):
                 self._remove(key)
                 del held[key]
         self._begin([key for key in by_key if key not in held])
@@ -103,7 +103,7 @@ class DraftFiles:
         that is tried before 50 GB are sent again.
         """
         held = self._one(one)
-        if held is not None and held.md5 is None:
+        if held is not None and held.size is None:
             with suppress(Unsure, Refused):
                 self._commit(one)
             held = self._one(one)

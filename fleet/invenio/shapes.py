@@ -25,7 +25,10 @@ class Nonsense(Unsure):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A file of a record or draft; without md5 it was only begun."""
+    """A file of a record or draft; one without a size was only begun.
+
+    One without md5 may have a sum of another kind, as what came in parts has.
+    """
 
     key: str
     size: int | None = None
@@ -93,7 +96,10 @@ def file(body: Any) -> Held:
     if checksum is None or body.get("status", "completed") != "completed":
         return Held(key)
     size = _count(body.get("size", body.get("filesize")), f"the size of {key[:80]!r}")
-    found = _MD5.fullmatch(_typed(checksum, str, f"the checksum of {key[:80]!r}"))
+    checksum = _typed(checksum, str, f"the checksum of {key[:80]!r}")
+    if ":" in checksum and not checksum.startswith("md5:"):
+        return Held(key, size)
+    found = _MD5.fullmatch(checksum)
     if found is None:
         raise Nonsense(f"the checksum of {key[:80]!r} is no md5: {checksum[:80]!r}")
     return Held(key, size, found[1])

@@ -32,7 +32,7 @@ class Contents:
         files: all of it.
         papers: the bytes of those files that are papers, by key.
         whole: whether the data are among them.
-        reason: why not all is.
+        reason: why they are not.
     """
 
     files: tuple[Wanted, ...]
@@ -82,7 +82,7 @@ def composed(
         tuple(sets[number]),
         {paper.key: paper.data for paper in chosen},
         whole,
-        reason,
+        "" if whole else reason,
     )
 
 
