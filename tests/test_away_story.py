@@ -91,15 +91,19 @@ def away(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Away]:
 
 @pytest.mark.timeout(240)
 def test_a_site_without_a_worker_is_written_to_read_again_and_mended(
-    tmp_path: Path, database_url: str, away: Away
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_url: str,
+    away: Away,
 ) -> None:
+    home = tmp_path_factory.mktemp("fleet")  # short enough for the sockets below it
     digests, source = {}, tmp_path / "origin"
     for name, size in FILES.items():
         data = Random(name).randbytes(size)
         digests[name] = hashlib.sha256(data).hexdigest()
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(data)
-    with _origin(source) as origin, _fleet(tmp_path, database_url, away) as fleet:
+    with _origin(source) as origin, _fleet(home, database_url, away) as fleet:
         listing = tmp_path / "list.txt"
         lines = (f"{origin.url}/{name}\n  out={name}\n" for name in digests)
         listing.write_text("".join(lines))
@@ -133,11 +137,10 @@ def _origin(folder: Path) -> Iterator[Origin]:
 
 
 @contextmanager
-def _fleet(tmp_path: Path, database_url: str, away: Away) -> Iterator[RunningFleet]:
-    keys = tmp_path / "keys.yaml"
+def _fleet(home: Path, database_url: str, away: Away) -> Iterator[RunningFleet]:
+    keys = home / "keys.yaml"
     keys.write_text(f"away: {{key_id: {KEY}, secret: {SECRET}}}\n")
     keys.chmod(0o600)
-    home = tmp_path / "fleet"
     with running_fleet(
         home, database_url, lease_seconds=10, tick_seconds=0.2, retry_seconds=0.5, keys_file=keys
     ) as fleet:
