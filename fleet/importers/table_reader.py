@@ -36,7 +36,7 @@ def main() -> None:
             print(json.dumps(row, default=repr))  # noqa: T201 - it is what this process is for
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         why = str(error).partition("\n")[0] or type(error).__name__
-        print(json.dumps({"refused": why}))  # noqa: T201
+        print(json.dumps({"refused": why}))  # noqa: T201 - as above
 
 
 def _rows(data: bytes) -> Iterator[Row]:

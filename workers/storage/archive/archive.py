@@ -122,8 +122,9 @@ class Archive:
         names = checked(folder).split("/") if folder else []
         items = {identifier(self._place.prefix, names[:FOLDERS])}
         if len(names) < FOLDERS:
-            search = lambda: set(self._client.search(self._place.prefix))  # noqa: E731
-            items |= patiently(search, self._patience, self._lease)
+            items |= patiently(
+                lambda: set(self._client.search(self._place.prefix)), self._patience, self._lease
+            )
         below = f"{folder}/" if folder else ""
         stored = [one for item in items for one in self._files(item) if one.path.startswith(below)]
         yield from sorted(stored, key=lambda one: one.path)
@@ -155,9 +156,8 @@ class Archive:
             return
         with contextlib.suppress(Absent):
             patiently(partial(self._client.delete, path, at), self._patience, self._lease)
-        is_gone = lambda record: name not in record.files  # noqa: E731
         said = f"{path} is gone: {item} lists it still"
-        self._records.wait_until(item, is_gone, self._lease, said)
+        self._records.wait_until(item, lambda found: name not in found.files, self._lease, said)
 
     def _sent(
         self, path: str, at: tuple[str, str], content: Content, md5: str, lease: Lease
@@ -165,8 +165,8 @@ class Archive:
         """Send a file, in one try; False if it was there."""
         if self._is_there(path, at, content, md5):
             return False
-        has_room = lambda _: self._client.has_room(at[0])  # noqa: E731
-        self._records.wait_for(has_room, lease, f"{at[0]} has room in its queue")
+        what = f"{at[0]} has room in its queue"
+        self._records.wait_for(lambda _: self._client.has_room(at[0]), lease, what)
         lease.check_live()
         body = partial(_body, content, lease)
         self._client.put(path, at, self._headers(path, content, md5), body)
@@ -181,9 +181,9 @@ class Archive:
             Corrupt: another is.
         """
         item, name = at
-        is_listed = lambda record: name in record.files  # noqa: E731
         said = f"{path} is taken in: {item} does not list it yet"
-        found = self._records.wait_until(item, is_listed, lease, said).files[name]
+        record = self._records.wait_until(item, lambda one: name in one.files, lease, said)
+        found = record.files[name]
         if (found.size, found.md5) != (content.size, md5):
             raise Corrupt(
                 f"{path}: {item} has {found.size:,} bytes of md5 {found.md5}, and was sent "

@@ -97,8 +97,8 @@ class Records:
                 return
             before = self._tasks(item)
             if before:
-                have_run = lambda _: before.isdisjoint(self._tasks(item))  # noqa: E731
-                self.wait_for(have_run, lease, f"{len(before)} tasks of {item} have run")
+                what = f"{len(before)} tasks of {item} have run"
+                self.wait_for(lambda _: before.isdisjoint(self._tasks(item)), lease, what)
             self.get(item, time.monotonic())
             held.settled = True
 

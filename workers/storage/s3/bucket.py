@@ -12,6 +12,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -183,7 +184,7 @@ class Bucket:
         """Send a file whole."""
         with content.file.open("rb", buffering=0) as file:
             (digest,) = part_digests(file.fileno(), content, max(1, content.size), lease)
-            take = lambda count: self._pace.take(self._place.host, count)  # noqa: E731
+            take = partial(self._pace.take, self._place.host)
             body = Part(file.fileno(), 0, content.size, take)
             with told(f"{path} cannot be sent"):
                 once(
