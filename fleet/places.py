@@ -50,4 +50,22 @@ class ItemsPlace(_Place):
         return (self.endpoint, self.read)
 
 
+class RecordsPlace(_Place):
+    """Records of an InvenioRDM repository such as Zenodo, each of one whole version.
+
+    ``community`` is asked to take in a dataset's first record.  ``record`` is in no sites file: a
+    grant names by it the draft or record that an order is about.
+    """
+
+    driver: Literal["zenodo"] = "zenodo"
+    endpoint: Address = "https://zenodo.org"
+    community: str = Field("", pattern=r"^([a-z0-9][a-z0-9_-]{0,99})?$")
+    record: str = Field("", pattern=r"^[A-Za-z0-9-]{0,64}$")
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where its provider's budget is spent."""
+        return (self.endpoint,)
+
+
 Place = Annotated[BucketPlace | ItemsPlace, Field(discriminator="driver")]

@@ -294,5 +294,6 @@ def _publish(session: Session, version: Version, now: datetime) -> None:
         other.state = VersionState.SUPERSEDED
         version.previous_id = other.id
     version.state, version.published_at = VersionState.PUBLISHED, now
+    version.sequence = 1 + holdings.last_sequence(session, version.dataset_id)
     version.reason = f"published without {excluded} files" if excluded else ""
     holdings.dirty_shards(session, select(Version.id).where(Version.id == version.id))

@@ -72,6 +72,20 @@ class TransferKind(StrEnum):
     VERIFY = "verify"
     PROBE = "probe"
     DROP = "drop"
+    PUBLISH = "publish"
+
+
+class PublicationState(StrEnum):
+    """``wanted``: its draft is to be made; ``filling``: an executor brings the version's files.
+
+    ``closing``: papers are added and it is published; ``refused``: waits for a person.
+    """
+
+    WANTED = "wanted"
+    FILLING = "filling"
+    CLOSING = "closing"
+    PUBLISHED = "published"
+    REFUSED = "refused"
 
 
 TASKS: dict[str, str] = {
@@ -80,4 +94,5 @@ TASKS: dict[str, str] = {
     TransferKind.VERIFY: "verify",
     TransferKind.PROBE: "probe",
     TransferKind.DROP: "drop",
+    TransferKind.PUBLISH: "publish",
 }

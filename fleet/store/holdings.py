@@ -210,6 +210,12 @@ def excluded(session: Session, version: str) -> int:
     ).one()
 
 
+def last_sequence(session: Session, dataset: str) -> int:
+    """Return the sequence of the dataset's version that was published last; 0 if none was."""
+    last = select(func.max(col(Version.sequence))).where(Version.dataset_id == dataset)
+    return session.exec(last).one() or 0
+
+
 def uncut(session: Session, version: str) -> int:
     """Count the artifacts of a version whose bytes are known and that are in no shard yet."""
     known = session.exec(

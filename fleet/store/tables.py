@@ -19,6 +19,7 @@ from fleet.planning.states import (
     AliasState,
     ArtifactState,
     AttemptState,
+    PublicationState,
     ReplicaState,
     TransferState,
     VersionState,
@@ -31,10 +32,14 @@ def _id(prefix: str) -> Any:
 
 
 class Dataset(SQLModel, table=True):
-    """A stable, opaque, case-sensitive id that holds versions."""
+    """A stable, opaque, case-sensitive id that holds versions.
+
+    ``description`` is what ``fleet.descriptions`` reads.
+    """
 
     id: str = Field(primary_key=True)
     title: str = ""
+    description: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime = moment(default=...)
 
 
@@ -46,9 +51,15 @@ class DatasetAlias(SQLModel, table=True):
 
 
 class Version(SQLModel, table=True):
-    """An immutable set of artifacts, once it is published."""
+    """An immutable set of artifacts, once it is published.
 
-    __table_args__ = (UniqueConstraint("dataset_id", "label"),)
+    ``sequence`` is given then, and rises from one published version of a dataset to the next.
+    """
+
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "label"),
+        Index("ix_version_sequence", "dataset_id", "sequence", unique=True),
+    )
     id: str = _id("ve")
     dataset_id: str = Field(foreign_key="dataset.id", index=True)
     label: str
@@ -60,6 +71,7 @@ class Version(SQLModel, table=True):
     source_root: str = ""
     notes: list[str] = Field(default_factory=list, sa_type=JSON)
     previous_id: str | None = None
+    sequence: int | None = None
     created_at: datetime = moment(default=...)
     published_at: datetime | None = moment()
     dirty: bool = Field(default=False, index=True)
@@ -379,6 +391,34 @@ class Attempt(SQLModel, table=True):
     bytes_fetched: int = count(default=0)
     sources: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
     reason: str = ""
+
+
+class Publication(SQLModel, table=True):
+    """A version at a repository: its draft, and then its record, with a DOI.
+
+    ``asked``, ``record`` and ``doi`` are what ``fleet.repositories.Memory`` has; whoever speaks to
+    the repository holds it until ``held_until``, under ``fence``.  ``mirrors`` were written into
+    its papers, and ``whole`` says whether the data are in it or only those.
+    """
+
+    __table_args__ = (UniqueConstraint("version_id", "site_id"),)
+    id: str = _id("pu")
+    version_id: str = Field(foreign_key="version.id")
+    site_id: str = Field(foreign_key="site.id", index=True)
+    state: str = Field(default=PublicationState.WANTED)
+    asked: float | None = None
+    record: str = ""
+    doi: str = ""
+    whole: bool | None = None
+    mirrors: list[str] = Field(default_factory=list, sa_type=JSON)
+    fence: int = 0
+    held_until: datetime | None = moment()
+    attempts: int = 0
+    transfer_id: str | None = Field(default=None, index=True)
+    reason: str = ""
+    look_at: datetime | None = moment(index=True)
+    created_at: datetime = moment(default=...)
+    published_at: datetime | None = moment()
 
 
 class Wakeup(SQLModel, table=True):
