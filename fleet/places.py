@@ -68,4 +68,4 @@ class RecordsPlace(_Place):
         return (self.endpoint,)
 
 
-Place = Annotated[BucketPlace | ItemsPlace, Field(discriminator="driver")]
+Place = Annotated[BucketPlace | ItemsPlace | RecordsPlace, Field(discriminator="driver")]

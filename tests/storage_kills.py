@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Event
@@ -19,7 +20,9 @@ from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
 from fleet.rehearsal.s3.strictness import AWS
 from fleet.rehearsal.service import Moment, Phase, Service
-from tests.storage_support import AGENT, ARCHIVE_KEYS, BUCKET, KEYS, PATIENCE
+from fleet.rehearsal.zenodo import Zenodo
+from tests.storage_support import AGENT, ARCHIVE_KEYS, BUCKET, KEYS, PATIENCE, record
+from tests.zenodo_support import Person
 from workers.lease import Lease
 from workers.storage.archive import Archive
 from workers.storage.contract import Content
@@ -29,7 +32,14 @@ PHASES: tuple[Phase, ...] = ("received", "done", "answered")
 ENDS_WITHIN = 60.0  # seconds
 _fresh = multiprocessing.get_context("forkserver")
 _fresh.set_forkserver_preload(
-    ["workers.storage.archive", "workers.storage.s3", __name__, "tests.publish_kills", "tests.warm"]
+    [
+        "workers.storage.archive",
+        "workers.storage.s3",
+        "workers.storage.zenodo",
+        __name__,
+        "tests.publish_kills",
+        "tests.warm",
+    ]
 )
 
 
@@ -58,7 +68,7 @@ def s3_upload(home: Path, size: int) -> Figures:
     folder = home / "bytes"
     folder.mkdir()
     with S3Server(folder, [BUCKET], {KEYS.key_id: Key(KEYS.secret)}, AWS) as server:
-        for path in _at_every_boundary(figures, server, _write, server.url, content):
+        for path in _at_every_boundary(figures, server, _write, lambda: server.url, content):
             found = server.buckets[BUCKET]
             figures.corrupt += found.objects[path].read() != data
             figures.double += len(found.objects) - 1
@@ -74,7 +84,7 @@ def archive_upload(home: Path, size: int) -> Figures:
     with ArchiveServer(
         home / "bytes", keys, habits, lambda: 1_800_000_000.0 + len(server.log)
     ) as server:
-        for _ in _at_every_boundary(figures, server, _write_item, server.url, content):
+        for _ in _at_every_boundary(figures, server, _write_item, lambda: server.url, content):
             files = [file for item in server.items.values() for file in item.files.values()]
             figures.corrupt += [b"".join(one.read() for one in file.pieces) for file in files] != [
                 data
@@ -87,7 +97,35 @@ def archive_upload(home: Path, size: int) -> Figures:
     return figures
 
 
-KILLED: dict[str, Callable[[Path, int], Figures]] = {"s3": s3_upload, "archive": archive_upload}
+def zenodo_fill(home: Path, size: int) -> Figures:
+    """Likewise of two files into a draft, which is a new one for each boundary."""
+    figures, (content, data) = Figures(), _content(home, size)
+    with Zenodo(
+        home / "bytes", now=lambda: datetime.fromtimestamp(1_800_000_000 + len(server.log), UTC)
+    ) as server:
+        me, drafts = Person(server), list[str]()
+
+        def draft() -> tuple[str, str]:
+            drafts.append(me.create())
+            return server.url, drafts[-1]
+
+        for _ in _at_every_boundary(figures, server, _fill_draft, draft, content):
+            files = server.records.records[drafts[-1]].files
+            whole = [one.complete for one in files.values() if one.complete is not None]
+            figures.left += len(files) - len(whole)
+            figures.corrupt += sum(
+                b"".join(piece.read() for piece in one.pieces) != data for one in whole
+            )
+            figures.double += abs(len(whole) - 2)
+            me.discard(drafts[-1])
+    return figures
+
+
+KILLED: dict[str, Callable[[Path, int], Figures]] = {
+    "s3": s3_upload,
+    "archive": archive_upload,
+    "zenodo": zenodo_fill,
+}
 
 
 def _content(home: Path, size: int) -> tuple[Content, bytes]:
@@ -98,17 +136,24 @@ def _content(home: Path, size: int) -> tuple[Content, bytes]:
 
 
 def _at_every_boundary(
-    figures: Figures, server: Service, write: Callable[..., None], url: str, content: Content
+    figures: Figures,
+    server: Service,
+    write: Callable[..., None],
+    where: Callable[[], object],
+    content: Content,
 ) -> Iterator[str]:
-    """Kill a write at each boundary and do it again; give the path that it was to, each time."""
+    """Kill a write at each boundary and do it again; give the path that it was to, each time.
+
+    ``where`` is asked each time for the place to write to.
+    """
     for phase in PHASES:
         at, died = 0, True
         while died:
             at += 1
-            path = f"{phase}/{at}/a.bin"
-            died = killed(server, at, phase, write, url, path, content)
+            path, to = f"{phase}/{at}/a.bin", where()
+            died = killed(server, at, phase, write, to, path, content)
             figures.kills += died
-            done = run(write, url, path, content)
+            done = run(write, to, path, content)
             figures.incomplete += done.exitcode != 0
             yield path
 
@@ -116,6 +161,12 @@ def _at_every_boundary(
 def _write_item(url: str, path: str, content: Content) -> None:
     place = ItemsPlace(endpoint=url, read=url, prefix="kills")
     Archive(place, ARCHIVE_KEYS, AGENT, patience=PATIENCE).write(path, content, Lease())
+
+
+def _fill_draft(to: tuple[str, str], path: str, content: Content) -> None:
+    storage = record(*to)
+    storage.write(path, content, Lease())
+    storage.write("papers/SHA256SUMS", content, Lease())
 
 
 def _write(url: str, path: str, content: Content) -> None:

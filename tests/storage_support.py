@@ -7,34 +7,40 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import cast
 
 import httpx
 
-from fleet.places import ItemsPlace
+from fleet.invenio import Patience
+from fleet.places import ItemsPlace, RecordsPlace
 from fleet.rehearsal.archive.server import Archive as ArchiveServer
 from fleet.rehearsal.archive.server import Habits
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
 from fleet.rehearsal.s3.strictness import AWS, R2, SOURCE_COOPERATIVE, Strictness
+from fleet.rehearsal.zenodo import TOKEN, Zenodo
 from fleet.settings import SiteSettings
 from tests.fault_server import FaultServer
 from tests.seeder_support import eventually
+from tests.zenodo_support import Person
 from workers.lease import Lease
-from workers.storage.archive import Archive, Patience
+from workers.storage.archive import Archive
 from workers.storage.archive import Keys as ArchiveKeys
+from workers.storage.archive import Patience as ArchivePatience
 from workers.storage.contract import Content, Readable, Storage
 from workers.storage.folder import Folder
 from workers.storage.hosted import Hosted
 from workers.storage.s3 import Bucket, Keys, Place
+from workers.storage.zenodo import Record
 
 AGENT = "Fleet/test (+mailto:ops@example.org)"
 KEYS = Keys("AKIDAKIDAKIDAKIDAKID", "secretsecretsecretsecretsecretsecret")
 BUCKET = "open-data"
 ARCHIVE_KEYS = ArchiveKeys("access", "low-secret")
-PATIENCE = Patience(again=0.01, longest=0.02, look=0.002, taken_in=20.0)
+PATIENCE = ArchivePatience(again=0.01, longest=0.02, look=0.002, taken_in=20.0)
 _numbers = count()
 
 
@@ -54,7 +60,7 @@ class Scene:
 
     def put(self, path: str, data: bytes) -> None:
         """Have some bytes there, by a write or where it is only read from by other means."""
-        if isinstance(self.readable, Hosted):
+        if self.server.read_only:
             self.server.put(path, data)
         else:
             self.storage.write(path, self.content(data), Lease())
@@ -69,6 +75,8 @@ class Scene:
 
 class Server:
     """Where the storages of one kind are made, as long as it is open."""
+
+    read_only = False
 
     def storage(self, home: Path) -> Readable:
         """Make an empty one."""
@@ -88,6 +96,8 @@ class Folders(Server):
 
 class Hosts(Server):
     """A web server that files are only read from."""
+
+    read_only = True
 
     def __init__(self, server: FaultServer) -> None:
         self._server, self._run = server, ""
@@ -120,6 +130,34 @@ class Items(Server):
 
     def storage(self, _home: Path) -> Storage:
         return Archive(items_place(self.server), ARCHIVE_KEYS, AGENT, patience=PATIENCE)
+
+
+class Drafts(Server):
+    """Zenodo; each storage is a draft of its own."""
+
+    def __init__(self, server: Zenodo) -> None:
+        self._person, self._url, self.draft = Person(server), server.url, ""
+
+    def storage(self, _home: Path) -> Storage:
+        self.draft = self._person.create()
+        return record(self._url, self.draft)
+
+
+class Records(Drafts):
+    """Zenodo's published records, which are only read from."""
+
+    read_only = True
+
+    def put(self, path: str, data: bytes) -> None:
+        self._person.upload(self.draft, path, data)
+        assert self._person.publish(self.draft).status_code == 202
+
+
+def record(url: str, name: str, folder: str = "") -> Record:
+    """A draft or record; nobody waits in earnest for a Zenodo that says so."""
+    place = RecordsPlace(endpoint=url, record=name)
+    patience = Patience(4000, sleep=lambda _: None)
+    return Record(place, TOKEN, AGENT, folder=folder, patience=patience)
 
 
 def items_place(server: ArchiveServer) -> ItemsPlace:
@@ -189,6 +227,19 @@ def slow_archive(home: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def zenodo(home: Path, server: type[Drafts] = Drafts) -> Iterator[Server]:
+    """Zenodo; by its clock a second passes with each request, so that its rates are kept."""
+    with Zenodo(home, now=lambda: datetime.fromtimestamp(1_800_000_000 + len(run.log), UTC)) as run:
+        yield server(run)
+
+
+@contextlib.contextmanager
+def zenodo_records(home: Path) -> Iterator[Server]:
+    with zenodo(home, Records) as server:
+        yield server
+
+
+@contextlib.contextmanager
 def source_cooperative(home: Path) -> Iterator[Server]:
     """Its proxy: no length in a HEAD, and ranges cut short."""
     with strict(home, replace(SOURCE_COOPERATIVE, listing_age=0.0)) as server:
@@ -205,8 +256,10 @@ SERVERS = {
     "moto": moto,
     "archive": archive,
     "slow_archive": slow_archive,
+    "zenodo": zenodo,
+    "zenodo_records": zenodo_records,
 }
-READ_ONLY = {"web"}
+READ_ONLY = {"web", "zenodo_records"}
 
 
 @contextlib.contextmanager

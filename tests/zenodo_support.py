@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -49,12 +50,12 @@ class Person:
         return self.http.post(f"/api/records/{draft}/draft/files", json=entries)
 
     def put(self, draft: str, key: str, data: bytes) -> httpx.Response:
-        path = f"/api/records/{draft}/draft/files/{key}/content"
+        path = f"/api/records/{draft}/draft/files/{quote(key, safe='')}/content"
         headers = {"Content-Type": "application/octet-stream"}
         return self.http.put(path, content=data, headers=headers)
 
     def commit(self, draft: str, key: str) -> httpx.Response:
-        return self.http.post(f"/api/records/{draft}/draft/files/{key}/commit")
+        return self.http.post(f"/api/records/{draft}/draft/files/{quote(key, safe='')}/commit")
 
     def delete(self, draft: str, key: str) -> httpx.Response:
         return self.http.delete(f"/api/records/{draft}/draft/files/{key}")

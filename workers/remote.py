@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import Final
 
 from fleet.messages import Grant, Item, ItemResult, Order
-from fleet.places import BucketPlace, ItemsPlace
+from fleet.places import BucketPlace, ItemsPlace, RecordsPlace
 from fleet.settings import SiteSettings
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.lease import Lease
 from workers.storage import archive
 from workers.storage.contract import Absent, Denied, Storage, StorageError
+from workers.storage.zenodo import Record
 from workers.work import Work
 
 KEPT_SECONDS: Final = 60.0
@@ -36,6 +37,9 @@ def opened(order: Order, lease: Lease, settings: SiteSettings, centre: Centre) -
             keys = archive.Keys(order.grant.key_id, order.grant.secret)
             size = sum(item.size or 0 for item in order.items)
             return archive.Archive(place, keys, settings.user_agent, lease, size)
+        case RecordsPlace() as place:
+            token = order.grant.token or ""
+            return Record(place, token, settings.user_agent, lease, order.folder)
 
 
 def _bucket(

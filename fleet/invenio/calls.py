@@ -14,7 +14,8 @@ Rules this module keeps:
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -31,6 +32,7 @@ MOST: Final = 8 * 1024 * 1024
 SLOWEST: Final = 300.0
 _HOPS: Final = 3
 _THROTTLED: Final = 429
+_GIVEN: Final = frozenset({200, 206, 416})
 _TOLD: Final = 300  # characters of a repository's own words
 _LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 _ADVICE = {
@@ -142,6 +144,27 @@ class Calls:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         return self._told(self._once("PUT", path, doing, content=blocks, headers=headers), doing)
 
+    @contextmanager
+    def download(self, path: str, doing: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        """Ask for a file's bytes; the answer, with 200, 206 or 416, is given while it comes.
+
+        Raises:
+            Refused: they are not given; with status 404 there are none.
+            Unsure: they could not be read, or broke off.
+        """
+        for _ in range(_HOPS + 1):
+            with self._sent("GET", path, doing, headers={"Accept": "*/*", **headers}) as response:
+                status = response.status_code
+                if status in _GIVEN:
+                    yield response
+                    return
+                answer = _Answer(status, response.headers, _bounded(response, doing))
+            if not 300 <= status < 400:
+                self._told(answer, doing)
+                raise Unsure(f"{doing}: {self.url} answers HTTP {status}")
+            path = self._hop(answer, doing)
+        raise Unsure(f"{doing}: {self.url} sends from one place to the next")
+
     def _asked(self, method: str, path: str, doing: str, **more: Any) -> _Answer:
         """Ask; a 429 is waited out, as nothing was done."""
         hops = 0
@@ -157,22 +180,29 @@ class Calls:
         raise RepositoryError(f"{doing}: {self.url} answers HTTP 429 again and again")
 
     def _once(self, method: str, path: str, doing: str, **more: Any) -> _Answer:
+        with self._sent(method, path, doing, **more) as response:
+            return _Answer(response.status_code, response.headers, _bounded(response, doing))
+
+    @contextmanager
+    def _sent(self, method: str, path: str, doing: str, **more: Any) -> Iterator[httpx.Response]:
+        """Ask in turn; give the answer while it comes."""
         seconds = self._free_at - self.patience.now()
         self.patience.wait(seconds, f"{doing}: {self.url} asks to be left alone")
+        self.patience.turn()
         try:
-            request = self._http.build_request(method, path, **more)
-            response = self._http.send(request, stream=True)
-            try:
-                body = _bounded(response, doing)
-            finally:
-                response.close()
+            with self._http.stream(method, path, **more) as response:
+                self._heed(response)
+                yield response
         except httpx.HTTPError as error:
             why = self.plain(str(error)) or type(error).__name__
             raise Unsure(f"{doing}: no answer from {self.url} ({why})") from error
-        self._free_at = self.patience.now() + pause(
-            response.status_code, response.headers, self.patience.now()
-        )
-        return _Answer(response.status_code, response.headers, body)
+
+    def _heed(self, response: httpx.Response) -> None:
+        now, status = self.patience.now(), response.status_code
+        seconds = pause(status, response.headers, now)
+        self._free_at = now + seconds
+        if status in {_THROTTLED, httpx.codes.SERVICE_UNAVAILABLE}:
+            self.patience.strained(seconds)
 
     def _read(self, answer: _Answer, doing: str, read: Callable[[Json], Read]) -> Read:
         body = self._told(answer, doing)

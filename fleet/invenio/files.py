@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from fleet.invenio.calls import Calls, nothing, part
 from fleet.invenio.faults import Corrupt, Refused, RepositoryError, Unfit, Unsure
@@ -31,7 +31,17 @@ class Wanted:
         return held == Held(self.key, self.size, self.md5)
 
 
-Opener = Callable[[Wanted], BinaryIO]
+class Stream(Protocol):
+    """A file that was opened for reading."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most so many bytes; none at the end."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+Opener = Callable[[Wanted], Stream]
 
 
 class DraftFiles:
@@ -68,7 +78,7 @@ class DraftFiles:
         held = self.held()
         for key, found in list(held.items()):
             if key not in by_key or (found.size is not None and not by_key[key].is_held(found)):
-                self._remove(key)
+                self.remove(key)
                 del held[key]
         self._begin([key for key in by_key if key not in held])
         for one in wanted:
@@ -80,6 +90,40 @@ class DraftFiles:
         held = self.held()
         odd = {one.key for one in wanted if not one.is_held(held.get(one.key))}
         return sorted(odd | (held.keys() - {one.key for one in wanted}))
+
+    def look(self, key: str) -> Held | None:
+        """Tell of one file; None where there is none, nor anything of it."""
+        doing = self._doing(f"look at {key!r}")
+        return self._calls.get(f"{self._path}/{part(key)}", doing, file)
+
+    def put(self, one: Wanted, opened: Opener, *, begun: bool) -> None:
+        """Have one file in the draft, and leave all others.
+
+        Args:
+            one: the file.
+            opened: opens it for reading, from its first byte.
+            begun: whether something of it is there, which is not whole or is to be replaced.
+
+        Raises:
+            Corrupt: what was read, or what arrived, is not what is wanted.
+            RepositoryError: it could not be done.
+        """
+        if not begun:
+            self._begin([one.key])
+        self._put(one, opened, resumed=begun)
+
+    def remove(self, key: str) -> None:
+        """Have no such file in the draft."""
+        doing = self._doing(f"remove {key!r}")
+        path = f"{self._path}/{part(key)}"
+
+        def gone() -> bool | None:
+            return True if key not in self.held() else None
+
+        def remove() -> None:
+            self._calls.send("DELETE", path, doing, nothing)
+
+        settled(self._calls.patience, doing, gone, remove)
 
     def _put(self, one: Wanted, opened: Opener, *, resumed: bool) -> None:
         trouble: RepositoryError | None = None
@@ -102,15 +146,15 @@ class DraftFiles:
         A file whose answer was lost may be there with all its bytes, and only has to be committed:
         that is tried before 50 GB are sent again.
         """
-        held = self._one(one)
+        held = self.look(one.key)
         if held is not None and held.size is None:
             with suppress(Unsure, Refused):
                 self._commit(one)
-            held = self._one(one)
+            held = self.look(one.key)
         if one.is_held(held):
             return True
         if held is not None:
-            self._remove(one.key)
+            self.remove(one.key)
         self._begin([one.key])
         return False
 
@@ -132,10 +176,6 @@ class DraftFiles:
         doing = self._doing(f"commit {one.key!r}")
         return self._calls.send("POST", f"{self._path}/{part(one.key)}/commit", doing, file)
 
-    def _one(self, one: Wanted) -> Held | None:
-        doing = self._doing(f"look at {one.key!r}")
-        return self._calls.get(f"{self._path}/{part(one.key)}", doing, file)
-
     def _begin(self, keys: list[str]) -> None:
         lacking = keys
 
@@ -154,23 +194,11 @@ class DraftFiles:
         if keys:
             settled(self._calls.patience, doing, begun, begin)
 
-    def _remove(self, key: str) -> None:
-        doing = self._doing(f"remove {key!r}, which is not what is wanted")
-        path = f"{self._path}/{part(key)}"
-
-        def gone() -> bool | None:
-            return True if key not in self.held() else None
-
-        def remove() -> None:
-            self._calls.send("DELETE", path, doing, nothing)
-
-        settled(self._calls.patience, doing, gone, remove)
-
     def _doing(self, step: str) -> str:
         return f"draft {self._draft}: {step}"
 
 
-def _checked(one: Wanted, stream: BinaryIO, doing: str) -> Iterator[bytes]:
+def _checked(one: Wanted, stream: Stream, doing: str) -> Iterator[bytes]:
     """Give a file's bytes, and stop before the last block if they are not those wanted."""
     digest = hashlib.md5(usedforsecurity=False)
     left = one.size

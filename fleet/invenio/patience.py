@@ -14,11 +14,17 @@ Found = TypeVar("Found")
 
 @dataclass
 class Patience:
-    """How many seconds a run may still wait in all; a longer wait is the caller's to come back."""
+    """How many seconds a run may still wait in all; a longer wait is the caller's to come back.
+
+    ``turn`` is called before each request, and may wait where others ask beside us; ``strained``
+    hears for how many seconds the repository asked to be left alone.
+    """
 
     left: float = 120.0
     now: Callable[[], float] = field(default=time.time, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    turn: Callable[[], None] = field(default=lambda: None, repr=False)
+    strained: Callable[[float], None] = field(default=lambda _: None, repr=False)
 
     def wait(self, seconds: float, why: str) -> None:
         """Wait.

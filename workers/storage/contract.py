@@ -10,6 +10,7 @@ Rules that each driver keeps, and that one conformance suite proves of all:
 - Paths are relative and of plain names (see ``paths``).
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +247,20 @@ def same(path: str, found: Stored, content: Content) -> bool:
             f"{content.size:,} to be written; nothing was changed"
         )
     return bool(verdict)
+
+
+def md5_of(content: Content, lease: Lease) -> str:
+    """Return the md5 of a file: the ledger's, that of its only part, or by reading it."""
+    if content.md5 is not None:
+        return content.md5
+    if content.parts is not None and content.size <= content.part_length:
+        return content.parts.hex()
+    digest = hashlib.md5(usedforsecurity=False)
+    with content.file.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            lease.check()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def part_length(size: int, able: Capabilities, least: int) -> int:

@@ -13,7 +13,6 @@ Rules this module keeps:
 
 import base64
 import contextlib
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -37,6 +36,7 @@ from workers.storage.contract import (
     Taken,
     Unfit,
     checked,
+    md5_of,
     refuse,
     same,
 )
@@ -136,7 +136,7 @@ class Archive:
         at = self._at(path)
         if is_own(*at):
             raise Unfit(f"{path} would be {at[1]} in item {at[0]}, which the Archive makes itself")
-        md5 = _md5(content, lease)
+        md5 = md5_of(content, lease)
         sent = partial(self._sent, path, at, content, md5, lease)
         self._records.settle(at[0], lease)
         try:
@@ -268,17 +268,3 @@ def _blocks(content: Content, lease: Lease, take: Callable[[int], int]) -> Itera
             lease.check()
             left -= len(block)
             yield block
-
-
-def _md5(content: Content, lease: Lease) -> str:
-    """Return the md5 of a file: the ledger's, that of its only part, or by reading it."""
-    if content.md5 is not None:
-        return content.md5
-    if content.parts is not None and content.size <= content.part_length:
-        return content.parts.hex()
-    digest = hashlib.md5(usedforsecurity=False)
-    with content.file.open("rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            lease.check()
-            digest.update(block)
-    return digest.hexdigest()
