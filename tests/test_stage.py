@@ -5,10 +5,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Lock
+from typing import ClassVar
 
 import pytest
 
-from fleet.messages import Budget, Item, Order, Source
+from fleet.messages import Budget, Grant, Item, Order, Source
+from fleet.places import RecordsPlace
 from fleet.settings import SiteSettings
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, order
@@ -94,9 +96,18 @@ def test_everything_comes_through_a_scratch_that_holds_a_part_of_it(
     assert work.bytes_fetched == sum(map(len, FILES.values()))
 
 
+RECORD = Grant(site="zenodo", place=RecordsPlace(record="1"), key_id="", secret="")
+
+
+@pytest.mark.parametrize("changes", [{}, {"shard": None, "grant": RECORD}], ids=["shard", "record"])
 def test_an_order_that_broke_off_goes_on_where_it_was(
-    given: Order, bucket: Measured, settings: SiteSettings, server: FaultServer
+    changes: dict[str, object],
+    given: Order,
+    bucket: Measured,
+    settings: SiteSettings,
+    server: FaultServer,
 ) -> None:
+    given = given.model_copy(update=changes)
     bucket.stop_after = 4
     with pytest.raises(Stopped):
         run(given, bucket, settings)
@@ -104,13 +115,13 @@ def test_an_order_that_broke_off_goes_on_where_it_was(
     before = {path: len(server.asked(path)) for path in FILES}
     bucket.stop_after = 1000
 
-    work = run(given, bucket, settings)
+    work = run(given.model_copy(update={"attempt": "a2", "fence": 2}), bucket, settings)
 
     assert all(one.ok for one in work.items)
     assert sorted(bucket.written) == sorted(f"census/v1/{path}" for path in FILES)
     assert len(done) == 4
     asked = sum(len(server.asked(path)) - before[path] for path in FILES)
-    assert asked < len(FILES)
+    assert asked < len(FILES) - len(done)  # what was staged is not asked for again
     assert staged(settings) == []
 
 
@@ -141,6 +152,23 @@ def test_what_a_service_knows_by_its_md5_is_not_pulled_again(
     asked = [len(server.asked(path)) > before[path] for path in list(FILES)[:3]]
     assert asked == [False, True, True]
     assert work.items[0].sha256 == items[0].sha256
+
+
+def test_a_service_that_goes_by_md5_is_given_it_without_another_reading(
+    given: Order, settings: SiteSettings, tmp_path: Path
+) -> None:
+    class ByMd5(Folder):
+        capabilities = Capabilities(check="md5")
+        told: ClassVar[list[str | None]] = []
+
+        def write(self, path: str, content: Content, lease: Lease) -> Stored:
+            self.told.append(content.md5)
+            return super().write(path, content, lease)
+
+    work = stage(given, ByMd5(tmp_path / "deposit"), Lease(), settings)
+    wanted = sorted(hashlib.md5(body).hexdigest() for body in FILES.values())
+    assert sorted(filter(None, ByMd5.told)) == wanted
+    assert sorted(one.md5 or "" for one in work.items) == wanted
 
 
 def test_where_a_service_takes_its_time_more_is_written_at_once(

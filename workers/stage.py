@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fleet.messages import Item, ItemResult, Order, SourceReport
+from fleet.places import RecordsPlace
 from fleet.settings import SiteSettings
 from workers.lease import Lease
 from workers.pull import pull
@@ -42,8 +43,7 @@ def stage(order: Order, storage: Storage, lease: Lease, settings: SiteSettings) 
         Stopped: the lease ended; what is there stays, and so does what was pulled.
     """
     most = settings.scratch_bytes // settings.bulk_slots // _BATCHES
-    name = f"{order.shard or order.attempt}-{order.grant.site if order.grant else order.site}"
-    with _lent(settings.state / "staged", name, settings.scratch_bytes) as root:
+    with _lent(settings.state / "staged", _name(order), settings.scratch_bytes) as root:
         staging = _Staging(order, storage, lease, settings, PosixStorage(root), most)
         wanted = [item for item in order.items if not staging.is_there(item)]
         with ThreadPoolExecutor(1) as writer:
@@ -62,6 +62,15 @@ def stage(order: Order, storage: Storage, lease: Lease, settings: SiteSettings) 
                 writing.result()
     results = tuple(staging.results[item.artifact] for item in order.items)
     return Work(results, tuple(staging.sources), staging.fetched)
+
+
+def _name(order: Order) -> str:
+    """Name what is staged, alike for each attempt at it: a shard, or all of a record."""
+    if order.grant is None:
+        return f"{order.shard or order.attempt}-{order.site}"
+    place = order.grant.place
+    whole = place.record if isinstance(place, RecordsPlace) else order.attempt
+    return f"{order.shard or whole}-{order.grant.site}"
 
 
 @dataclass
@@ -91,7 +100,7 @@ class _Staging:
             return False
         self.lease.advance(found.size)
         self.results[item.artifact] = ItemResult(
-            artifact=item.artifact, ok=True, size=found.size, sha256=item.sha256
+            artifact=item.artifact, ok=True, size=found.size, sha256=item.sha256, md5=item.md5
         )
         return True
 
@@ -116,11 +125,12 @@ class _Staging:
             yield batch
 
     def pull(self, batch: Sequence[Item]) -> Work:
-        """Bring items to the scratch folder, with the md5s that their parts are written by."""
+        """Bring items to the scratch folder, with the md5s that they are written by."""
+        by_md5 = self.storage.capabilities.check == "md5"
         update = {
             "items": tuple(map(_over_http, batch)),
             "shard": None,
-            "digests": ("sha256", "parts"),
+            "digests": ("sha256", "md5" if by_md5 else "parts"),
             "part_length": PART,
         }
         order = self.order.model_copy(update=update)
@@ -156,7 +166,7 @@ class _Staging:
             staged,
             result.size or 0,
             result.sha256 or "",
-            item.md5,
+            item.md5 or result.md5,
             blobs.get(result.parts.sha256) if result.parts else None,
             result.part_length or 0,
         )

@@ -35,36 +35,46 @@ _Doing = Callable[[Order, Lease, Centre], Work]
 
 def register(app: Celery, settings: SiteSettings) -> None:
     """Give ``app`` this site's tasks."""
+    task = partial(app.task, shared=False)  # else whatever app is made next has them too
 
-    @app.task(name="pull")
+    @task(name="pull")
     def _pull(attempt: str) -> None:
         work = _carry_out(attempt, settings, partial(_pulled, settings))
         if work is not None and came_by_torrent(work):
             # who had it from here meanwhile shall not look for it in vain
             _log.info("nudged the seeder", answer=nudge(settings))
 
-    @app.task(name="verify")
+    @task(name="verify")
     def _verify(attempt: str) -> None:
         _carry_out(attempt, settings, partial(_verified, settings))
 
-    @app.task(name="probe")
+    @task(name="probe")
     def _probe(attempt: str) -> None:
         _carry_out(attempt, settings, partial(_probed, settings))
 
-    @app.task(name="drop")
+    @task(name="publish")
+    def _publish(attempt: str) -> None:
+        _carry_out(attempt, settings, partial(_staged, settings))
+
+    @task(name="drop")
     def _drop(attempt: str) -> None:
         _carry_out(attempt, settings, partial(_dropped, settings))
 
-    @app.task(name="seed")
+    @task(name="seed")
     def _seed() -> None:
         _log.info("nudged the seeder", answer=nudge(settings))
 
 
 def _pulled(settings: SiteSettings, order: Order, lease: Lease, centre: Centre) -> Work:
     if order.grant is not None:
-        return stage(order, remote.opened(order, lease, settings, centre), lease, settings)
+        return _staged(settings, order, lease, centre)
     known = _known(order, centre)
     return pull(order, _storage(settings), lease, settings=settings, known=known)
+
+
+def _staged(settings: SiteSettings, order: Order, lease: Lease, centre: Centre) -> Work:
+    """Put all files of an order where it says; of a publication, into a draft that is there."""
+    return stage(order, remote.opened(order, lease, settings, centre), lease, settings)
 
 
 def _known(order: Order, centre: Centre) -> bytes:
