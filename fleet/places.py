@@ -30,6 +30,11 @@ class BucketPlace(_Place):
         """Where its provider's budget is spent."""
         return (self.endpoint,)
 
+    @property
+    def reads(self) -> str:
+        """Where its files are read; of a bucket only its sites file knows."""
+        return ""
+
 
 class ItemsPlace(_Place):
     """Items of the Internet Archive, and what their names begin with.
@@ -49,6 +54,11 @@ class ItemsPlace(_Place):
         """Where its provider's budget is spent."""
         return (self.endpoint, self.read)
 
+    @property
+    def reads(self) -> str:
+        """Where its items are read, by their names."""
+        return f"{self.read}/download"
+
 
 class RecordsPlace(_Place):
     """Records of an InvenioRDM repository such as Zenodo, each of one whole version.
@@ -66,6 +76,11 @@ class RecordsPlace(_Place):
     def addresses(self) -> tuple[str, ...]:
         """Where its provider's budget is spent."""
         return (self.endpoint,)
+
+    @property
+    def reads(self) -> str:
+        """Where its records are read, by their ids."""
+        return f"{self.endpoint}/records"
 
 
 Place = Annotated[BucketPlace | ItemsPlace | RecordsPlace, Field(discriminator="driver")]

@@ -33,6 +33,7 @@ class Away:
     kind: str
     driver: str
     store: dict[str, str]
+    read_url = ""
 
     def files(self) -> dict[str, bytes]:
         """What lies there of data v1, by path."""
@@ -45,6 +46,7 @@ class Away:
 
 class AwayBucket(Away):
     kind, driver = "object_store", "s3"
+    read_url = "http://127.0.0.1:9"  # nobody probes it in time, and nobody has to
 
     def __init__(self, server: S3Server) -> None:
         self._objects = server.buckets["open-data"].objects
@@ -145,7 +147,7 @@ def _fleet(home: Path, database_url: str, away: Away) -> Iterator[RunningFleet]:
         home, database_url, lease_seconds=10, tick_seconds=0.2, retry_seconds=0.5, keys_file=keys
     ) as fleet:
         spec = {"id": "away", "kind": away.kind, "driver": away.driver, "store": away.store}
-        spec["read_url"] = "http://127.0.0.1:9"  # nobody probes it in time, and nobody has to
+        spec["read_url"] = away.read_url
         sites.apply(fleet.store, (SiteSpec.model_validate(spec),))
         fleet.until("all programs ready", fleet.all_ready)
         yield fleet

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.places import ItemsPlace
+from fleet.planning.items import identifier, is_own, locate
 from fleet.rehearsal.archive.server import Archive as ArchiveServer
 from fleet.rehearsal.archive.server import Habits
 from fleet.rehearsal.service import Moment
@@ -22,7 +23,6 @@ from tests.storage_kills import archive_upload
 from tests.storage_support import AGENT, ARCHIVE_KEYS, PATIENCE
 from workers.lease import Lease, Stopped
 from workers.storage.archive import Archive, Keys
-from workers.storage.archive.names import identifier, is_own, locate
 from workers.storage.contract import (
     Content,
     Corrupt,

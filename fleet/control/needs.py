@@ -46,14 +46,14 @@ def of(session: Session, transfer: Transfer, books: Books) -> Need:
 
 def _of_copy(session: Session, transfer: Transfer, books: Books) -> Need:
     shard = session.get_one(Shard, transfer.shard_id)
-    urls = sources.copies(session, shard, transfer.target_id).values()
-    copies = [host_of(url) for url in urls]
+    readings = sources.copies(session, shard, transfer.target_id).values()
+    copies = [host_of(one.root) for one in readings]
     if any(books.of(host) is None for host in copies):
         return Need()
     arrivals = sources.arrivals(session, shard, transfer.target_id)
     files = select(Artifact).where(Artifact.shard_id == shard.id)
     found = session.exec(files.order_by(col(Artifact.id)).limit(_LOOKED_AT)).all()
-    arrived = {one: [host_of(url)] for one, (_, url) in arrivals.items()}
+    arrived = {one: [host_of(at.root)] for one, (_, at) in arrivals.items()}
     here = _here(session, shard, transfer.target_id)
     need = _need(
         [[*copies, *arrived.get(one.id, ()), *_hosts(one)] for one in found if one.id not in here],

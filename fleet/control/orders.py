@@ -95,8 +95,8 @@ def _copy(
     for artifact in holdings.artifacts_of(session, shard.id):
         arrived = [arrivals[artifact.id]] if artifact.id in arrivals else []
         fleets = [
-            Source(url=sources.url_at(read_url, folder, artifact.path), site=site)
-            for site, read_url in dict([*copies.items(), *arrived]).items()
+            Source(url=at.url(folder, artifact.path), site=site)
+            for site, at in dict([*copies.items(), *arrived]).items()
         ]
         ranked = ranking.order([*fleets, *sources.origins(settings, artifact)])
         items.append(_item(artifact, ranked))

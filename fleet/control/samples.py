@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Integer, bindparam
 from sqlmodel import Session, col, func, select
 
-from fleet.control import layers
-from fleet.control.sources import url_at
+from fleet.control import layers, reading
 from fleet.messages import Item, ItemResult, Sample, Source
 from fleet.planning.states import ReplicaState
 from fleet.store import holdings
@@ -83,7 +82,8 @@ def _item(session: Session, target: Site, replica: Replica, shard: Shard) -> Ite
         at = random.randrange(shard.files)  # noqa: S311 - sampling, not a secret
         artifact = session.exec(_ONE, params={"shard": shard.id, "at": at}).one()
     sample = _sample(session, shard, artifact)
-    if sample is None:
+    where = reading.of(session, shard.version_id, [target]).get(target.id)
+    if sample is None or where is None:
         return None
     folder = holdings.folder(session.get_one(Version, shard.version_id))
     return Item(
@@ -91,7 +91,7 @@ def _item(session: Session, target: Site, replica: Replica, shard: Shard) -> Ite
         path=f"{folder}/{artifact.path}",
         size=artifact.size,
         sha256=artifact.sha256,
-        sources=(Source(url=url_at(target.read_url, folder, artifact.path), site=target.id),),
+        sources=(Source(url=where.url(folder, artifact.path), site=target.id),),
         sample=sample,
     )
 

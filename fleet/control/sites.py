@@ -141,6 +141,10 @@ class SiteSpec(_Spec):
             raise ValueError(
                 f"a {self.kind} has a worker, and driver {self.driver} none: give another kind"
             )
+        if self.store is not None and self.store.reads and self.read_url:
+            raise ValueError(
+                f"driver {self.driver} is read where its `store` says: leave `read_url` out"
+            )
         if self.driver == "s3" and not (self.read_url or self.retired):
             raise ValueError(
                 "a bucket needs a `read_url`: what nobody can read is no copy that others come from"
@@ -275,6 +279,7 @@ def _gateways(session: Session, before: Mapping[str, str]) -> Iterator[str]:
 def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetime) -> list[str]:
     values = spec.model_dump(exclude={"windows", "budget"}) | {
         "store": spec.store.model_dump(exclude={"driver"}) if spec.store else {},
+        "read_url": spec.read_url or (spec.store.reads if spec.store else ""),
         "fronts": list(spec.fronts),
         "retired": bool(spec.retired),
         "upload": spec.upload.model_dump(mode="json", exclude_defaults=True),

@@ -2,21 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import quote
 
 from sqlmodel import Session, col, select
 
-from fleet.control import incidents, swarms, webseeds
+from fleet.control import incidents, reading, swarms, webseeds
 from fleet.importers import CENTRE
 from fleet.messages import Source
 from fleet.planning.facts import SwarmFacts
+from fleet.planning.reading import Reading
 from fleet.planning.sources import nobody, unreachable
 from fleet.planning.states import ReplicaState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.tables import Artifact, Shard, Site, Transfer
 from fleet.torrent.metainfo import magnet
-from fleet.torrent.shard import web_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def swarm(
     facts, peers = swarms.around(session, shard.infohash, site)
     meta = Sealed(shard.name, shard.size, shard.infohash, shard.files == 1)
     seeds = [
-        web_seed(one.read_url, shard.folder, meta)
+        webseeds.address(one, shard.folder, meta)
         for one in (webseeds.sites(session, shard.id) if mending else ())
         if one.id != site
     ]
@@ -64,34 +63,33 @@ def swarm(
     return Swarm(link, facts, unreachable(facts))
 
 
-def copies(session: Session, shard: Shard, site: str) -> Mapping[str, str]:
-    """Map the other sites where a verified copy is read over HTTP to where their roots are read.
+def copies(session: Session, shard: Shard, site: str) -> Mapping[str, Reading]:
+    """Map the other sites where a verified copy is read over HTTP to how they are read.
 
     A site at fault as a whole is one of them only where no other is; then a copy in doubt is as
     well: whoever fetches it proves every byte, and it may be the last one.
     """
     judged = incidents.judged(session)
     readable = holdings.readable(session, shard.id)
-    found = {one.id: one.read_url for one in readable if one.id not in {site, *judged}}
-    if found:
+    good = (one for one in readable if one.id not in {site, *judged})
+    if found := reading.of(session, shard.version_id, good):
         return found
     last = (*readable, *holdings.readable(session, shard.id, ReplicaState.SUSPECT))
-    return {one.id: one.read_url for one in last if one.id != site}
+    return reading.of(session, shard.version_id, (one for one in last if one.id != site))
 
 
-def arrivals(session: Session, shard: Shard, site: str) -> Mapping[str, tuple[str, str]]:
-    """Map a shard's artifacts, by id, to the other site where each arrived, and its read URL.
+def arrivals(session: Session, shard: Shard, site: str) -> Mapping[str, tuple[str, Reading]]:
+    """Map a shard's artifacts, by id, to the other site where each arrived, and how it is read.
 
     Until a shard is sealed it is nobody's replica, but its artifacts were verified there.
     """
     if shard.infohash is not None:
         return {}
     places = holdings.ingest_sites(session, shard.id)
-    rows = session.exec(
-        select(Site).where(col(Site.id).in_(set(places.values())), Site.read_url != "")
-    ).all()
-    urls = {one.id: one.read_url for one in rows if one.id != site}
-    return {one: (there, urls[there]) for one, there in places.items() if there in urls}
+    others = set(places.values()) - {site}
+    rows = session.exec(select(Site).where(col(Site.id).in_(others))).all()
+    found = reading.of(session, shard.version_id, rows)
+    return {one: (there, found[there]) for one, there in places.items() if there in found}
 
 
 def origins(settings: CentreSettings, artifact: Artifact) -> list[Source]:
@@ -110,8 +108,3 @@ def lacking(session: Session, transfer: Transfer) -> str:
     facts, _ = swarms.around(session, shard.infohash, transfer.target_id)
     bare = sum(not one.origins for one in holdings.artifacts_of(session, shard.id))
     return nobody(transfer.target_id, bare, facts)
-
-
-def url_at(read_url: str, folder: str, path: str) -> str:
-    """Return where an artifact is read at a site."""
-    return f"{read_url.rstrip('/')}/{quote(f'{folder}/{path}')}"

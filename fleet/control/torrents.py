@@ -17,11 +17,10 @@ from fleet.control.sealing import metainfo
 from fleet.control.swarms import address
 from fleet.planning.states import AliasState, ReplicaState
 from fleet.store.tables import Replica, Shard, Site, TorrentAlias, Version
-from fleet.torrent.adoption import own_files, web_seed_url
+from fleet.torrent.adoption import own_files
 from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
 from fleet.torrent.parsed import parse
 from fleet.torrent.reissue import in_one, reissue
-from fleet.torrent.shard import web_seed
 
 
 def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) -> bytes:
@@ -77,7 +76,7 @@ def _web_seeds(session: Session, alias: TorrentAlias) -> list[str]:
     own = session.get_one(Shard, alias.shard_id)
     shards = _shards(session, own.infohash or "")
     found = [
-        web_seed_url(site.read_url, torrent, files, move_in(alias, shard))
+        webseeds.alias_address(site, torrent, files, move_in(alias, shard))
         for shard in shards
         for site in webseeds.sites(session, shard.id)
     ]
@@ -99,7 +98,7 @@ def torrent_of(
         raise NotFoundError(f"no torrent of this fleet has the infohash {infohash}")
     meta = metainfo(session, shards[0])
     web_seeds = {
-        web_seed(site.read_url, shard.folder, meta): None
+        webseeds.address(site, shard.folder, meta): None
         for shard in shards
         for site in webseeds.sites(session, shard.id)
     }

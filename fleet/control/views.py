@@ -6,12 +6,12 @@ from datetime import datetime
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import counted, progress
+from fleet.control import counted, progress, reading
 from fleet.control.aliases import aliases_of
 from fleet.control.counted import Swarm
 from fleet.control.errors import NotFoundError
 from fleet.control.progress import Progress
-from fleet.control.sources import url_at
+from fleet.planning.reading import Reading
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import faults, holdings
 from fleet.store.tables import (
@@ -314,14 +314,15 @@ def _files(session: Session, version: Version) -> list[FileView]:
         .order_by(col(Artifact.path))
         .limit(_FILES_SHOWN)
     ).all()
-    sites: dict[str, list[Site]] = {}
+    sites: dict[str, dict[str, Reading]] = {}
     views = []
     for row in rows:
         if row.shard_id and row.shard_id not in sites:
-            sites[row.shard_id] = list(holdings.readable(session, row.shard_id))
+            readable = holdings.readable(session, row.shard_id)
+            sites[row.shard_id] = reading.of(session, version.id, readable)
         places = tuple(
-            PlaceView(site.id, url_at(site.read_url, holdings.folder(version), row.path))
-            for site in sites.get(row.shard_id or "", ())
+            PlaceView(site, at.url(holdings.folder(version), row.path))
+            for site, at in sites.get(row.shard_id or "", {}).items()
         )
         views.append(FileView(row.path, row.size, row.sha256, row.state, row.reason, places))
     return views

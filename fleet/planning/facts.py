@@ -107,12 +107,17 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True)
 class WebSeedFacts:
-    """What makes a copy a web seed: ``proved`` by another site, ``incident`` if one is open."""
+    """What makes a copy a web seed: ``proved`` by another site, ``incident`` if one is open.
+
+    ``single`` says that its torrent is a lone file's.
+    """
 
     state: ReplicaState
     readable: bool
     proved: bool
     incident: str = ""
+    driver: str = ""
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Which copies a torrent may name as web seeds (BEP 19): those that were seen to serve a piece."""
 
 from fleet.planning.facts import WebSeedFacts
+from fleet.planning.reading import ITEMS, RECORDS
 from fleet.planning.states import ReplicaState
 
 
@@ -8,6 +9,10 @@ def unlisted(copy: WebSeedFacts) -> str:
     """Say why a copy is no web seed now; empty if it is one."""
     if not copy.readable:
         return "its site is not read over HTTP"
+    if copy.driver == RECORDS:
+        return "each range of it would count against what the repository lets its readers ask"
+    if copy.driver == ITEMS and not copy.single:
+        return "BEP 19 names several files by their torrent's folders, and its item has others"
     if copy.state != ReplicaState.AVAILABLE:
         return f"it is {copy.state}"
     if copy.incident:

@@ -1,7 +1,7 @@
 """Items of the Internet Archive: one for each version of a dataset.
 
 See ``archive`` for what is done, ``client`` for how it is asked, ``records`` for what is known of
-an item, and ``names`` for which item holds what.
+an item, and ``fleet.planning.items`` for which item holds what.
 """
 
 from workers.storage.archive.archive import Archive

@@ -21,9 +21,9 @@ from typing import Final
 from urllib.parse import quote
 
 from fleet.places import ItemsPlace
+from fleet.planning.items import FOLDERS, identifier, is_own, locate
 from workers.lease import Lease
 from workers.storage.archive.client import NOTHING_THERE, PARTIAL, Client, Keys
-from workers.storage.archive.names import FOLDERS, identifier, is_own, locate
 from workers.storage.archive.records import MARK, Patience, Record, Records, patiently
 from workers.storage.contract import (
     BLOCK,

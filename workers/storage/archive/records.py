@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from fleet.planning.items import is_own
 from workers.lease import Lease
 from workers.pull.faults import plain
 from workers.storage.archive.client import Client
-from workers.storage.archive.names import is_own
 from workers.storage.contract import Absent, StorageError, Stored
 
 MARK: Final = "fleet-folder"
