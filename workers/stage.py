@@ -2,8 +2,8 @@
 
 Rules this module keeps:
 
-- What is staged is no replica: nobody is offered it.  It is bounded by ``scratch_bytes``, and one
-  batch is pulled while the one before is written.
+- What is staged is no replica: nobody is offered it.  It is bounded by ``scratch_bytes``, what is
+  kept beside a file included, and one batch is pulled while the one before is written.
 - What is there already with the same bytes is not pulled again, so that an order that was broken
   off goes on where it was.
 - A pull that is broken off leaves its partial files in the folder of its shard, for the next; what
@@ -25,6 +25,7 @@ from fleet.places import RecordsPlace
 from fleet.settings import SiteSettings
 from workers.lease import Lease
 from workers.pull import pull
+from workers.pull.extents import GRANULE
 from workers.storage.contract import Content, Storage, StorageError
 from workers.storage.paths import contained
 from workers.storage.posix import PosixStorage, locked, sweep
@@ -34,6 +35,7 @@ KEPT_SECONDS: Final = 24 * 3600.0
 PART: Final = 16 * 1024 * 1024
 _BATCHES: Final = 2  # one is pulled, one written
 _FILES: Final = 5000  # in one batch
+_BLOCK: Final = 4096  # what a disk gives at a time
 
 
 def stage(order: Order, storage: Storage, lease: Lease, settings: SiteSettings) -> Work:
@@ -49,7 +51,7 @@ def stage(order: Order, storage: Storage, lease: Lease, settings: SiteSettings) 
         with ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             for batch in staging.batches(wanted):
-                large = sum(item.size or 0 for item in batch) > most  # needs all that is lent
+                large = sum(_needed(item) for item in batch) > most  # needs all that is lent
                 if writing is not None and large:
                     writing.result()
                 pulled = staging.pull(batch)
@@ -62,6 +64,16 @@ def stage(order: Order, storage: Storage, lease: Lease, settings: SiteSettings) 
                 writing.result()
     results = tuple(staging.results[item.artifact] for item in order.items)
     return Work(results, tuple(staging.sources), staging.fetched)
+
+
+def room(size: int) -> int:
+    """Say how many bytes of a disk a file takes while it comes.
+
+    Beside it lie its head, which is replaced by another, and the map of its granules (see
+    ``workers.pull.journal``).
+    """
+    heads, maps = 2, -(-size // (GRANULE * _BLOCK))
+    return _BLOCK * (-(-size // _BLOCK) + heads + maps)
 
 
 def _name(order: Order) -> str:
@@ -108,7 +120,7 @@ class _Staging:
         """Share items out so that each batch fits; one that never would is refused."""
         batch, size = list[Item](), 0
         for item in items:
-            needed = item.size or 0
+            needed = _needed(item)
             if needed > _BATCHES * self.most:
                 self._fail(
                     item,
@@ -187,6 +199,10 @@ class _Staging:
 
     def _path(self, item: Item) -> str:
         return f"{self.order.folder}/{item.path}" if self.order.folder else item.path
+
+
+def _needed(item: Item) -> int:
+    return room(item.size or 0)
 
 
 def _over_http(item: Item) -> Item:
