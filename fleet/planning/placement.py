@@ -10,6 +10,8 @@ Rules this module keeps:
   sites are one place.
 - What cannot be satisfied is served as far as it can be, and says what it is short of.
 - A copy that no longer serves the rule is surplus once ``min`` chosen ones are good, never before.
+- Who holds a copy comes before who does not.  So where those are enough nobody else is looked at:
+  what most decisions cost has nothing to do with how many sites there are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +53,7 @@ class Field:
     Attributes:
         rule: what is asked for.
         sites: all of them; ``names``: their ids; ``matching``: those that the rule allows, by
-            number.
+            number; ``numbers``: theirs, by id.
         conflicts, covers, fronted: of those that match, see ``spread``.
         working: the numbers of those that answer, as bits.
         idle: why nothing can be done at some of those that have no worker, by id.
@@ -61,6 +63,7 @@ class Field:
     sites: Sequence[SiteFacts]
     names: frozenset[str]
     matching: Sequence[SiteFacts]
+    numbers: Mapping[str, int]
     conflicts: Sequence[int]
     covers: Sequence[Sequence[int]]
     fronted: Mapping[str, frozenset[str]]
@@ -75,9 +78,18 @@ class Field:
         fronted = spread.behind({site.id: site.fronts for site in sites})
         conflicts, covers = spread.conflicts(matching, rule.spread_by, fronted)
         working = sum(1 << at for at, site in enumerate(matching) if not site.silent)
-        names = frozenset(site.id for site in sites)
-        idle = _idle(matching, sites)
-        return cls(rule, sites, names, matching, conflicts, covers, fronted, working, idle)
+        return cls(
+            rule=rule,
+            sites=sites,
+            names=frozenset(site.id for site in sites),
+            matching=matching,
+            numbers={site.id: at for at, site in enumerate(matching)},
+            conflicts=conflicts,
+            covers=covers,
+            fronted=fronted,
+            working=working,
+            idle=_idle(matching, sites),
+        )
 
 
 @dataclass(slots=True)
@@ -116,8 +128,40 @@ def place(
 ) -> Decision:
     """Choose sites for a shard of ``size`` bytes; ``taken`` is by site."""
     copies = {one.site: one for one in replicas if one.state != ReplicaState.RETIRED}
+    holders = [field.numbers[name] for name in copies if name in field.numbers]
+    able, blocked = _sort_out(field, holders, size, copies, taken)
+    chosen, short = _enough(able, field), ""
+    if not chosen:
+        able, blocked = _sort_out(field, range(len(field.matching)), size, copies, taken)
+        chosen, exact = _choose(able, field)
+        found = shortfall.Found(
+            rule=field.rule,
+            chosen=tuple(one.site for one in chosen),
+            able=tuple(one.site for one in able),
+            blocked=tuple(blocked),
+            matching=len(field.matching),
+            fronted=field.fronted,
+            exact=exact,
+        )
+        short = shortfall.words(found)
+    return Decision(
+        tuple(Choice(one.id, _why(one, field.rule)) for one in chosen),
+        short,
+        _surplus(field, chosen, copies),
+    )
+
+
+def _sort_out(
+    field: Field,
+    numbers: Iterable[int],
+    size: int,
+    copies: Mapping[str, ReplicaFacts],
+    taken: Mapping[str, Taken],
+) -> tuple[list[_Able], list[str]]:
+    """Tell sites that can hold the shard, in the order of preference, from why others cannot."""
     able, blocked = list[_Able](), list[str]()
-    for at, site in enumerate(field.matching):
+    for at in numbers:
+        site = field.matching[at]
         copy, since = copies.get(site.id), taken.get(site.id, _NOTHING)
         needs = 0 if copy and copy.state in _ROOM_TAKEN else size
         problem = obstacle(site, needs, since.room)
@@ -130,21 +174,7 @@ def place(
         else:
             able.append(_able(at, site, copy, since))
     able.sort()
-    chosen, exact = _choose(able, field)
-    found = shortfall.Found(
-        rule=field.rule,
-        chosen=tuple(one.site for one in chosen),
-        able=tuple(one.site for one in able),
-        blocked=tuple(blocked),
-        matching=len(field.matching),
-        fronted=field.fronted,
-        exact=exact,
-    )
-    return Decision(
-        tuple(Choice(one.id, _why(one, field.rule)) for one in chosen),
-        shortfall.words(found),
-        _surplus(found, chosen, field.sites, copies),
-    )
+    return able, blocked
 
 
 def obstacle(site: SiteFacts, size: int, taken: int = 0) -> str:
@@ -183,17 +213,40 @@ def _able(at: int, site: SiteFacts, copy: ReplicaFacts | None, since: Taken) -> 
     return _Able(tier, site.silent, marked, queued, less_free, site.id, site, copy, at)
 
 
-def _choose(able: Sequence[_Able], field: Field) -> tuple[list[_Able], bool]:
+def _enough(holders: Sequence[_Able], field: Field) -> Sequence[_Able]:
+    """Choose the first of those that hold the shard, if no choice can be better; else none.
+
+    None can where as many as the rule asks for are independent, and ``min`` of them answer.
+    """
+    wanted, least = _wanted(field.rule), _least(field.rule)
+    if wanted is None or len(holders) < wanted:
+        return ()
+    chosen, shut = holders[:wanted], 0
+    for one in chosen:
+        if shut >> one.at & 1:
+            return ()
+        shut |= field.conflicts[one.at]
+    return chosen if sum(not one.silent for one in chosen) >= least else ()
+
+
+def _choose(able: Sequence[_Able], field: Field) -> tuple[Sequence[_Able], bool]:
     """Choose among sites in the order of preference; whether no choice is better."""
-    rule = field.rule
-    least = max(1, rule.min_copies)
-    wanted = len(able) if rule.copies is None else max(rule.copies, least)
+    wanted = _wanted(field.rule)
+    aim = spread.Aim(len(able) if wanted is None else wanted, _least(field.rule))
     by_number = {one.at: one for one in able}
     candidates = spread.Candidates(
         list(by_number), [one.tier for one in able], field.conflicts, field.working, field.covers
     )
-    chosen = spread.choose(candidates, spread.Aim(wanted, least))
+    chosen = spread.choose(candidates, aim)
     return [by_number[at] for at in chosen.picks], chosen.exact
+
+
+def _least(rule: RuleFacts) -> int:
+    return max(1, rule.min_copies)
+
+
+def _wanted(rule: RuleFacts) -> int | None:
+    return None if rule.copies is None else max(rule.copies, _least(rule))
 
 
 def _why(one: _Able, rule: RuleFacts) -> str:
@@ -204,18 +257,15 @@ def _why(one: _Able, rule: RuleFacts) -> str:
 
 
 def _surplus(
-    found: shortfall.Found,
-    chosen: Sequence[_Able],
-    sites: Sequence[SiteFacts],
-    copies: Mapping[str, ReplicaFacts],
+    field: Field, chosen: Sequence[_Able], copies: Mapping[str, ReplicaFacts]
 ) -> tuple[Choice, ...]:
     """Name the copies that serve the rule no longer, once ``min`` of the chosen ones are good."""
-    names = {one.site.id for one in chosen}
-    if copies.keys() <= names or sum(map(_good, chosen)) < max(1, found.rule.min_copies):
+    names = {one.id for one in chosen}
+    if copies.keys() <= names or sum(map(_good, chosen)) < _least(field.rule):
         return ()
     return tuple(
-        Choice(site.id, _why_not(site, found))
-        for site in sites
+        Choice(site.id, _why_not(site, field, chosen))
+        for site in field.sites
         if site.id in copies
         and site.id not in names
         and not site.retired  # nothing on its disks is touched
@@ -228,12 +278,11 @@ def _good(one: _Able) -> bool:
     return held and not one.site.silent
 
 
-def _why_not(site: SiteFacts, found: shortfall.Found) -> str:
-    rule = found.rule
-    if not selector.parse(rule.selector)(site):
-        return f"{site.id} does not match {rule.selector!r}"
-    for one in found.chosen:
-        reason = spread.together(site, one, rule.spread_by, found.fronted)
+def _why_not(site: SiteFacts, field: Field, chosen: Sequence[_Able]) -> str:
+    if site.id not in field.numbers:
+        return f"{site.id} does not match {field.rule.selector!r}"
+    for one in chosen:
+        reason = spread.together(site, one.site, field.rule.spread_by, field.fronted)
         if reason:
             return f"{reason}, and {one.id} was chosen"
-    return f"the {len(found.chosen)} chosen sites are enough without {site.id}"
+    return f"the {len(chosen)} chosen sites are enough without {site.id}"
