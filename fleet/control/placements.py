@@ -35,6 +35,7 @@ from fleet.store.tables import Incident, Rule
 _log = structlog.get_logger()
 _AT_ONCE = 500
 _TAKES_NO_ROOM = frozenset({ReplicaState.BAD, ReplicaState.MISSING, ReplicaState.RETIRED})
+_NOT_THERE = frozenset({*placing.ABSENT, ReplicaState.RETIRED})
 
 
 def step(store: Store, settings: CentreSettings) -> bool:
@@ -231,7 +232,7 @@ def _is_copied(shard: Standing, site: str, judged: Mapping[str, Incident]) -> bo
     What is bad or missing at a site that is judged is copied once it is known what ails that.
     """
     held = shard.replicas.get(site)
-    there = held is not None and held.state not in (*placing.ABSENT, ReplicaState.RETIRED)
+    there = held is not None and held.state not in _NOT_THERE
     return not there and site not in shard.under_way and site not in judged
 
 

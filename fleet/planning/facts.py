@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from fleet.planning.states import ReplicaState
 
@@ -45,8 +46,7 @@ class RuleFacts:
     spread_by: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaFacts:
+class ReplicaFacts(NamedTuple):
     """What is believed of a shard at one site; ``tombstone``: it is to be dropped after a while."""
 
     site: str
@@ -129,8 +129,7 @@ class WindowFacts:
     closes: str
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A site chosen for a shard, and why."""
 
     site: str

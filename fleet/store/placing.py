@@ -162,7 +162,7 @@ def _by_shard(
     """Read rows of shards."""
     found = defaultdict[str, list[Row[Any]]](list)
     for row in session.connection().execute(statement, ids).all():
-        found[row.shard_id].append(row)
+        found[row[0]].append(row)  # each begins with its shard
     return found
 
 
