@@ -11,8 +11,9 @@ from sqlmodel import Session, col, select
 
 from fleet.control import scheduler
 from fleet.settings import CentreSettings
-from fleet.store import transfers
+from fleet.store import placing, transfers
 from fleet.store.database import Store
+from fleet.store.placing import Changes
 from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
 from tests.databases import Databases
 from tests.filled_store import fill, lose
@@ -144,19 +145,44 @@ def _effort(store: Store, run: Callable[[], object]) -> int:
     return sum(_rows(plan[0]["Plan"]) for plan in plans)
 
 
-def test_the_next_of_a_long_queue_is_found_without_reading_the_others(database_url: str) -> None:
-    store = _filled(database_url, FEW)
+def _long_queue(url: str, *, analysed_before: bool) -> Store:
+    """Fill a store with much that waits at one site; statistics tell of it, or are of before."""
+    store = _filled(url, FEW)
+    if analysed_before:
+        _analyse(store)
     with store.engine.begin() as connection:
         connection.execute(text(_QUEUE))
+    if not analysed_before:
+        _analyse(store)
+    return store
+
+
+def _analyse(store: Store) -> None:
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
 
+
+def test_the_next_of_a_long_queue_is_found_without_reading_the_others(database_url: str) -> None:
+    store = _long_queue(database_url, analysed_before=False)
+
     def ask() -> Sequence[Transfer]:
         with store.read() as session:
-            assert transfers.ready(session) == {"site-03": {"copy"}}
             return transfers.due(session, "site-03", transfers.BULK_KINDS, 3)
 
     assert [one.priority for one in ask()] == [6, 6, 6]
+    assert _effort(store, ask) < 200
+    store.close()
+
+
+@pytest.mark.parametrize("analysed_before", [True, False])
+def test_who_has_work_is_found_without_reading_it(database_url: str, analysed_before: bool) -> None:
+    store = _long_queue(database_url, analysed_before=analysed_before)
+
+    def ask() -> dict[str, set[str]]:
+        with store.read() as session:
+            return transfers.ready(session)
+
+    assert ask() == {"site-03": {"copy"}}
     assert _effort(store, ask) < 200
     store.close()
 
@@ -176,6 +202,30 @@ def test_every_lost_copy_is_copied_anew_with_its_reason(database_url: str) -> No
     with store.read() as session:
         assert len(session.exec(select(Transfer)).all()) == 3000 + 500
         assert session.exec(select(Placement)).all() == placements
+    store.close()
+
+
+def test_no_index_of_postgresql_hears_of_another_reason(postgres_databases: Databases) -> None:
+    store = _filled(postgres_databases.make(), FEW)
+    lose(store, 20, 0)
+    written = text(
+        "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables"
+        " WHERE relname IN ('placement', 'replica') ORDER BY relname"
+    )
+    with store.write() as session:
+        before = session.execute(written).all()
+        lost = session.execute(text("SELECT id FROM replica WHERE state = 'missing'")).scalars()
+        changes = Changes(expected=[{"one": one, "why": "another reason"} for one in lost])
+        changes.reworded = [
+            {**row, "one": f"pl{row['one']}", "again": None} for row in changes.expected
+        ]
+        placing.write(session, changes)
+        after = session.execute(written).all()
+    found = {
+        name: (rows - rows_before, hot - hot_before)
+        for (name, rows, hot), (_, rows_before, hot_before) in zip(after, before, strict=True)
+    }
+    assert found == {"placement": (10, 10), "replica": (10, 10)}
     store.close()
 
 

@@ -124,7 +124,7 @@ class Shard(SQLModel, table=True):
         Index("ix_shard_dirty", "dirty", "id"),
     )
     id: str = _id("sh")
-    version_id: str = Field(foreign_key="version.id", index=True)
+    version_id: str = Field(foreign_key="version.id")
     position: int
     size: int = count(default=...)
     files: int
@@ -321,7 +321,7 @@ class Replica(SQLModel, table=True):
     )
     id: str = _id("re")
     shard_id: str = Field(foreign_key="shard.id")
-    site_id: str = Field(foreign_key="site.id", index=True)
+    site_id: str = Field(foreign_key="site.id")
     state: str = Field(default=ReplicaState.PENDING)
     faulty: list[str] = Field(default_factory=list, sa_type=JSON)
     reason: str = ""
@@ -351,7 +351,11 @@ class Transfer(SQLModel, table=True):
             *("executor_id", "kind", *_RANK),
             postgresql_where=text("state = 'waiting' AND not_before IS NULL"),
         ).ddl_if(dialect="postgresql"),
-        Index("ix_transfer_wake", "state", "not_before"),
+        Index(
+            "ix_transfer_wake",
+            *("state", "not_before"),
+            postgresql_where=text("state = 'waiting' AND not_before IS NOT NULL"),
+        ),
         Index("ix_transfer_shard", "shard_id", "target_id", "kind", "state"),
     )
     id: str = _id("tr")

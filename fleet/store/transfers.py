@@ -22,7 +22,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
-    exists,
     func,
     or_,
     union_all,
@@ -50,6 +49,10 @@ _RANK = (
 )
 
 
+# written into the statement: an index of a part of the rows is used where that part is read out
+_WAITING = sql.literal(TransferState.WAITING, literal_execute=True)
+
+
 def wake(session: Session, now: datetime, limit: int) -> int:
     """Let transfers be ready whose time has come; return how many.
 
@@ -57,7 +60,7 @@ def wake(session: Session, now: datetime, limit: int) -> int:
     """
     come = (
         select(Transfer.id)
-        .where(Transfer.state == TransferState.WAITING, col(Transfer.not_before) <= now)
+        .where(col(Transfer.state) == _WAITING, col(Transfer.not_before) <= now)
         .order_by(col(Transfer.not_before))
         .limit(limit)
         .with_for_update(skip_locked=True)  # who holds one decides about it anyway
@@ -76,7 +79,7 @@ def wake(session: Session, now: datetime, limit: int) -> int:
 
 _COME = (
     select(Transfer.id)
-    .where(Transfer.state == TransferState.WAITING, col(Transfer.not_before) <= _NOW)
+    .where(col(Transfer.state) == _WAITING, col(Transfer.not_before) <= _NOW)
     .limit(1)
 )
 
@@ -86,8 +89,6 @@ def time_has_come(session: Session, now: datetime) -> bool:
     return session.exec(_COME, params={"now": now}).first() is not None
 
 
-# written into the statement: an index of a part of the rows is used where that part is read out
-_WAITING = sql.literal(TransferState.WAITING, literal_execute=True)
 _IS_READY = sql.and_(col(Transfer.state) == _WAITING, col(Transfer.not_before).is_(None))
 
 
@@ -118,10 +119,16 @@ def due(
 
 
 def _ready(kind: TransferKind) -> Select[str, str]:
-    waiting = exists().where(
-        _IS_READY, col(Transfer.executor_id) == col(Site.id), col(Transfer.kind) == kind
+    # asked for in the order of the queue's index, so that PostgreSQL looks one up at each site:
+    # before its statistics tell of what waits, it would read all of that
+    one = (
+        select(Transfer.id)
+        .where(_IS_READY, col(Transfer.executor_id) == col(Site.id), col(Transfer.kind) == kind)
+        .order_by(col(Transfer.not_before))
+        .limit(1)
+        .scalar_subquery()
     )
-    return sql.select(col(Site.id), sql.literal(str(kind))).where(waiting)
+    return sql.select(col(Site.id), sql.literal(str(kind))).where(one.is_not(None))
 
 
 _READY = union_all(*map(_ready, TransferKind))
