@@ -2,8 +2,7 @@
 
 Rules this module keeps:
 
-- A host's addresses are looked up here, every one is checked, and one that was checked is
-  connected to: a name that resolves differently a moment later gains nothing.
+- Only addresses that may be asked are connected to (``fleet/guard.py``).
 - Redirects are followed by hand, each checked like the first, at most five, never from https to
   http.
 - A document is bounded in bytes, and all that one import fetches in time.
@@ -12,23 +11,20 @@ Rules this module keeps:
 - No proxy, netrc or other setting of the environment is read, and nothing is sent that is secret.
 """
 
-import socket
-import ssl
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urljoin
 
 import httpcore
 import httpx
 
+from fleet.guard import ForbiddenAddressError, Guard, TooLateError
 from fleet.importers.draft import ImportRefused, ItemRefused, show, show_url
 from fleet.importers.url import checked_url
-from fleet.planning.addresses import Network, unfit
 from fleet.settings import CentreSettings
 
 MAX_HOPS = 5
@@ -38,7 +34,6 @@ MAX_SECONDS = 900.0
 _PATIENCE = 60.0  # seconds that a host may ask us to wait, once
 _TRIES = 3
 _SILENCE = 30.0
-_MAX_ADDRESSES = 4
 _REDIRECTS = {301, 302, 303, 307, 308}
 _BUSY = {429, 500, 502, 503, 504}
 _Headers = list[tuple[bytes, bytes]]
@@ -64,7 +59,7 @@ class Web:
         self._until = time.monotonic() + MAX_SECONDS
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(trust_env=False),
-            network_backend=_Guard(settings.allow_networks, self._until),
+            network_backend=Guard(settings.allow_networks, self._until),
         )
 
     def __enter__(self) -> Self:
@@ -121,6 +116,12 @@ class Web:
                 return _judged(url, answer, most)
         except ImportRefused:
             raise
+        except ForbiddenAddressError as error:
+            raise ImportRefused(f"{show(error.host)}: {error.why}") from None
+        except TooLateError:
+            raise ImportRefused(
+                f"it takes longer than {MAX_SECONDS:g} s to ask for what is there"
+            ) from None
         except httpcore.TimeoutException:
             raise ImportRefused(f"{show_url(url)} gave no answer in {_SILENCE:g} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, ValueError) as error:
@@ -133,87 +134,6 @@ class _Busy:
 
     status: int
     wait: float | None
-
-
-class _Guard(httpcore.NetworkBackend):
-    """Connects to checked addresses only; TLS still goes by the name."""
-
-    def __init__(self, allowed: Sequence[Network], until: float) -> None:
-        self._allowed = allowed
-        self._until = until
-        self._inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect to an address of ``host`` that may be asked.
-
-        Raises:
-            ImportRefused: an address of it may not be asked.
-            httpcore.ConnectError: there is none, or none answers.
-        """
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"its name cannot be resolved: {error}") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        for address in addresses:
-            if why := unfit(address, self._allowed):
-                raise ImportRefused(f"{show(host)}: {why}")
-        failed: Exception = httpcore.ConnectError("it has no address")
-        for address in addresses[:_MAX_ADDRESSES]:
-            try:
-                stream = self._inner.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-                return _Bounded(stream, self._until)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failed = error
-        raise failed
-
-
-class _Bounded(httpcore.NetworkStream):
-    """A connection that is read until a moment, however slowly the other side drips."""
-
-    def __init__(self, inner: httpcore.NetworkStream, until: float) -> None:
-        self._inner = inner
-        self._until = until
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what is there.
-
-        Raises:
-            ImportRefused: the moment has passed.
-        """
-        if time.monotonic() > self._until:
-            raise ImportRefused(f"it takes longer than {MAX_SECONDS:g} s to ask for what is there")
-        return self._inner.read(max_bytes, timeout)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send something."""
-        self._inner.write(buffer, timeout)
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._inner.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        """Tell what httpcore asks of it."""
-        return self._inner.get_extra_info(info)
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        """Cover the connection with TLS."""
-        return _Bounded(self._inner.start_tls(ssl_context, server_hostname, timeout), self._until)
 
 
 def _judged(url: str, answer: httpcore.Response, most: int) -> Document | str | _Busy:
