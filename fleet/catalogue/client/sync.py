@@ -1,0 +1,198 @@
+"""Syncing: the newest state that mirrors have, whole, in a folder.
+
+Rules this module keeps:
+
+- Every mirror is asked for what is newest, so that to keep a client from news, all have to.
+- One that offers bad metadata is named with the reason, and asked nothing more.  One that is merely
+  behind may still give files, since what they have to be is known; one whose file is bad or missing
+  is asked last from then on.
+- What did not change is linked, not fetched; what is damaged here is fetched again.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tuf.api.exceptions import (
+    BadVersionNumberError,
+    DownloadError,
+    DownloadLengthMismatchError,
+    RepositoryError,
+)
+from tuf.api.metadata import TargetFile
+
+from fleet.catalogue.client.home import Home
+from fleet.catalogue.client.mirrors import Fetcher, Mirror
+from fleet.catalogue.client.reasons import reason
+from fleet.catalogue.client.signed import Signed, fault, newest
+from fleet.catalogue.client.trust import Trust, trusted
+
+Progress = Callable[[int, int], None]
+"""Told how many bytes of how many are there."""
+
+
+class SyncError(Exception):
+    """No state could be had; the message says why, and what is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A mirror that was not believed, or did not answer."""
+
+    mirror: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What is there now.
+
+    Attributes:
+        folder: where the files are.
+        signed: what they are.
+        changed: whether another state was there before.
+        mended: the files that were damaged.
+        refusals: the mirrors that were not believed, or did not answer.
+    """
+
+    folder: Path
+    signed: Signed
+    changed: bool
+    mended: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def sync(
+    home: Home,
+    mirrors: Sequence[Mirror],
+    trust: Trust,
+    now: datetime,
+    fetcher: Fetcher,
+    progress: Progress = lambda _done, _total: None,
+) -> Synced:
+    """Bring the newest state that the mirrors have into a folder.
+
+    Args:
+        home: the folder.
+        mirrors: where to ask.
+        trust: whose catalogue it is, for a folder that was not begun yet.
+        now: the moment, by which what has expired is refused.
+        fetcher: what asks.
+        progress: told how far it is.
+
+    Raises:
+        SyncError: no mirror has a state that can be believed, whole.
+        UntrustedError: nothing says whose catalogue it is.
+        BlockingIOError: somebody else is syncing it.
+        OSError: the folder cannot be written.
+    """
+    with home.locked():
+        root = trusted(home.begun, trust, mirrors, fetcher)
+        signed, sources = _asked(home, mirrors, root, now, fetcher)
+        if signed is None:
+            raise SyncError(_nothing(home, sources.refusals))
+        home.begin(root)
+        changed = home.state() != signed.name
+        if changed:
+            with home.gathering(signed.name) as folder:
+                _gather(home, signed, folder, sources, progress)
+        mended = () if changed else _mended(home, signed, sources)
+        return Synced(home.current, signed, changed, mended, tuple(sources.refusals))
+
+
+def _asked(
+    home: Home, mirrors: Sequence[Mirror], root: bytes, now: datetime, fetcher: Fetcher
+) -> tuple[Signed | None, "_Sources"]:
+    """Ask all mirrors for what is newest; the last that has something newer has the newest."""
+    signed, sources = None, _Sources(fetcher)
+    for mirror in mirrors:
+        try:
+            signed = newest(home.trusted, mirror.metadata, root, now, fetcher)
+        except (RepositoryError, DownloadError) as error:
+            sources.refusals.append(Refusal(mirror.name, reason(error)))
+            if isinstance(error, BadVersionNumberError):
+                sources.mirrors.append(mirror)
+        else:
+            sources.mirrors.insert(0, mirror)
+    return signed, sources
+
+
+class _Sources:
+    """The mirrors that files are fetched from, the best first, and those that were refused."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self.mirrors: list[Mirror] = []
+        self.refusals: list[Refusal] = []
+        self._fetcher = fetcher
+
+    def fetch(self, target: TargetFile, place: Path, received: Callable[[int], None]) -> None:
+        """Fetch a file from the first mirror that gives what it has to be.
+
+        Raises:
+            SyncError: none does.
+        """
+        for mirror in list(self.mirrors):
+            try:
+                self._from(mirror, target, place, received)
+            except (RepositoryError, DownloadError) as error:
+                self.refusals.append(Refusal(mirror.name, f"{target.path}: {reason(error)}"))
+                self.mirrors.remove(mirror)
+                self.mirrors.append(mirror)  # it may have others, but is asked last
+            else:
+                return
+        raise SyncError(f"no mirror has {target.path} as it was signed ({_told(self.refusals)})")
+
+    def _from(
+        self, mirror: Mirror, target: TargetFile, place: Path, received: Callable[[int], None]
+    ) -> None:
+        url, got = mirror.target(target.get_prefixed_paths()[0]), 0
+        with place.open("wb+") as file:
+            for block in self._fetcher.fetch(url):
+                got += len(block)
+                if got > target.length:
+                    raise DownloadLengthMismatchError
+                file.write(block)
+                received(got)
+            target.verify_length_and_hashes(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _gather(
+    home: Home, wanted: Signed, folder: Path, sources: _Sources, progress: Progress
+) -> None:
+    """Bring all files of a state together."""
+    done = 0
+
+    def received(count: int) -> None:
+        progress(done + count, wanted.size)
+
+    for target in wanted.targets:
+        place, held = folder / target.path, home.current / target.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if fault(held, target):
+            sources.fetch(target, place, received)
+        else:
+            os.link(held, place)
+        done += target.length
+        received(0)
+
+
+def _mended(home: Home, wanted: Signed, sources: _Sources) -> tuple[str, ...]:
+    """Put good files in the place of damaged ones, each at once."""
+    damaged = [one for one in wanted.targets if fault(home.current / one.path, one)]
+    for target in damaged:
+        with home.mending(target.path) as place:
+            sources.fetch(target, place, lambda _: None)
+    return tuple(target.path for target in damaged)
+
+
+def _nothing(home: Home, refusals: Sequence[Refusal]) -> str:
+    kept = "; what was synced before is still there" if home.state() else ""
+    return f"no mirror has a catalogue that can be believed ({_told(refusals)}){kept}"
+
+
+def _told(refusals: Sequence[Refusal]) -> str:
+    return "; ".join(f"{one.mirror}: {one.reason}" for one in refusals)

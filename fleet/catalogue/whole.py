@@ -1,0 +1,48 @@
+"""Files that appear whole, and folders that one process writes at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+PART = ".part"
+"""How the names end of what is not whole yet."""
+
+
+@contextmanager
+def replacing(place: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Lend a file beside ``place``; put it there once all of it is written and on the disk.
+
+    Its name follows from ``place``, so that one which a kill left is used again.
+    """
+    beside = place.with_name(f".{place.name}{PART}")
+    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb+") as file:
+        os.fchmod(descriptor, mode)
+        yield file
+        file.flush()
+        os.fsync(descriptor)
+    beside.replace(place)
+
+
+def settle(folder: Path) -> None:
+    """Have the names in a folder on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder.
+
+    Raises:
+        BlockingIOError: another one is in it.
+    """
+    with (folder / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
