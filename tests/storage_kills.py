@@ -38,6 +38,7 @@ _fresh.set_forkserver_preload(
         "workers.storage.zenodo",
         __name__,
         "tests.publish_kills",
+        "tests.test_catalogue_kills",
         "tests.warm",
     ]
 )
