@@ -94,6 +94,12 @@ class CentreSettings(_Settings):
     keys_file: Path | None = Field(
         None, description="File with the keys of sites that have no worker; read for each grant."
     )
+    catalogue_root: Path | None = Field(
+        None, description="Folder of the signed catalogue that mirrors copy; None: home/catalogue."
+    )
+    catalogue_keys_file: Path | None = Field(
+        None, description="File with the keys that sign it; None: home/catalogue-keys.json."
+    )
     import_root: Path | None = Field(
         None, description="Folder that the API and the queue may import from; None: home/imports."
     )
@@ -127,6 +133,16 @@ class CentreSettings(_Settings):
         14.0, ge=0, description="How long a copy that no rule needs is kept before it is dropped."
     )
     probe_seconds: float = Field(300.0, gt=0, description="Pause between two probes of a site.")
+
+    @property
+    def catalogue(self) -> Path:
+        """Where the signed catalogue lies, with the default filled in."""
+        return self.catalogue_root or self.home / "catalogue"
+
+    @property
+    def catalogue_keys(self) -> Path:
+        """Where the keys that sign it are, with the default filled in."""
+        return self.catalogue_keys_file or self.home / "catalogue-keys.json"
 
     @property
     def database(self) -> str:

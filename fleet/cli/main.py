@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from fleet.cli import ledger, local
+from fleet.cli.catalogue.app import app as catalogue_app
 from fleet.cli.torrent.app import app as torrent_app
 from fleet.control.errors import FleetError, UndoneError
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 site_app = typer.Typer(help="Sites that can hold replicas.", no_args_is_help=True)
+app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(site_app, name="site")
 app.add_typer(torrent_app, name="torrent")
