@@ -62,6 +62,7 @@ ONCE = [
     "POST *?uploadId=* drop",
     "POST *?uploadId=* lose",
     "POST *?uploadId=* mask 200 <Error><Code>InternalError</Code></Error>",
+    "POST *?uploadId=* mask 200 <CompleteMultipartUploadResult></CompleteMultipartUploadResult>",
     "GET *?uploads* refuse 500",
 ]
 
@@ -109,6 +110,27 @@ def test_a_part_with_other_bytes_that_is_there_is_sent_anew(
     server.script = type(server.script)()
     bucket.write("a.bin", content(tmp_path, DATA), Lease())
     assert server.buckets[BUCKET].objects["data/a.bin"].read() == DATA
+
+
+def test_a_part_that_arrived_with_another_md5_is_never_made_visible(
+    server: S3Server, bucket: Bucket, tmp_path: Path
+) -> None:
+    other = hashlib.md5(b"other bytes").hexdigest()
+    server.script.add(f"PUT *?*partNumber=2* mask 200 ETag={other}")
+    given = content(tmp_path, DATA)
+    with pytest.raises(StorageError, match=rf"part 2 of a\.bin has md5 {other} there"):
+        bucket.write("a.bin", given, Lease())
+    assert server.buckets[BUCKET].objects == {}
+    bucket.write("a.bin", given, Lease())
+    assert server.buckets[BUCKET].objects["data/a.bin"].read() == DATA
+
+
+def test_nothing_is_asked_for_that_the_service_has_said(
+    server: S3Server, bucket: Bucket, tmp_path: Path
+) -> None:
+    """A HEAD has ``rclone serve s3`` read the whole object again."""
+    bucket.write("a.bin", content(tmp_path, DATA), Lease())
+    assert [one.method for one in server.log].count("HEAD") == 1  # before it
 
 
 def test_a_wrong_secret_is_told_and_is_final(

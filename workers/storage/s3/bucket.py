@@ -172,13 +172,22 @@ class Bucket:
             self._put(path, content, more, lease)
             return
         upload = Upload(self._client, self._place, self._pace, lease)
-        tag = upload.send(path, content, length, more)
+        tag, said = upload.send(path, content, length, more)
+        if said != tag:
+            self._look(path, content, tag)
+        upload.abandon(path)
+
+    def _look(self, path: str, content: Content, tag: str) -> None:
+        """Look at what was made where the service does not say that it is what was to be.
+
+        Raises:
+            Corrupt: it is something else.
+        """
         found = self.stat(path)
         if found is None or (_is_composite(found.tag) and found.tag != tag):
             if found is not None and found.sha256 == content.sha256:  # ours, and no other's
                 self.remove(path)
             raise Corrupt(f"{path}: its tag is {found and found.tag}, and should be {tag}")
-        upload.abandon(path)
 
     def _put(self, path: str, content: Content, more: dict[str, Any], lease: Lease) -> None:
         """Send a file whole."""

@@ -5,7 +5,8 @@ Rules this module keeps:
 - No setting of the environment, no profile and no metadata server is read: keys are given, in
   memory, and asked for anew when they expire, in the middle of an upload too.
 - Requests wait for their turn in the provider's budget, and so do the bytes that are sent.
-- No checksum is sent but ``Content-MD5``: services were seen to refuse trailing ones (R2).
+- No checksum is sent but ``Content-MD5``, of what is sent whole: services were seen to refuse
+  trailing ones (R2).  Bodies are signed where no TLS keeps them as they are.
 - What a service answers is told apart by what is to be done about it (see ``contract``).
 """
 
@@ -106,6 +107,7 @@ def connect(place: Place, keys: Callable[[], Keys] | None, pace: Pace, agent: st
         pace: whose turn each request waits for.
         agent: what to call ourselves.
     """
+    is_tls = urlsplit(place.endpoint).scheme == "https"
     session = botocore.session.Session(session_vars=_OURS)
     session.register_component("data_loader", _DATA)
     session.register_component("credential_provider", CredentialResolver([_Given(keys)]))
@@ -115,7 +117,7 @@ def connect(place: Place, keys: Callable[[], Keys] | None, pace: Pace, agent: st
         endpoint_url=place.endpoint,
         config=Config(
             signature_version=UNSIGNED if keys is None else "s3v4",
-            s3={"addressing_style": "path"},
+            s3={"addressing_style": "path", "payload_signing_enabled": not is_tls},
             retries={"mode": "standard", "total_max_attempts": TRIES},
             connect_timeout=PATIENCE,
             read_timeout=PATIENCE,
