@@ -129,13 +129,16 @@ def test_a_published_record_is_read_by_ranges_and_gone_on_with_when_cut(draft: D
     draft.me.upload(draft.name, KEY, DATA)
     draft.me.publish(draft.name)
     draft.zenodo.script.add(
-        "GET /records/* cut 1200000", "GET /records/* cut 600000", "GET /records/* refuse 503 busy"
+        "GET /records/* cut 1200000",
+        "GET /records/* cut 600000",
+        "GET /records/* refuse 503 busy",
+        "GET /records/* refuse 404 <html>",
     )
     storage = draft.storage
     found = storage.stat(PATH)
     assert (found and found.size, found and found.md5) == (len(DATA), hashlib.md5(DATA).hexdigest())
     assert b"".join(storage.read(PATH)) == DATA
-    assert draft.zenodo.script.used != []
+    assert len(draft.zenodo.script.used) == 4
     reads = [one for one in draft.zenodo.log if one.path.startswith("/records/")]
     assert sum(one.sent for one in reads) < len(DATA) * 1.5
     assert b"".join(storage.read(PATH, 5, 100)) == DATA[5:105]

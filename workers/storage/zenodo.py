@@ -250,9 +250,11 @@ class Record:
             with self._calls.download(where, f"{self._said}: read {path}", headers) as answer:
                 yield answer
         except Refused as error:
-            if error.status == 404 and self.stat(path) is None:
+            if error.status != 404:
+                raise
+            if self.stat(path) is None:
                 raise Absent(f"{path} is not there") from error
-            raise
+            raise StorageError(f"{path} is listed, and cannot be had now: {error}") from error
 
     def take(self, count: int) -> None:
         """Wait until so many bytes may have gone."""
