@@ -1,4 +1,8 @@
-"""A centre in one process, and a worker's part played by the test: for tests of decisions."""
+"""A centre in one process, and a worker's part played by the test: for tests of decisions.
+
+What is to be done about a version's manifest goes well by itself, and is not shown: tests are about
+the files that they mirror.
+"""
 
 import hashlib
 import time
@@ -8,9 +12,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from fleet.control import blobs, dispatch, leases, ledger, mirror, scheduler, sites
+from fleet.control import (
+    blobs,
+    dispatch,
+    drafts,
+    kept,
+    leases,
+    ledger,
+    mirror,
+    scheduler,
+    seeds,
+    sites,
+)
 from fleet.control.errors import RefusedError
 from fleet.control.mirror import RuleSpec
 from fleet.control.sites import SiteSpec
@@ -22,12 +37,13 @@ from fleet.messages import (
     ItemResult,
     Order,
     Outcome,
+    Seed,
     Verdict,
 )
 from fleet.settings import CentreSettings
 from fleet.store.clock import VirtualClock
 from fleet.store.database import Store
-from fleet.store.tables import Office, Replica, Site, Transfer, Wakeup
+from fleet.store.tables import Artifact, Attempt, Office, Replica, Site, Transfer, Wakeup
 from fleet.torrent.pieces import PieceHasher
 from workers.digests import digest, pieces_of
 from workers.work import well
@@ -49,6 +65,7 @@ class Centre:
     settings: CentreSettings = field(
         default_factory=lambda: CentreSettings(lease_seconds=10, retry_seconds=5, max_attempts=3)
     )
+    _kept: dict[str, bytes] = field(default_factory=dict)
 
     def advance(self, seconds: float) -> None:
         """Let time pass: the store's clock stands still by itself."""
@@ -105,7 +122,17 @@ class Centre:
 
     def announced(self) -> list[tuple[str, str]]:
         """Take the announced attempts from the outbox, with their sites."""
-        return [(row.attempt_id, row.site_id) for row in self.wakeups() if row.attempt_id]
+        while True:
+            told = [(row.attempt_id, row.site_id) for row in self.wakeups() if row.attempt_id]
+            manifests = self._of_manifests([attempt for attempt, _ in told])
+            for attempt, site in told:
+                if attempt in manifests:
+                    with suppress(RefusedError):
+                        self.report(self.claim(attempt, site))
+            others = [one for one in told if one[0] not in manifests]
+            if others or not manifests:
+                return others
+            self.tick()
 
     def claim(self, attempt: str, site: str) -> Order:
         return leases.claim(self.store, self.settings, attempt, site)
@@ -137,7 +164,7 @@ class Centre:
         if order.shard and "pieces" in order.digests:
             hasher = PieceHasher(order.piece_length or 0)
             for item in order.items:
-                hasher.update(content(item.path))
+                hasher.update(self._content(item))
             pieces = self._blob(hasher.finish())
         return Outcome(
             attempt=order.attempt,
@@ -153,7 +180,7 @@ class Centre:
         """Report an item well, with all the digests that an ingest asks for."""
         if order.task == "probe":
             return ItemResult(artifact=item.artifact, ok=True)
-        data, blobs_beside = content(item.path), dict[str, bytes]()
+        data, blobs_beside = self._content(item), dict[str, bytes]()
         ingest = order.task == "pull" and order.shard is None
         found = (
             digest(data, order.digests, pieces_of(order, len(data)))
@@ -164,6 +191,14 @@ class Centre:
         for data_beside in blobs_beside.values():
             self._blob(data_beside)
         return result
+
+    def _content(self, item: Item) -> bytes:
+        """The bytes of an item: a manifest's are those that the centre keeps, or kept once."""
+        digest = item.sha256 or ""
+        place = kept.place(self.settings, digest)
+        if digest and place.is_file():
+            self._kept[digest] = place.read_bytes()
+        return self._kept.get(digest) or content(item.path)
 
     def _blob(self, data: bytes) -> BlobRef:
         name = hashlib.sha256(data).hexdigest()
@@ -201,15 +236,63 @@ class Centre:
     def transfers(self, **wanted: str) -> list[Transfer]:
         with self.store.read() as session:
             rows = session.exec(select(Transfer).order_by(Transfer.id)).all()
-        return [row for row in rows if all(getattr(row, k) == v for k, v in wanted.items())]
+            ingests, shards = self._manifests(session)
+        return [
+            row
+            for row in rows
+            if row.id not in ingests
+            and row.shard_id not in shards
+            and all(getattr(row, k) == v for k, v in wanted.items())
+        ]
 
     def replicas(self) -> dict[str, list[str]]:
         """The states of replicas, by site."""
         states: dict[str, list[str]] = {}
         with self.store.read() as session:
+            _, shards = self._manifests(session)
             for row in session.exec(select(Replica)).all():
-                states.setdefault(row.site_id, []).append(row.state)
+                if row.shard_id not in shards:
+                    states.setdefault(row.site_id, []).append(row.state)
         return states
+
+    def describe(self) -> None:
+        """Carry out all ingests, the manifest's too, and let nothing be cut yet."""
+        known = select(Artifact.id).where(Artifact.role == "manifest", Artifact.state == "known")
+        while True:
+            drafts.step(self.store, self.settings)
+            self.dispatch()
+            for row in self.wakeups():
+                self.report(self.claim(row.attempt_id or "", row.site_id))
+            with self.store.read() as session:
+                if session.exec(known).first() is not None:
+                    return
+
+    def of_manifests(self) -> set[str | None]:
+        """The shards of manifests."""
+        with self.store.read() as session:
+            return self._manifests(session)[1]
+
+    def seeds(self, site: str) -> list[Seed]:
+        """What a site shall seed."""
+        with self.store.read() as session:
+            _, shards = self._manifests(session)
+        return [one for one in seeds.desired(self.store, site).seeds if one.shard not in shards]
+
+    def _manifests(self, session: Session) -> tuple[set[str | None], set[str | None]]:
+        """The ingests and shards of manifests."""
+        rows = session.exec(select(Artifact).where(Artifact.role == "manifest")).all()
+        return {one.ingest_id for one in rows} - {None}, {one.shard_id for one in rows} - {None}
+
+    def _of_manifests(self, attempts: list[str]) -> set[str]:
+        """Those of some attempts that are about manifests."""
+        with self.store.read() as session:
+            ingests, shards = self._manifests(session)
+            rows = session.exec(
+                select(Attempt.id, Transfer.id, Transfer.shard_id)
+                .join(Transfer, col(Transfer.id) == col(Attempt.transfer_id))
+                .where(col(Attempt.id).in_(attempts))
+            ).all()
+        return {one for one, ingest, shard in rows if ingest in ingests or shard in shards}
 
     def dispatch(self) -> None:
         dispatch.step(self.store, self.settings)

@@ -29,6 +29,14 @@ def pytest_sessionstart() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what a centre keeps out of this user's own folders, where a test names no other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLEET_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     with closing(Databases("sqlite", str(tmp_path_factory.mktemp("sqlite")))) as databases:

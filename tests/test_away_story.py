@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from sqlmodel import select
 
+from fleet.blueprint import manifest
 from fleet.cli.demo.origin import Origin
 from fleet.control import mirror, replicas, sites
 from fleet.control.mirror import RuleSpec
@@ -36,7 +37,7 @@ class Away:
     read_url = ""
 
     def files(self) -> dict[str, bytes]:
-        """What lies there of data v1, by path."""
+        """What lies there of data v1, by path; its manifest as well."""
         raise NotImplementedError
 
     def lose(self, path: str) -> None:
@@ -111,19 +112,24 @@ def test_a_site_without_a_worker_is_written_to_read_again_and_mended(
         listing.write_text("".join(lines))
         rule = RuleSpec(copies=2, selector="id=toronto | id=away")
         mirror.mirror_dataset(fleet.store, str(listing), rule, dataset="data", label="v1")
-        fleet.until("it lies there", lambda: _state(fleet) == ["available"], 100)
+        fleet.until("it lies there", lambda: _whole(fleet), 100)
         assert _digests(away) == digests
         assert not list((fleet.home / "sites").glob("*/state/staged/*"))
 
         away.lose("raw/medium.bin")
         _read_again(fleet)
-        fleet.until("it is missed", lambda: _state(fleet) != ["available"], 60)
-        fleet.until("it is there again", lambda: _state(fleet) == ["available"], 60)
+        fleet.until("it is missed", lambda: not _whole(fleet), 60)
+        fleet.until("it is there again", lambda: _whole(fleet), 60)
         assert _digests(away) == digests
 
 
 def _digests(away: Away) -> dict[str, str]:
-    return {name: hashlib.sha256(data).hexdigest() for name, data in away.files().items()}
+    """What lies there, but for the manifest, which lists just that."""
+    files = away.files()
+    read = manifest.parse(files.pop("manifest.json"))
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    assert {one.path: one.sha256 for one in read.files} == found
+    return found
 
 
 @contextmanager
@@ -153,10 +159,11 @@ def _fleet(home: Path, database_url: str, away: Away) -> Iterator[RunningFleet]:
         yield fleet
 
 
-def _state(fleet: RunningFleet) -> list[ReplicaState]:
+def _whole(fleet: RunningFleet) -> bool:
+    """Whether all of it is there: the files, and the manifest."""
     with fleet.store.read() as session:
         rows = session.exec(select(Replica).where(Replica.site_id == "away")).all()
-    return [ReplicaState(row.state) for row in rows]
+    return [row.state for row in rows] == [ReplicaState.AVAILABLE] * 2
 
 
 def _read_again(fleet: RunningFleet) -> None:

@@ -63,8 +63,8 @@ def test_a_claim_a_heartbeat_and_a_report_carry_a_dataset_from_its_origin_to_a_t
     assert outcome.pieces is not None
     assert _report(api, sealing) == (200, True)
     answer = api.get("/api/v1/datasets/data").json()
-    assert answer["progress"]["replicas_available"] == 1
-    [torrent] = answer["torrents"]
+    assert answer["progress"]["replicas_available"] == 2
+    [torrent, _manifest] = answer["torrents"]
     parsed = parse(api.get(f"/api/v1/torrents/{torrent['infohash']}.torrent").content)
     hasher = PieceHasher(parsed.piece_length)
     hasher.update(content("a.csv"))

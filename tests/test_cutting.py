@@ -37,16 +37,6 @@ def _shards(centre: Centre) -> list[Shard]:
         return list(session.exec(select(Shard).order_by(Shard.position)).all())
 
 
-def _arrive(centre: Centre) -> None:
-    """Carry out all ingests, and let nothing be cut yet."""
-    drafts.step(centre.store, centre.settings)
-    centre.dispatch()
-    while orders := centre.orders():
-        for order in orders:
-            centre.report(order)
-        centre.dispatch()
-
-
 def _empty(monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
     content: Callable[[str], bytes] = centre_support.content
     monkeypatch.setattr(
@@ -69,6 +59,7 @@ def test_an_empty_file_joins_a_large_one_where_nothing_else_is(
     assert [(one.files, one.size, one.name) for one in _shards(centre)] == [
         (2, len(centre_support.content("big.csv")), "data"),
         (1, len(centre_support.content("bigger.csv")), "bigger.csv"),
+        (1, _artifacts(centre)["manifest.json"].size, "manifest.json"),
     ]
     with centre.store.read() as session:
         assert progress.of(session, version).complete
@@ -101,40 +92,26 @@ def test_a_name_that_no_torrent_can_hold_leaves_out_that_file_alone(
     assert _version(centre, version).reason == "published without 1 files"
 
 
-def test_a_lone_file_that_turns_out_not_to_make_a_torrent_is_left_out(
-    centre: Centre, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drafts, "path_fault", lambda path: "")
-    centre.settings = _settings(alone_from=1)
-    version = centre.mirror("a.csv", "b.csv")
-    _rename(centre, "a.csv", LONG)
-    centre.work()
-    bad = _artifacts(centre)[LONG]
-    assert (bad.state, bad.shard_id, bad.offset) == ("excluded", None, None)
-    assert bad.reason.startswith("no torrent can be made of it: ")
-    assert [(one.position, one.name) for one in _shards(centre)] == [(0, "b.csv")]
-    assert _version(centre, version).state == "published"
-
-
 def test_an_outcome_that_seals_nothing_is_answered_with_the_problem(centre: Centre) -> None:
     centre.mirror("a.csv", "b.csv")
-    _arrive(centre)
+    centre.describe()
     centre.tick()
     [order] = centre.orders()
     short = hashlib.sha256(b"short").hexdigest()
     blobs.keep(centre.store, short, b"short")
     verdict = centre.report(order, pieces=BlobRef(sha256=short, size=5))
     assert "wants 20 bytes of piece hashes" in verdict.reason
-    [shard] = _shards(centre)
+    shard, _manifest = _shards(centre)
     assert (shard.pieces, shard.infohash, shard.name) == (None, None, "")
 
 
 def test_an_ingest_is_not_tried_again_once_its_version_is_being_cut(centre: Centre) -> None:
     version = centre.mirror(*NAMES)
-    while not _shards(centre):
-        for order in centre.orders():
-            centre.report_but(order, NAMES[0], _refused)
+    while "manifest.json" not in _artifacts(centre):
         centre.tick()
+        told = [(one.attempt_id or "", one.site_id) for one in centre.wakeups()]
+        for order in [centre.claim(*one) for one in told]:
+            centre.report_but(order, NAMES[0], _refused)
     [transfer] = centre.transfers(kind="ingest", state="suspended")
     with pytest.raises(RefusedError, match="being cut into shards without these files"):
         suspensions.retry(centre.store, transfer.id)
@@ -167,7 +144,7 @@ def test_a_version_cut_by_halves_under_other_settings_has_every_file_in_one_shar
     monkeypatch.setattr(drafts, "_CUT_SECONDS", 0)
     centre.settings = _settings(bundle_files=3)
     version = centre.mirror(*NAMES)
-    _arrive(centre)
+    centre.describe()
     assert _shards(centre) == []
     for made in (1, 2):
         while len(_shards(centre)) < made:
@@ -176,8 +153,8 @@ def test_a_version_cut_by_halves_under_other_settings_has_every_file_in_one_shar
     centre.settings = _settings(bundle_files=20)
     centre.work(rounds=60)
     assert _version(centre, version).state == "published"
-    assert [one.files for one in _shards(centre)] == [3, 3, 20, 14]
-    assert [one.position for one in _shards(centre)] == [0, 1, 2, 3]
+    assert [one.files for one in _shards(centre)] == [3, 3, 20, 14, 1]
+    assert [one.position for one in _shards(centre)] == [0, 1, 2, 3, 4]
     for shard in _shards(centre):
         inside = sorted(
             (one for one in _artifacts(centre).values() if one.shard_id == shard.id),
@@ -218,19 +195,19 @@ def test_a_file_that_two_versions_hold_is_one_torrent_with_the_copies_of_both(
     centre.settings = _settings(alone_from=1)
     centre.mirror("a.csv", key="1")
     centre.work()
-    before = seeds.desired(centre.store, "toronto")
+    before, [old] = seeds.desired(centre.store, "toronto"), centre.seeds("toronto")
     centre.advance(1)
     newer = centre.mirror("a.csv", key="2")
     centre.prove()
-    [seed] = seeds.desired(centre.store, "toronto").seeds
+    [seed] = centre.seeds("toronto")
     label = _version(centre, newer).label
-    assert (seed.infohash, seed.folder) == (before.seeds[0].infohash, f"data/{label}")
+    assert (seed.infohash, seed.folder) == (old.infohash, f"data/{label}")
     assert seeds.desired(centre.store, "toronto").revision != before.revision
     with centre.store.read() as session:
         _meta, web_seeds, _peers = torrents.torrent_of(session, seed.infohash)
     assert len(web_seeds) == 6
     assert {one for one in web_seeds if "toronto" in one} == {
-        f"http://toronto.example/{before.seeds[0].folder}/a.csv",
+        f"http://toronto.example/{old.folder}/a.csv",
         f"http://toronto.example/data/{label}/a.csv",
     }
 
@@ -239,7 +216,7 @@ def test_a_retired_site_is_named_nowhere(centre: Centre) -> None:
     centre.apply_sites("netcup", peer="netcup.example:6881")
     centre.mirror("a.csv")
     centre.prove()
-    [seed] = seeds.desired(centre.store, "toronto").seeds
+    [seed] = centre.seeds("toronto")
     with centre.store.write() as session:
         session.get_one(Site, "netcup").retired = True
     with centre.store.read() as session:
@@ -263,7 +240,7 @@ def test_people_are_shown_what_is_published_with_a_newer_draft_beside_it(centre:
         [line] = views.datasets(session)
     draft = _version(centre, second)
     assert (view.version, view.progress.state) == (_version(centre, first).label, "published")
-    assert [one.name for one in view.torrents] == ["a.csv"]
+    assert [one.name for one in view.torrents] == ["a.csv", "manifest.json"]
     assert len(view.copies) == 3
     assert view.draft == line.draft == f"{draft.label}: {draft.reason}"
     assert draft.reason

@@ -19,6 +19,7 @@ def _with_one_copy_of_three(store: Store, folder: Path) -> Centre:
     centre.tick()
     (ingest,) = centre.orders()
     centre.report(ingest)
+    centre.describe()
     return centre
 
 

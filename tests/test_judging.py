@@ -175,9 +175,7 @@ def test_samples_that_were_dropped_tell_nothing_and_others_are_drawn(centre: Cen
 
 def test_a_draft_whose_sealing_was_given_up_is_sealed_elsewhere(centre: Centre) -> None:
     centre.mirror("a.csv", "b.csv")
-    centre.tick()
-    for order in centre.orders():
-        centre.report(order)
+    centre.describe()
     _judge(centre, "toronto")
     centre.tick()
     copies = [one.target_id for one in centre.transfers(kind="copy")]

@@ -42,7 +42,7 @@ def _rows(store: Store, dataset: str | None = None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = pq.read_table(
         pa.BufferReader(_exported(store, dataset))
     ).to_pylist()
-    return rows
+    return [row for row in rows if row["path"] != "manifest.json"]
 
 
 def _lost(artifact: str) -> ItemResult:

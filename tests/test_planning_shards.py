@@ -113,3 +113,14 @@ def test_empty_files_join_a_bundle_and_else_the_smallest_file() -> None:
 
 def _sorted(known: Iterable[FileFacts]) -> list[FileFacts]:
     return sorted(known, key=lambda file: file.path)
+
+
+@unhurried
+@given(files, caps)
+def test_what_is_alone_changes_nothing_about_the_other_shards(
+    known: list[FileFacts], caps: dict[str, int]
+) -> None:
+    alone = FileFacts("ma", "manifest", 3, alone=True)
+    assert cut([*known, alone], **caps) == sorted(
+        [*cut(known, **caps), (alone,)], key=lambda shard: shard[0].path
+    )

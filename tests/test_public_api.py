@@ -41,8 +41,10 @@ def test_a_dataset_is_listed_with_how_far_it_is(api: Api) -> None:
     api.centre.work()
     [line] = api.get("/api/v1/datasets").json()
     done = line["progress"]
-    assert (done["state"], done["known"], done["replicas_available"]) == ("published", 2, 3)
-    assert done["bytes_known"] == len(content("a.csv") + content("b.csv"))
+    assert (done["state"], done["known"], done["replicas_available"]) == ("published", 3, 6)
+    files = {one["path"]: one["size"] for one in api.get("/api/v1/datasets/data").json()["files"]}
+    assert set(files) == {"a.csv", "b.csv", "manifest.json"}
+    assert done["bytes_known"] == sum(files.values())
 
 
 def test_a_dataset_is_shown_with_its_copies_torrents_and_files(api: Api) -> None:
@@ -51,10 +53,13 @@ def test_a_dataset_is_shown_with_its_copies_torrents_and_files(api: Api) -> None
     shown = api.get("/api/v1/datasets/data").json()
     label = shown["version"]
     assert [copy["site"] for copy in shown["copies"]] == ["amsterdam", "netcup", "toronto"]
-    assert all(copy["available"] == copy["shards"] == 1 for copy in shown["copies"])
-    assert [(one["name"], one["files"]) for one in shown["torrents"]] == [(f"data/{label}", 2)]
+    assert all(copy["available"] == copy["shards"] == 2 for copy in shown["copies"])
+    assert [(one["name"], one["files"]) for one in shown["torrents"]] == [
+        (f"data/{label}", 2),
+        ("manifest.json", 1),
+    ]
     files = {one["path"]: one for one in shown["files"]}
-    assert set(files) == {"a.csv", "é b.csv"}
+    assert set(files) == {"a.csv", "manifest.json", "é b.csv"}
     places = {one["site"]: one["url"] for one in files["é b.csv"]["places"]}
     assert set(places) == {"amsterdam", "netcup", "toronto"}
     assert places["toronto"] == f"http://toronto.example/data/{label}/%C3%A9%20b.csv"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -11,7 +12,7 @@ from fleet.control import observations, replicas, seeds
 from fleet.control.mirror import RuleSpec
 from fleet.messages import DesiredSeeds, ItemResult, Observation
 from fleet.store.database import Store
-from fleet.store.tables import Replica, Rule, Shard, TorrentAlias
+from fleet.store.tables import Rule, Shard, TorrentAlias
 from fleet.torrent.parsed import ParsedTorrent, parse
 from tests.api_support import Api, served, three_sites
 from tests.centre_support import MOMENT, content
@@ -29,8 +30,9 @@ def _published(api: Api, *paths: str) -> str:
     """Mirror files to every site; return the one infohash."""
     api.centre.mirror(*paths)
     api.centre.prove()
-    [torrent] = api.get("/api/v1/datasets/data").json()["torrents"]
-    return str(torrent["infohash"])
+    told = api.get("/api/v1/datasets/data").json()["torrents"]
+    [infohash] = [one["infohash"] for one in told if one["name"] != "manifest.json"]
+    return str(infohash)
 
 
 def _parsed(api: Api, infohash: str) -> ParsedTorrent:
@@ -41,22 +43,33 @@ def _parsed(api: Api, infohash: str) -> ParsedTorrent:
     return parse(answer.content)
 
 
-def _doubt(api: Api, site: str) -> None:
+def _shard(api: Api) -> str:
+    """The one shard that is no manifest."""
     with api.centre.store.read() as session:
-        shard = session.exec(select(Replica.shard_id)).first()
+        return session.exec(select(Shard.id).where(Shard.name != "manifest.json")).one()
+
+
+def _seeds(api: Api, site: str, **known: str) -> list[dict[str, Any]]:
+    """What a site is told to seed besides manifests."""
+    told = api.ask(site, "GET", "seeds", headers=known).json()["seeds"]
+    return [one for one in told if one["name"] != "manifest.json"]
+
+
+def _doubt(api: Api, site: str) -> None:
+    shard = _shard(api)
     seen = Observation(kind="bit rot", site=site, shard=shard, at=MOMENT)
     observations.keep(api.centre.store, seen)
 
 
 def _lose(api: Api, site: str) -> None:
+    shard = _shard(api)
     with api.centre.store.write() as session:
-        shard = session.exec(select(Replica.shard_id)).first()
         faulty = [ItemResult(artifact="a", ok=False, fault="corrupt")]
-        replicas.lose(session, shard or "", site, faulty, "it is bad", MOMENT)
+        replicas.lose(session, shard, site, faulty, "it is bad", MOMENT)
 
 
 def _peers(api: Api, site: str) -> tuple[str, ...]:
-    [seed] = seeds.desired(api.centre.store, site).seeds
+    [seed] = api.centre.seeds(site)
     return seed.peers
 
 
@@ -74,7 +87,7 @@ def test_a_site_is_told_what_to_seed_and_only_once(api: Api) -> None:
     infohash = _published(api, "a.csv", "c.csv")
     answer = api.ask("toronto", "GET", "seeds")
     wanted = DesiredSeeds.model_validate_json(answer.content)
-    [seed] = wanted.seeds
+    [seed, _manifest] = wanted.seeds
     size = len(content("a.csv") + content("c.csv"))
     assert (seed.infohash, seed.folder, seed.name, seed.size) == (infohash, "", "data", size)
     assert answer.headers["ETag"] == f'"{wanted.revision}"'
@@ -91,7 +104,7 @@ def test_the_list_has_a_new_revision_when_it_changes(api: Api) -> None:
     assert full.status_code == 200
     _lose(api, "toronto")
     known = {"If-None-Match": full.headers["ETag"]}
-    assert api.ask("toronto", "GET", "seeds", headers=known).json()["seeds"] == []
+    assert _seeds(api, "toronto", **known) == []
     other = api.ask("amsterdam", "GET", "seeds", headers=known)
     assert other.status_code == 304  # what toronto lost, amsterdam still has
 
@@ -99,7 +112,7 @@ def test_the_list_has_a_new_revision_when_it_changes(api: Api) -> None:
 def test_a_site_that_holds_nothing_seeds_nothing(api: Api) -> None:
     api.centre.mirror("a.csv", rule=RuleSpec(selector="id=toronto"))
     api.centre.work()
-    told = {site: len(api.ask(site, "GET", "seeds").json()["seeds"]) for site in SITES}
+    told = {site: len(_seeds(api, site)) for site in SITES}
     assert told == {"toronto": 1, "amsterdam": 0, "netcup": 0}
 
 
@@ -189,11 +202,11 @@ def test_a_copy_in_doubt_is_seeded_but_named_to_nobody_outside(api: Api) -> None
     api.centre.apply_sites("toronto", peer="toronto.example:6881")
     infohash = _published(api, "a.csv")
     _doubt(api, "toronto")
-    assert len(api.ask("toronto", "GET", "seeds").json()["seeds"]) == 1
+    assert len(_seeds(api, "toronto")) == 1
     assert "toronto" not in api.get(f"/api/v1/torrents/{infohash}.magnet").text
     assert _peers(api, "amsterdam") == ("toronto.example:6881",)
     _lose(api, "toronto")
-    assert api.ask("toronto", "GET", "seeds").json()["seeds"] == []
+    assert _seeds(api, "toronto") == []
     assert _peers(api, "amsterdam") == ()
 
 
@@ -259,7 +272,7 @@ def test_a_torrent_that_is_a_shards_and_anothers_alias_has_both_verified(api: Ap
     centre.mirror("a.csv", "b.csv")
     centre.work()
     with centre.store.write() as session:
-        one, other = session.exec(select(Shard).order_by(Shard.id)).all()
+        one, other, _manifest = session.exec(select(Shard).order_by(Shard.position)).all()
         infohash = one.infohash or ""
         alias = TorrentAlias(
             infohash=infohash,

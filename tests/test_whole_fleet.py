@@ -62,8 +62,10 @@ def test_each_bad_item_of_a_list_ends_in_one_clear_line_and_the_good_ones_arrive
         for item, reason in wanted.items():
             assert any(reason in line for line in lines), f"{item}: {reason!r} not in\n{told}"
         for site in ("toronto", "amsterdam", "netcup"):
-            assert _visible(fleet.home / "sites" / site / "data", but="queued") == GOOD
-            assert _offered(fleet, site) == set(GOOD)
+            found = _visible(fleet.home / "sites" / site / "data", but="queued")
+            assert b"good-0.csv" in found.pop("manifest.json")
+            assert found == GOOD
+            assert _offered(fleet, site) == {*GOOD, "manifest.json"}
 
 
 def _expectations(server: FaultServer) -> dict[str, str]:

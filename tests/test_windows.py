@@ -112,6 +112,7 @@ def test_a_copy_goes_outside_the_quiet_hours_when_its_deadline_would_be_missed(
                 SourceScore(observer_id=site, host="h", bytes_per_second=100.0, updated_at=NOON)
             )
     centre.report(ingest)
+    centre.describe()
     centre.tick()
     [copy] = centre.transfers(kind="copy")
     assert copy.state == "waiting"

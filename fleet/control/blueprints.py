@@ -4,17 +4,17 @@ It is an artifact like the others, with the role ``source``: its file waits in a
 centre, under its digest, for the site that ingests it.
 """
 
-import os
-import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fleet.blueprint import bundle, sources
 from fleet.blueprint.bundle import Bundled
 from fleet.blueprint.folder import read_folder
 from fleet.blueprint.git import read_commit
 from fleet.blueprint.refused import BlueprintRefused
+from fleet.control import kept
 from fleet.control.errors import RefusedError
 from fleet.importers import BUNDLE, DraftArtifact
 from fleet.importers.media import media_type
@@ -55,49 +55,38 @@ def keep(settings: CentreSettings, blueprint: Blueprint) -> Kept:
     Raises:
         RefusedError: something cannot be bundled, or the bundle not be written; nothing is kept.
     """
-    folder = place(settings, "").parent
+    told: list[Bundled] = []
+
+    def write(file: BinaryIO) -> str:
+        told.append(_write(file, blueprint))
+        return told[0].sha256
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        told = _write(folder, blueprint)
+        kept.keep(settings, write)
     except BlueprintRefused as error:
         raise RefusedError(f"no bundle can be made: {error}") from error
     except OSError as error:
+        folder = kept.place(settings, "")
         raise RefusedError(f"no bundle can be kept in {folder}: {error.strerror}") from error
+    [bundled] = told
     artifact = DraftArtifact(
         path=PATH,
-        sources=(BUNDLE + told.sha256,),
-        size=told.size,
-        sha256=told.sha256,
+        sources=(BUNDLE + bundled.sha256,),
+        size=bundled.size,
+        sha256=bundled.sha256,
         media_type=media_type(PATH),
         role="source",
     )
-    return Kept(artifact, told.notes)
+    return Kept(artifact, bundled.notes)
 
 
-def place(settings: CentreSettings, sha256: str) -> Path:
-    """Return where the bundle with a digest is kept."""
-    return settings.home / "bundles" / f"{sha256}.tar"
-
-
-def _write(folder: Path, blueprint: Blueprint) -> Bundled:
+def _write(file: BinaryIO, blueprint: Blueprint) -> Bundled:
     listed = blueprint.sources
     known = sources.parse(sources.read(listed)) if listed is not None else ()
-    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
-    beside = Path(name)
-    try:
-        with ExitStack() as stack:
-            file = stack.enter_context(open(descriptor, "wb"))  # noqa: PTH123 - it is open already
-            code = (
-                stack.enter_context(read_commit(blueprint.code, blueprint.commit))
-                if blueprint.commit
-                else read_folder(blueprint.code)
-            )
-            told = bundle.write(file, code, blueprint.environment, known)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(folder / f"{told.sha256}.tar")
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
-    return told
+    with ExitStack() as stack:
+        code = (
+            stack.enter_context(read_commit(blueprint.code, blueprint.commit))
+            if blueprint.commit
+            else read_folder(blueprint.code)
+        )
+        return bundle.write(file, code, blueprint.environment, known)

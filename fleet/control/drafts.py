@@ -1,4 +1,4 @@
-"""From a draft to a published version: ingest, cut, seal, publish.
+"""From a draft to a published version: ingest, describe, cut, seal, publish.
 
 Rules this module keeps:
 
@@ -6,7 +6,7 @@ Rules this module keeps:
   work that hold the store for a moment each, whatever number of files a version has.
 - A version is cut only while it waits for no file.  What is cut already stays as it is: a plan
   is made, outside of any unit of work, of the artifacts that are in no shard yet.
-- What no torrent can hold is left out of the version, with its reason.
+- What no torrent can hold is left out of the version, with its reason, before its manifest is made.
 """
 
 import time
@@ -16,11 +16,13 @@ import structlog
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, incidents, probes, replicas
+from fleet.control import facts, incidents, kept, manifests, probes, replicas
+from fleet.control.errors import RefusedError
 from fleet.control.sealing import seal
 from fleet.messages import BlobRef
 from fleet.planning import ingest, shards
 from fleet.planning.facts import FileFacts
+from fleet.planning.repair import URGENT
 from fleet.planning.states import TransferKind, VersionState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
@@ -70,16 +72,33 @@ def _advance(store: Store, settings: CentreSettings, version_id: str) -> None:
     with store.write() as session:
         now = store.now(session)
         version = holdings.lock(session, Version, version_id)
-        version.look_at, version.dirty = None, True
-        rule = facts.rule_of(session, version.dataset_id)
-        if version.state != VersionState.DRAFT or rule is None:
+        if version.state != VersionState.DRAFT:
             version.dirty = False
+            if version.look_at is None or version.look_at > now:
+                return
+            version.look_at = now + kept.AT_LEAST
+        elif not _has_come(session, version, now):
             return
-        if _ingest(session, version, rule, now) or not version.dirty:
-            return
-    _cut(store, settings, version_id)
-    with store.write() as session:
-        _publish_or_wait(session, holdings.lock(session, Version, version_id), store.now(session))
+        draft = version.state == VersionState.DRAFT
+        undescribed = draft and manifests.is_due(session, version_id)
+    if not draft:
+        if kept.let_go(store, settings, version_id):
+            with store.write() as session:
+                holdings.lock(session, Version, version_id).look_at = None
+    elif not (undescribed and _describe(store, settings, version_id)):
+        _cut(store, settings, version_id)
+        with store.write() as session:
+            version = holdings.lock(session, Version, version_id)
+            _publish_or_wait(session, version, store.now(session))
+
+
+def _has_come(session: Session, version: Version, now: datetime) -> bool:
+    """Have a draft's files fetched; True once it waits for none of them."""
+    version.look_at, version.dirty = None, True
+    rule = facts.rule_of(session, version.dataset_id)
+    if rule is None:
+        version.dirty = False
+    return rule is not None and not _ingest(session, version, rule, now) and version.dirty
 
 
 def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bool:
@@ -93,6 +112,9 @@ def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bo
     wanted = [ingest.Wanted(one.id, one.size, tuple(one.tried)) for one in waiting]
     batches, short = ingest.assign(wanted, facts.rule(rule), facts.sites(session))
     given: dict[str, str] = {}
+    priority = rule.priority
+    if all(one.role == manifests.ROLE for one in waiting):
+        priority = max(priority, URGENT)  # all else of the version waits for these few bytes
     for batch in batches:
         transfer = Transfer(
             kind=TransferKind.INGEST,
@@ -100,7 +122,7 @@ def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bo
             target_id=batch.site,
             executor_id=batch.site,
             size=batch.size,
-            priority=rule.priority,
+            priority=priority,
             deadline=rule.deadline,
             reason=batch.reason,
             created_at=now,
@@ -115,37 +137,48 @@ def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bo
     return True
 
 
-def _cut(store: Store, settings: CentreSettings, version_id: str) -> None:
-    """Make shards of a version's artifacts that are in none yet, as far as time allows."""
+def _describe(store: Store, settings: CentreSettings, version_id: str) -> bool:
+    """Leave out what no torrent can hold, and write the manifest of the rest.
+
+    Returns whether that is a file to wait for; of nothing there is none.
+    """
     with store.read() as session:
-        if not holdings.uncut(session, version_id):
-            return
         label = session.get_one(Version, version_id).label
-        position = holdings.next_position(session, version_id)
         files = [FileFacts(*row) for row in holdings.uncut_files(session, version_id)]
     faults = {file.id: fault for file in files if (fault := path_fault(f"{label}/{file.path}"))}
-    plan = shards.cut(
-        (file for file in files if file.id not in faults),
-        alone_from=settings.alone_from,
-        bundle_bytes=settings.bundle_bytes,
-        bundle_files=settings.bundle_files,
-    )
     reasons = {one: f"no torrent can hold it: {fault}" for one, fault in faults.items()}
-    if not plan:
+    if not any(file.size for file in files if file.id not in faults):
         empty = (file.id for file in files if file.id not in faults)
         reasons |= dict.fromkeys(empty, "an empty file cannot be put into a torrent by itself")
     excluded = list(reasons.items())
     for first in range(0, len(excluded), _FILES_AT_ONCE):
         with store.write() as session:
-            if not _may_cut(session, version_id, position):
-                return
+            if not _may_cut(session, version_id, 0):
+                return True
             holdings.exclude(session, dict(excluded[first : first + _FILES_AT_ONCE]))
+    return len(reasons) < len(files) and manifests.give(store, settings, version_id)
+
+
+def _cut(store: Store, settings: CentreSettings, version_id: str) -> None:
+    """Make shards of a version's artifacts that are in none yet, as far as time allows."""
+    with store.read() as session:
+        if not holdings.uncut(session, version_id):
+            return
+        position = holdings.next_position(session, version_id)
+        files = [FileFacts(*row) for row in holdings.uncut_files(session, version_id)]
+    plan = shards.cut(
+        files,
+        alone_from=settings.alone_from,
+        bundle_bytes=settings.bundle_bytes,
+        bundle_files=settings.bundle_files,
+    )
     until = time.monotonic() + _CUT_SECONDS
     for group in plan:
         with store.write() as session:
             if not _may_cut(session, version_id, position):
                 return
-            position += _make(session, settings, version_id, position, group, store.now(session))
+            _make(session, settings, version_id, position, group, store.now(session))
+        position += 1
         if time.monotonic() > until:
             return
 
@@ -167,11 +200,13 @@ def _make(
     position: int,
     group: tuple[FileFacts, ...],
     now: datetime,
-) -> bool:
+) -> None:
     """Make one shard, and seal it or have it sealed where most of it lies already.
 
     What lies at a site that was retired since is no copy: then a node gets it and has it sealed.
-    Returns False if no torrent can be made of it: then its artifacts are left out.
+
+    Raises:
+        RefusedError: no torrent can be made of it.
     """
     size = sum(file.size for file in group)
     shard = Shard(
@@ -189,15 +224,11 @@ def _make(
     pieces = _pieces(session, shard, group)
     if pieces is None or session.get_one(Site, site).retired:
         _have_sealed(session, shard, site, now)
-        return True
-    problem = seal(session, shard, pieces)
-    if problem:
-        holdings.exclude(session, {file.id: problem for file in group})
-        session.delete(shard)
-        return False
+        return
+    if problem := seal(session, shard, pieces):
+        raise RefusedError(f"{group[0].path}: {problem}")
     replicas.arrive(session, settings, shard.id, site, now)
     probes.ensure(session, site, now)
-    return True
 
 
 def _offsets(group: tuple[FileFacts, ...]) -> list[tuple[str, int]]:
@@ -296,4 +327,5 @@ def _publish(session: Session, version: Version, now: datetime) -> None:
     version.state, version.published_at = VersionState.PUBLISHED, now
     version.sequence = 1 + holdings.last_sequence(session, version.dataset_id)
     version.reason = f"published without {excluded} files" if excluded else ""
+    version.look_at = now + kept.AT_LEAST
     holdings.dirty_shards(session, select(Version.id).where(Version.id == version.id))

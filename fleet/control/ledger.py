@@ -446,6 +446,5 @@ def _learn(artifact: Artifact, item: ItemResult) -> None:
     artifact.size, artifact.sha256 = item.size, item.sha256
     artifact.md5 = item.md5 or artifact.md5
     artifact.bep52_root = item.bep52_root
-    cut = item.pieces if item.piece_length == piece_length(item.size or 0) else None
-    artifact.piece_length = item.piece_length if cut else None
-    artifact.pieces = cut.sha256 if cut else None
+    if item.pieces and item.piece_length == piece_length(item.size or 0):
+        artifact.piece_length, artifact.pieces = item.piece_length, item.pieces.sha256

@@ -1,11 +1,11 @@
-"""Files that lie at the centre, a folder's or a bundle, for the workers that ingest them."""
+"""Files that lie at the centre, in a folder or kept there, for the workers that ingest them."""
 
 from pathlib import Path
 
 from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
-from fleet.control import blueprints
+from fleet.control import kept
 from fleet.control.errors import NotFoundError
 from fleet.importers import BUNDLE, CENTRE
 from fleet.planning.states import ArtifactState
@@ -33,7 +33,7 @@ def locate(store: Store, settings: CentreSettings, artifact_id: str, site: str) 
     if not names or artifact.state == ArtifactState.EXCLUDED:
         raise refused
     if names[0].startswith(BUNDLE):
-        path = blueprints.place(settings, names[0].removeprefix(BUNDLE))
+        path = kept.place(settings, names[0].removeprefix(BUNDLE))
         root = path.parent
     else:
         path = (root / names[0].removeprefix(CENTRE)).resolve()

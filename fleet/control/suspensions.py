@@ -2,6 +2,7 @@
 
 from sqlmodel import Session, col, select
 
+from fleet.control import manifests
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.planning.states import ArtifactState, TransferKind, TransferState, VersionState
 from fleet.store import holdings, transfers
@@ -38,7 +39,7 @@ def retry(store: Store, transfer_id: str) -> str:
 def _check_open(session: Session, ingest: Transfer) -> None:
     """Refuse unless files may still be added to the version that an ingest is for."""
     version = holdings.lock(session, Version, ingest.version_id)
-    if version.state == VersionState.DRAFT and not holdings.next_position(session, version.id):
+    if version.state == VersionState.DRAFT and manifests.is_due(session, version.id):
         return
     done = "being cut into shards" if version.state == VersionState.DRAFT else "published"
     raise RefusedError(

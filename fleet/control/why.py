@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 from fleet.control import causes, handover, probes, progress, webseeds
 from fleet.control.causes import Cause
 from fleet.control.errors import NotFoundError
-from fleet.planning.states import ArtifactState, ReplicaState, TransferState
+from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
 from fleet.store import holdings
 from fleet.store.tables import (
     Artifact,
@@ -80,9 +80,8 @@ def _version(session: Session, version: Version) -> list[Cause]:
         f"{done.known} of {done.artifacts} files known, {done.replicas_available} of "
         f"{done.replicas_wanted} copies verified"
     )
-    found = [
-        Cause(f"{version.dataset_id} {version.label}", version.state, summary, version.look_at)
-    ]
+    again = version.look_at if version.state == VersionState.DRAFT else None
+    found = [Cause(f"{version.dataset_id} {version.label}", version.state, summary, again)]
     found += [Cause("note", "import", note) for note in version.notes]
     troubled = session.exec(
         select(Artifact)

@@ -56,11 +56,12 @@ class ReplicaFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """One artifact, as far as cutting shards is concerned."""
+    """One artifact, as far as cutting shards is concerned; ``alone``: with no other in a bundle."""
 
     id: str
     path: str
     size: int
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ Rules this module keeps:
 
 - A file of ``alone_from`` bytes or more is a shard by itself; the others are bundled in the order
   of their paths, up to a cap of bytes and of files.
+- So is one that is to be alone, such as a manifest: the bundles beside it are as if it were not
+  there, and a torrent that others made of the same files is the same one.
 - No shard is empty, for no torrent can be: a bundle ends only once it holds a byte, empty files
   at the end stay with the last bundle, and where every other file is a shard by itself they join
   the smallest of those.  The caps give way to that.
@@ -27,7 +29,7 @@ def cut(
     bundle: list[FileFacts] = []
     held = 0
     for file in sorted(files, key=_path):
-        if file.size >= alone_from:
+        if file.alone or file.size >= alone_from:
             lone.append(file)
             continue
         if held and (held + file.size > bundle_bytes or len(bundle) >= bundle_files):
@@ -39,8 +41,8 @@ def cut(
         bundles.append(bundle)
     elif bundles:
         bundles[-1] += bundle
-    elif bundle and lone:
-        smallest = min(lone, key=lambda file: (file.size, file.path))
+    elif bundle and (others := [file for file in lone if not file.alone]):
+        smallest = min(others, key=lambda file: (file.size, file.path))
         lone.remove(smallest)
         bundles.append(sorted([*bundle, smallest], key=_path))
     shards = [tuple(bundle) for bundle in bundles] + [(file,) for file in lone]

@@ -227,16 +227,16 @@ def uncut(session: Session, version: str) -> int:
     return known - int(cut or 0)
 
 
-def uncut_files(session: Session, version: str) -> list[tuple[str, str, int]]:
-    """Return id, path and size of the artifacts that ``uncut`` counts."""
+def uncut_files(session: Session, version: str) -> list[tuple[str, str, int, bool]]:
+    """Return of the artifacts that ``uncut`` counts id, path, size, and which is the manifest."""
     rows = session.exec(
-        select(Artifact.id, Artifact.path, Artifact.size).where(
+        select(Artifact.id, Artifact.path, Artifact.size, Artifact.role).where(
             Artifact.version_id == version,
             Artifact.state == ArtifactState.KNOWN,
             col(Artifact.shard_id).is_(None),
         )
     ).all()
-    return [(one, path, size or 0) for one, path, size in rows]
+    return [(one, path, size or 0, role == "manifest") for one, path, size, role in rows]
 
 
 def next_position(session: Session, version: str) -> int:

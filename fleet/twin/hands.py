@@ -118,18 +118,27 @@ class Hands:
         for key in [key for key in self._partial if key[0] == site]:
             del self._partial[key]
 
-    def wake(self, attempt: str, site: str) -> None:
-        """Let a wake-up reach a site; one that is down does not hear it."""
+    def wake(self, attempt: str, site: str) -> bool:
+        """Let a wake-up reach a site; one that is down does not hear it.
+
+        Returns whether it was answered at once.
+        """
         if site in self.down:
-            return
+            return False
         try:
             order = leases.claim(self._store, self._settings, attempt, site)
         except FleetError:  # as a worker: not its to do any more
-            return
+            return False
         self.events += 1
         self.jobs[order.task] += 1
         place, life = self._truth.places[site], self.lives[site]
-        self._begin(Job(order, place, life, self._time.now))
+        job = Job(order, place, life, self._time.now)
+        if order.task == "pull" and order.items[0].path not in self.sizes:
+            job.failure = _no_manifest(order.items[0])
+            self._end(job)
+            return True
+        self._begin(job)
+        return False
 
     def _begin(self, job: Job) -> None:
         if job.order.task == "pull":
@@ -310,6 +319,12 @@ class Hands:
             reason = f"{source.site} does not answer"
             return ItemResult(artifact=item.artifact, ok=False, reason=reason, fault="source")
         return ItemResult(artifact=item.artifact, ok=True)
+
+
+def _no_manifest(item: Item) -> ItemResult:
+    """Leave a manifest out: with it each version would be two shards that fare alike."""
+    reason = "no manifests lie anywhere in the twin"
+    return ItemResult(artifact=item.artifact, ok=False, reason=reason, final=True, fault="refused")
 
 
 def _host(source: Source) -> str:

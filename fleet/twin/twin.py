@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from sqlmodel import Session, col, select
@@ -52,12 +54,19 @@ class Twin:
     """One policy's year."""
 
     def __init__(
-        self, store: OneStore, clock: VirtualClock, policy: Policy, *, seed: int, days: int
+        self,
+        store: OneStore,
+        clock: VirtualClock,
+        policy: Policy,
+        *,
+        home: Path,
+        seed: int,
+        days: int,
     ) -> None:
-        """Make an empty fleet; ``clock`` is the store's."""
+        """Make an empty fleet; ``clock`` is the store's, and its manifests are kept in ``home``."""
         self.store, self.policy, self.days = store, policy, days
         self.settings = CentreSettings(
-            lease_seconds=3600, probe_seconds=7 * DAY, fixity_days=policy.fixity_days
+            home=home, lease_seconds=3600, probe_seconds=7 * DAY, fixity_days=policy.fixity_days
         )
         self.clock, self._moment = clock, START
         self.truth = Truth(policy.copies)
@@ -155,8 +164,9 @@ class Twin:
             due_now = due.anything(session, self.settings, self.now)
         if due_now:
             self.ticks += 1
-            scheduler.tick(self.store, self.settings, most=math.inf)
-            self._see_published()
+            self._decide()
+            while self._send():
+                self._decide()
         self._send()
         with self.store.read() as session:
             at = due.next_at(session, self.settings, self.now)
@@ -165,19 +175,25 @@ class Twin:
             later = min(later, max((at - START).total_seconds(), self._seconds + 1))
         self._wake(later)
 
-    def _send(self) -> None:
-        """Let what waits in the outbox reach the workers, as the broker does."""
+    def _decide(self) -> None:
+        scheduler.tick(self.store, self.settings, most=math.inf)
+        self._see_published()
+
+    def _send(self) -> bool:
+        """Let what waits in the outbox reach the workers, as the broker does.
+
+        Returns whether one answered at once, so that there is more to decide.
+        """
         with self.store.read() as session:
             rows = transfers.unsent(session, 1000)
         if not rows:
-            return
+            return False
         with self.store.write() as session:
             if not self.policy.repairs_first:
                 _in_order_of_asking(session)
             transfers.mark_sent(session, [row.id or 0 for row in rows], self.now)
-        for row in rows:
-            if row.attempt_id:
-                self.hands.wake(row.attempt_id, row.site_id)
+        answered = [self.hands.wake(row.attempt_id, row.site_id) for row in rows if row.attempt_id]
+        return True in answered
 
     def _see_published(self) -> None:
         """Begin to count the versions that the tick has published."""
@@ -313,5 +329,5 @@ def _in_order_of_asking(session: Session) -> None:
 def twin(policy: Policy, *, seed: int, days: int) -> Iterator[Twin]:
     """Make a twin, with a store of its own that is gone afterwards."""
     clock = VirtualClock(START)
-    with opened(clock, seed) as store:
-        yield Twin(store, clock, policy, seed=seed, days=days)
+    with opened(clock, seed) as store, TemporaryDirectory(prefix="fleet-twin-") as home:
+        yield Twin(store, clock, policy, home=Path(home), seed=seed, days=days)

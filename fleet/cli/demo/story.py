@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from fleet.blueprint import manifest
 from fleet.cli import mirroring
 from fleet.cli.demo.origins import write_list
 from fleet.cli.demo.sample import SampleFile, make_sample
@@ -130,9 +131,15 @@ class Story:
                     raise Failed(f"{site} lacks {file.path}")
                 if _sha256(path) != file.sha256:
                     raise Failed(f"{site} holds other bytes as {file.path}")
-            if len(there) != len(self.sample):
-                raise Failed(f"{site} holds {len(there)} files, not {len(self.sample)}")
+            if len(there) != len(self.sample) + 1:
+                raise Failed(f"{site} holds {len(there)} files, not {len(self.sample)} and one")
+            listed = manifest.parse((root / "manifest.json").read_bytes()).files
+            if {(one.path, one.sha256) for one in listed} != self._proved():
+                raise Failed(f"the manifest at {site} does not list the sample")
         return self.done.replicas_available
+
+    def _proved(self) -> set[tuple[str, str]]:
+        return {(file.path, file.sha256) for file in self.sample}
 
     def _seeds(self) -> tuple[Seed, ...]:
         lists = [seeds.desired(self.store, site).seeds for site in self.tree.sites]

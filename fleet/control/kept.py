@@ -1,0 +1,137 @@
+"""Files that the centre keeps until sites have them: bundles of what made a version, and manifests.
+
+Rules this module keeps:
+
+- A file is kept under its digest, once it is whole: of the same bytes there is one, whatever number
+  of versions has it and however often it is made.
+- It is deleted once every version that has it is published with as many good copies of it as its
+  rule wants at least.  From then on the centre is no origin of it any more.
+- A bundle stays for a day all the same: a version that is to have it may not be committed yet.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlmodel import Session, col, select
+
+from fleet.control import facts
+from fleet.importers import BUNDLE
+from fleet.planning.states import ArtifactState, VersionState
+from fleet.settings import CentreSettings
+from fleet.store import holdings
+from fleet.store.database import Store
+from fleet.store.tables import Artifact, Version
+
+AT_LEAST = timedelta(days=1)
+_ROLES = ("manifest", "source")
+
+
+def place(settings: CentreSettings, sha256: str) -> Path:
+    """Return where the file with a digest is kept."""
+    return settings.home / "bundles" / sha256
+
+
+def keep(settings: CentreSettings, write: Callable[[BinaryIO], str]) -> None:
+    """Keep what ``write`` writes to the file that it is given, under the digest that it returns.
+
+    Raises:
+        OSError: it cannot be kept.
+    """
+    folder = place(settings, "")
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
+    beside = Path(name)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
+            sha256 = write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        with _alone(folder):
+            beside.replace(folder / sha256)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def let_go(store: Store, settings: CentreSettings, version: str) -> bool:
+    """Delete what is kept for a published version and need not be any more; whether all of it."""
+    with store.read() as session:
+        now, held = store.now(session), _held(session, version)
+        done = [one for one in held if _is_elsewhere(session, one)]
+    for sha256 in done:
+        before = now - AT_LEAST if held[sha256] == "source" else None
+        if _delete(place(settings, sha256), before):
+            with store.write() as session:
+                _forget(session, sha256)
+            del held[sha256]
+    return not held
+
+
+def _held(session: Session, version: str) -> dict[str, str]:
+    """Map the files of a version that have the centre as an origin, by digest, to their roles."""
+    rows = select(Artifact).where(Artifact.version_id == version, col(Artifact.role).in_(_ROLES))
+    return {one.sha256: one.role for one in session.exec(rows) if one.sha256 and _is_kept(one)}
+
+
+def _is_kept(artifact: Artifact) -> bool:
+    return any(origin.startswith(BUNDLE) for origin in artifact.origins)
+
+
+def _is_elsewhere(session: Session, sha256: str) -> bool:
+    """Whether sites have enough of a file, for each version that it is kept for."""
+    rows = (
+        select(Artifact, Version)
+        .join(Version, col(Version.id) == col(Artifact.version_id))
+        .where(Artifact.sha256 == sha256)
+    )
+    return all(
+        _has_enough(session, artifact, version)
+        for artifact, version in session.exec(rows).all()
+        if _is_kept(artifact)
+    )
+
+
+def _has_enough(session: Session, artifact: Artifact, version: Version) -> bool:
+    if version.state == VersionState.DRAFT:
+        return False
+    if artifact.shard_id is None:
+        return artifact.state == ArtifactState.EXCLUDED
+    rule = facts.rule_of(session, version.dataset_id)
+    least = rule.min_copies if rule is not None else 1
+    return holdings.good(session, artifact.shard_id) >= least
+
+
+def _forget(session: Session, sha256: str) -> None:
+    """Have a file be had from the centre no more."""
+    for artifact in session.exec(select(Artifact).where(Artifact.sha256 == sha256)).all():
+        artifact.origins = [one for one in artifact.origins if not one.startswith(BUNDLE)]
+
+
+def _delete(path: Path, before: datetime | None) -> bool:
+    """Delete a file, unless it was not kept ``before`` that; whether it is gone."""
+    with _alone(path.parent):
+        try:
+            if before is not None and path.stat().st_mtime >= before.timestamp():
+                return False
+            path.unlink()
+        except FileNotFoundError:
+            pass  # who deleted it may have been killed before it could note that
+    return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only one who puts a file there, or takes one away."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
