@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from fleet.places import Place
+from fleet.planning.latest import Manifest
 
 
 def _zone(value: str) -> str:
@@ -48,7 +49,7 @@ State = Annotated[str, StringConstraints(pattern=r"^[a-z]{0,20}$")]
 Words = Annotated[str, AfterValidator(_short)]  # what people read: an error, a reason
 HOSTS_MOST = 10_000  # that an order's sources lie at, by far
 Host = Annotated[str, StringConstraints(max_length=2000)]  # or a URL that names none
-Task = Literal["pull", "verify", "probe", "publish", "drop"]
+Task = Literal["pull", "verify", "probe", "publish", "drop", "switch"]
 Digest = Literal["sha256", "md5", "pieces", "bep52", "parts"]
 
 
@@ -180,6 +181,7 @@ class Order(Message):
     ``known`` names the v1 piece hashes of a sealed shard of one item, which the centre keeps.
     ``stream`` is the length of what "pieces" are cut from where the items do not fill it: the rest
     is zeros, as a torrent's padding is (BEP 47); only a verify reads it.
+    ``latest`` is the set that a switch is to have served under bare names.
     """
 
     attempt: str
@@ -199,6 +201,7 @@ class Order(Message):
     max_bytes: Bytes = 0
     budget: Budget = Budget()
     grant: Grant | None = None
+    latest: Manifest | None = None
 
 
 class ItemResult(Message):

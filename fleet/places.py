@@ -17,13 +17,17 @@ class _Place(BaseModel):
 
 
 class BucketPlace(_Place):
-    """A bucket of a service that speaks S3, and what all keys begin with."""
+    """A bucket of a service that speaks S3, and what all keys begin with.
+
+    With ``processed`` it serves the latest version of each dataset under bare names.
+    """
 
     driver: Literal["s3"] = "s3"
     endpoint: Address
     bucket: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
     prefix: str = Field("", pattern=rf"^({_NAME}(/{_NAME})*)?$")
     region: str = "auto"
+    processed: bool = False
 
     @property
     def addresses(self) -> tuple[str, ...]:

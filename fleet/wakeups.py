@@ -18,6 +18,7 @@ _LANES = {
     "verify": BULK,
     "publish": BULK,
     "drop": BULK,
+    "switch": BULK,
     "probe": LIGHT,
     "seed": LIGHT,
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from sqlmodel import select
@@ -33,7 +34,7 @@ class Away:
 
     kind: str
     driver: str
-    store: dict[str, str]
+    store: dict[str, Any]
     read_url = ""
 
     def files(self) -> dict[str, bytes]:
@@ -106,7 +107,7 @@ def test_a_site_without_a_worker_is_written_to_read_again_and_mended(
         digests[name] = hashlib.sha256(data).hexdigest()
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(data)
-    with _origin(source) as origin, _fleet(home, database_url, away) as fleet:
+    with serving(source) as origin, running(home, database_url, away) as fleet:
         listing = tmp_path / "list.txt"
         lines = (f"{origin.url}/{name}\n  out={name}\n" for name in digests)
         listing.write_text("".join(lines))
@@ -133,7 +134,7 @@ def _digests(away: Away) -> dict[str, str]:
 
 
 @contextmanager
-def _origin(folder: Path) -> Iterator[Origin]:
+def serving(folder: Path) -> Iterator[Origin]:
     with Origin(folder) as origin:
         serving = threading.Thread(target=origin.serve_forever, args=(0.05,))
         serving.start()
@@ -145,7 +146,7 @@ def _origin(folder: Path) -> Iterator[Origin]:
 
 
 @contextmanager
-def _fleet(home: Path, database_url: str, away: Away) -> Iterator[RunningFleet]:
+def running(home: Path, database_url: str, away: Away) -> Iterator[RunningFleet]:
     keys = home / "keys.yaml"
     keys.write_text(f"away: {{key_id: {KEY}, secret: {SECRET}}}\n")
     keys.chmod(0o600)

@@ -248,8 +248,8 @@ def test_status_tells_how_far_a_dataset_is(on_each: Run, database_url: str, tmp_
     store.close()
     data = on_each("status", "--json").json
     [done] = [one["progress"] for one in data["datasets"]]
-    assert (done["state"], done["known"], done["replicas_available"]) == ("published", 2, 2)
-    assert {one["id"]: one["available"] for one in data["sites"]} == {"toronto": 1, "amsterdam": 1}
+    assert (done["state"], done["known"], done["replicas_available"]) == ("published", 3, 4)
+    assert {one["id"]: one["available"] for one in data["sites"]} == {"toronto": 2, "amsterdam": 2}
     assert "every byte was verified" in on_each("why", str(replica)).out
 
 

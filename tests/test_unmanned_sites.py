@@ -73,7 +73,7 @@ def test_a_trusted_node_near_it_writes_to_a_bucket_and_is_given_what_opens_it(
     assert order.site == "b"
     assert order.grant is not None
     assert order.grant.site == "r2"
-    assert order.grant.place.model_dump() == {"driver": "s3", **STORE}
+    assert order.grant.place.model_dump() == {"driver": "s3", "processed": False, **STORE}
     assert (order.grant.key_id, order.grant.secret) == ("AKID", "hush")
     assert "hush" not in repr(order)
     centre.report(order)

@@ -6,6 +6,7 @@ Rules this module keeps:
 - A verify reads every byte of every file from where it lies.  What is corrupt there and ours, as
   the service says, is removed: else it could never be written anew, and would be offered on.
 - A drop removes the order's own files and no others.
+- A switch is of what lies there already: no byte goes through this node.
 """
 
 import hashlib
@@ -19,8 +20,8 @@ from fleet.places import BucketPlace, ItemsPlace, RecordsPlace
 from fleet.settings import SiteSettings
 from workers.centre import Centre, CentreAway, CentreRefused
 from workers.lease import Lease
-from workers.storage import archive
-from workers.storage.contract import Absent, Denied, Storage, StorageError
+from workers.storage import archive, latest
+from workers.storage.contract import Absent, Denied, Storage, StorageError, Switchable
 from workers.storage.zenodo import Record
 from workers.work import Work
 
@@ -98,6 +99,22 @@ def drop(order: Order, storage: Storage, lease: Lease) -> Work:
         Stopped: the lease ended or may have; some may be gone.
     """
     return Work(tuple(_drop(item, _path(order, item), storage, lease) for item in order.items))
+
+
+def switch(order: Order, storage: Storage, lease: Lease) -> Work:
+    """Have the set of ``order`` be served under bare names.
+
+    Raises:
+        Stopped: the lease ended; the next attempt goes on.
+    """
+    assert order.latest is not None
+    if not isinstance(storage, Switchable):
+        return Work(reason=f"what {order.latest.title} lies in serves nothing under bare names")
+    try:
+        latest.switch(storage, order.latest, lease)
+    except StorageError as error:
+        return Work(reason=str(error))
+    return Work()
 
 
 def _verify(item: Item, path: str, storage: Storage, lease: Lease) -> ItemResult:

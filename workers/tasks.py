@@ -60,6 +60,10 @@ def register(app: Celery, settings: SiteSettings) -> None:
     def _drop(attempt: str) -> None:
         _carry_out(attempt, settings, partial(_dropped, settings))
 
+    @task(name="switch")
+    def _switch(attempt: str) -> None:
+        _carry_out(attempt, settings, partial(_switched, settings))
+
     @task(name="seed")
     def _seed() -> None:
         _log.info("nudged the seeder", answer=nudge(settings))
@@ -103,6 +107,10 @@ def _dropped(settings: SiteSettings, order: Order, lease: Lease, centre: Centre)
         return remote.drop(order, remote.opened(order, lease, settings, centre), lease)
     _log.info("nudged the seeder", answer=nudge(settings))  # it lets go of what is to be deleted
     return drop(order, _storage(settings), lease)
+
+
+def _switched(settings: SiteSettings, order: Order, lease: Lease, centre: Centre) -> Work:
+    return remote.switch(order, remote.opened(order, lease, settings, centre), lease)
 
 
 def _storage(settings: SiteSettings) -> PosixStorage:

@@ -22,6 +22,7 @@ from fleet.control import (
     probes,
     replicas,
     scores,
+    served,
     tombstones,
     traffic,
 )
@@ -176,6 +177,8 @@ class _Application:
                 return self._verify()
             case TransferKind.DROP:
                 return self._drop()
+            case TransferKind.SWITCH:
+                return self._switch()
             case _:
                 problem = self._problem()
                 probes.note(self.session, self.settings, self.transfer, self.outcome, self.now)
@@ -290,12 +293,22 @@ class _Application:
         _end(self.transfer, TransferState.DONE, "", self.now)
         return ""
 
+    def _switch(self) -> str:
+        problem = self._problem()
+        if problem:
+            self._try_again(problem)
+            return problem
+        _end(self.transfer, TransferState.DONE, "", self.now)
+        served.switched(self.session, self.transfer, self.now)
+        return ""
+
     def _arrive(self, shard: Shard) -> None:
         target = self.transfer.target_id
         fresh = replicas.arrive(self.session, self.settings, shard.id, target, self.now)
         alias_checks.arrived(self.session, shard.id, self.now)
         if fresh:
             probes.ensure(self.session, target, self.now)
+            served.arrived(self.session, shard, target, self.now)
 
     def _try_again(self, problem: str) -> None:
         blamed = {item.artifact for item in self.failed if item.fault in ("source", "refused")}

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import alias_checks, facts, grants, samples, sources
+from fleet.control import alias_checks, facts, grants, samples, served, sources
 from fleet.control.ranking import Ranking
 from fleet.messages import BlobRef, Budget, Digest, Item, Order, Source
 from fleet.planning.digests import wants_md5
@@ -54,6 +54,8 @@ def build(
             details, places = _verify(session, settings, transfer, attempt)
         case TransferKind.DROP:
             details = _drop(session, transfer)
+        case TransferKind.SWITCH:
+            details = {"latest": served.wanted(session, transfer)}
         case _:
             target = session.get_one(Site, transfer.target_id)
             items = samples.choose(session, target)

@@ -25,6 +25,7 @@ from fleet.control import (
     placements,
     retirement,
     revisits,
+    served,
     tombstones,
     traffic,
 )
@@ -51,6 +52,7 @@ def tick(store: Store, settings: CentreSettings, *, most: float = TICK_MOST) -> 
         lambda: retirement.step(store),
         lambda: revisits.step(store),
         lambda: placements.step(store, settings),
+        lambda: served.step(store),
         lambda: tombstones.step(store),
         lambda: fixity.step(store, settings),
         lambda: traffic.step(store),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
-from fleet.control import gateways, probes, providers, retirement
+from fleet.control import gateways, probes, providers, retirement, served
 from fleet.control.errors import NotFoundError, RefusedError, UndoneError
 from fleet.messages import LocalTime, Zone
 from fleet.places import Place
@@ -290,7 +290,7 @@ def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetim
         changes = [f"{spec.id}: added"]
     else:
         changed = [name for name, value in values.items() if getattr(site, name) != value]
-        if "store" in changed and holdings.at_site(session, spec.id):
+        if _moves(site.store, values["store"]) and holdings.at_site(session, spec.id):
             raise RefusedError(
                 f"{spec.id}: its copies lie where its `store` said until now; retire it, and give "
                 "the new place an id of its own"
@@ -307,12 +307,18 @@ def _apply_one(session: Session, spec: SiteSpec, site: Site | None, now: datetim
         if site.retiring is not None and not spec.retired:
             site.retiring = None
             changes.append(f"{spec.id}: is not retired after all")
+    served.begin(session, session.get_one(Site, spec.id), now)
     session.exec(delete(Window).where(col(Window.site_id) == spec.id))
     session.exec(delete(Budget).where(col(Budget.site_id) == spec.id))
     session.add_all(Window(site_id=spec.id, **window.model_dump()) for window in spec.windows)
     if spec.budget is not None:
         session.add(Budget(site_id=spec.id, **spec.budget.model_dump()))
     return changes
+
+
+def _moves(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a site's objects would lie elsewhere; what it serves besides may change."""
+    return {**before, "processed": False} != {**after, "processed": False}
 
 
 def make_token(store: Store, site_id: str) -> str:

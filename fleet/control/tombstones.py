@@ -4,6 +4,7 @@ Rules this module keeps (the decision is ``fleet.planning.tombstones``):
 
 - A tombstone is lifted as soon as its copy serves the rule again, or fewer than ``min`` others are
   good, up to the moment at which the site claims the drop.
+- Nothing is dropped of what its site serves under bare names.
 - Once a drop is announced the copy is ``leaving``: nobody is sent to it, and no seeder holds it.
 - A drop whose others are no longer proved when it is claimed is called off, and the copy is read
   before it counts again.
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, func
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, gateways, incidents, replicas, standing
+from fleet.control import facts, gateways, incidents, replicas, served, standing
 from fleet.planning.facts import Choice
 from fleet.planning.spread import gateway
 from fleet.planning.states import AttemptState, TransferKind, TransferState
@@ -193,8 +194,9 @@ def _next_act(session: Session, row: Tombstone, now: datetime) -> Act:
     waits_for = f"its {busy.kind}, which is {busy.state}" if busy else ""
     if incidents.of(session, row.site_id) is not None:  # its copies may be samples
         waits_for = f"{row.site_id}, which is judged as a whole"
-    shard = session.get_one(Shard, row.shard_id)
-    rule = facts.rule_of(session, session.get_one(Version, shard.version_id).dataset_id)
+    version = session.get_one(Version, session.get_one(Shard, row.shard_id).version_id)
+    waits_for = waits_for or served.keeps(session, version, row.site_id)
+    rule = facts.rule_of(session, version.dataset_id)
     return next_act(
         row.drop_after,
         max(1, rule.min_copies if rule else 1),

@@ -6,11 +6,12 @@ from datetime import datetime
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import counted, progress, reading
+from fleet.control import counted, progress, reading, served
 from fleet.control.aliases import aliases_of
 from fleet.control.counted import Swarm
 from fleet.control.errors import NotFoundError
 from fleet.control.progress import Progress
+from fleet.control.served import Serving
 from fleet.planning.reading import Reading
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import faults, holdings
@@ -102,6 +103,7 @@ class DatasetView:
     """All about a dataset's published version; ``files`` are the first of it by path.
 
     While none is published, it is the newest one; a newer draft is named, with its reason.
+    ``served`` tells where which version has bare names, below ``processed/``.
     """
 
     id: str
@@ -110,6 +112,7 @@ class DatasetView:
     draft: str
     progress: Progress
     copies: tuple[CopyView, ...]
+    served: tuple[Serving, ...]
     torrents: tuple[TorrentView, ...]
     files: tuple[FileView, ...]
 
@@ -169,6 +172,7 @@ def dataset(session: Session, name: str, now: datetime) -> DatasetView:
         draft=draft,
         progress=progress.of(session, version.id),
         copies=tuple(_copies(session, version)),
+        served=tuple(served.told(session, row.id)),
         torrents=tuple(_torrents(session, version, now)),
         files=tuple(_files(session, version)),
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import causes, handover, probes, progress, webseeds
+from fleet.control import causes, handover, probes, progress, served, webseeds
 from fleet.control.causes import Cause
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
@@ -47,7 +47,8 @@ def explain(session: Session, name: str, now: datetime) -> Why:
             select(Version).where(Version.dataset_id == dataset.id).order_by(col(Version.id).desc())
         ).all()
         found = [cause for version in versions for cause in _version(session, version)]
-        return _why(found[:1] + causes.rule(session, dataset.id, now) + found[1:])
+        about = causes.rule(session, dataset.id, now) + _served(session, dataset.id)
+        return _why(found[:1] + about + found[1:])
     if (version := session.get(Version, name)) is not None:
         found = _version(session, version)
         return _why(found[:1] + causes.rule(session, version.dataset_id, now) + found[1:])
@@ -212,7 +213,21 @@ def _site(session: Session, site: Site, now: datetime) -> list[Cause]:
     return [
         *causes.site(session, site, now),
         *handover.causes(session, site, _SHOWN),
+        *_served(session, site.id)[:_SHOWN],
         *(_summary(one) for one in waiting),
+    ]
+
+
+def _served(session: Session, name: str) -> list[Cause]:
+    return [
+        Cause(
+            f"processed/ of {one.dataset} at {one.site}",
+            f"serves {one.version}" if one.version else "serves nothing yet",
+            one.reason,
+            one.again,
+            one.since,
+        )
+        for one in served.told(session, name)
     ]
 
 

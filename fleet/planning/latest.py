@@ -25,6 +25,7 @@ from typing import Any, Final
 
 FOLDER: Final = "processed"
 MANIFESTS: Final = "latest"
+MOST: Final = 10_000  # files of a set
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -76,6 +77,34 @@ def bare(name: str) -> str:
 def place(dataset: str) -> str:
     """Say where a dataset's manifest lies; no bare name has a slash, so none can lie there."""
     return f"{FOLDER}/{MANIFESTS}/{dataset}.json"
+
+
+def bare_name(path: str) -> str:
+    """Say by what bare name a file of a version is served; empty if it lies in another folder."""
+    name = path.removeprefix(bare(""))
+    return "" if "/" in name else name
+
+
+def set_of(dataset: str, version: str, sequence: int, files: Iterable[File]) -> Manifest:
+    """Make the set of a version of its data, by those of them that have bare names.
+
+    Raises:
+        Refused: it has none, or they cannot be a set.
+    """
+    own, found = f"{dataset}/{version}/", dict[str, File]()
+    for file in files:
+        name = bare_name(file.path.removeprefix(own))
+        if name in found:
+            raise Refused(f"{found[name].path} and {file.path} would both be {bare(name)}")
+        if name:
+            found[name] = file
+    if not found:
+        raise Refused(f"{version} has no data that lie in no folder, or in {bare('')} alone")
+    if len(found) > MOST:
+        raise Refused(f"{version} would have {len(found):,} bare names, more than {MOST:,}")
+    made = Manifest(dataset, version, sequence, found)
+    check(made)
+    return made
 
 
 def check(order: Manifest) -> None:

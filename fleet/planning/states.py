@@ -73,6 +73,7 @@ class TransferKind(StrEnum):
     PROBE = "probe"
     DROP = "drop"
     PUBLISH = "publish"
+    SWITCH = "switch"
 
 
 class PublicationState(StrEnum):
@@ -95,4 +96,5 @@ TASKS: dict[str, str] = {
     TransferKind.PROBE: "probe",
     TransferKind.DROP: "drop",
     TransferKind.PUBLISH: "publish",
+    TransferKind.SWITCH: "switch",
 }

@@ -425,6 +425,21 @@ class Publication(SQLModel, table=True):
     published_at: datetime | None = moment()
 
 
+class Served(SQLModel, table=True):
+    """The version of a dataset that a site serves under bare names; None: none yet.
+
+    ``waits`` is what the next one waits for until ``look_at``.
+    """
+
+    site_id: str = Field(foreign_key="site.id", primary_key=True)
+    dataset_id: str = Field(foreign_key="dataset.id", primary_key=True)
+    version_id: str | None = Field(default=None, foreign_key="version.id")
+    sequence: int = 0
+    at: datetime | None = moment()
+    waits: str = ""
+    look_at: datetime | None = moment(index=True)
+
+
 class Wakeup(SQLModel, table=True):
     """An outbox row: one message to send, carrying an id and no authority."""
 

@@ -37,7 +37,10 @@ from fleet.store.tables import Attempt, Site, Transfer, Wakeup
 LIVE = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.RUNNING)
 TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
 UNENDED = (*LIVE, TransferState.SUSPENDED)
-BULK_KINDS = (TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY, TransferKind.DROP)
+BULK_KINDS = (
+    *(TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY),
+    *(TransferKind.DROP, TransferKind.SWITCH),
+)
 _EXECUTOR: BindParameter[str] = bindparam("executor")
 _LIMIT = bindparam("most", type_=sql.Integer())
 _NOW: BindParameter[datetime] = bindparam("now")

@@ -28,6 +28,12 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "provider": ("Provider", "Fournisseur"),
     "verified": ("Last verified", "Dernière vérification"),
     "why": ("Why", "Pourquoi"),
+    "served": ("The latest version, under names that stay", "La dernière version, à noms fixes"),
+    "served_how": (
+        "A manifest names the whole set of one version; the names below processed/ follow it.",
+        "Un manifeste nomme l’ensemble d’une seule version ; les noms sous processed/ le suivent.",
+    ),
+    "since": ("Since", "Depuis"),
     "torrents": ("Torrents", "Torrents"),
     "whole": ("Complete copies, at least", "Copies complètes, au moins"),
     "peers": ("Peers: complete / connected", "Pairs : complets / connectés"),

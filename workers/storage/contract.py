@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from workers.lease import Lease
 from workers.storage.paths import UnsafePathError, segments
@@ -160,6 +160,7 @@ class Storage(Readable, Protocol):
         """Remove an object; one that is not there is fine."""
 
 
+@runtime_checkable
 class Switchable(Storage, Protocol):
     """A storage where an object can be replaced on the condition that it is the one last seen.
 
