@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
@@ -180,3 +182,38 @@ def test_an_unknown_transfer_is_not_found(api: Api) -> None:
 
 def _failed(artifact: str) -> ItemResult:
     return ItemResult(artifact=artifact, ok=False, reason="the disk is full", fault="local")
+
+
+def test_what_made_a_dataset_is_bundled_from_below_the_import_root(
+    api: Api, imports: Path, tmp_path: Path
+) -> None:
+    api.centre.settings = api.centre.settings.model_copy(update={"home": tmp_path / "home"})
+    (imports / "code").mkdir()
+    (imports / "code" / "main.py").write_text("pass\n")
+    (imports / "lock.txt").write_text("numpy==2\n")
+    bundle = {"code": "code", "environment": [str(imports / "lock.txt")]}
+    answer = _mirror(api, SOURCE, bundle=bundle)
+    assert (answer.status_code, answer.json()["artifacts"]) == (202, 2)
+    (tmp_path / "secret").mkdir()
+    (imports / "link").symlink_to(tmp_path / "secret")
+    for outside in ("../secret", str(tmp_path / "secret"), "link"):
+        for part in ({"code": outside}, {"code": "code", "environment": [outside]}):
+            refused = _mirror(api, SOURCE, bundle=part)
+            assert refused.status_code == 409, refused.text
+            assert "FLEET_IMPORT_ROOT" in refused.json()["detail"]
+
+
+def test_the_ledger_is_had_as_parquet_by_the_admin_alone(api: Api) -> None:
+    assert _mirror(api, SOURCE, dataset="data").status_code == 202
+    path = "/api/v1/admin/ledger.parquet"
+    assert api.get(path).status_code == 401
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    for params in ({}, {"dataset": "data"}):
+        answer = api.client.get(path, headers=headers, params=params)
+        table = pq.read_table(pa.BufferReader(answer.content))
+        assert table.column("url").to_pylist() == [SOURCE]
+    unknown = api.client.get(path, headers=headers, params={"dataset": "none"})
+    assert (unknown.status_code, unknown.json()["detail"]) == (
+        404,
+        "there is no dataset 'none'; `fleet status` lists them",
+    )

@@ -4,16 +4,19 @@ It is an artifact like the others, with the role ``source``: its file waits in a
 centre, under its digest, for the site that ingests it.
 """
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from fleet.blueprint import bundle, sources
 from fleet.blueprint.bundle import Bundled
 from fleet.blueprint.folder import read_folder
 from fleet.blueprint.git import read_commit
-from fleet.blueprint.refused import BlueprintRefused
+from fleet.blueprint.refused import BlueprintRefused, show
 from fleet.control import kept
 from fleet.control.errors import RefusedError
 from fleet.importers import BUNDLE, DraftArtifact
@@ -39,6 +42,55 @@ class Blueprint:
     commit: str = ""
     environment: tuple[Path, ...] = ()
     sources: Path | None = None
+
+
+class BundleSpec(BaseModel):
+    """What made a version, as a program names it: by paths in the folder that imports come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    commit: str = ""
+    environment: tuple[str, ...] = ()
+    sources: str = ""
+
+
+def parse(data: dict[str, object]) -> BundleSpec:
+    """Read what came from outside.
+
+    Raises:
+        RefusedError: it cannot be read; the message says which part.
+    """
+    try:
+        return BundleSpec.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RefusedError(f"bundle, {where}: {first['msg']}") from error
+
+
+def within(root: Path, spec: BundleSpec) -> Blueprint:
+    """Return what is to be bundled of what lies in the folder that imports come from.
+
+    Raises:
+        RefusedError: a part of it lies elsewhere.
+    """
+    return Blueprint(
+        _below(root, spec.code),
+        spec.commit,
+        tuple(_below(root, name) for name in spec.environment),
+        _below(root, spec.sources) if spec.sources else None,
+    )
+
+
+def _below(root: Path, name: str) -> Path:
+    path = Path(os.path.realpath(root / name))
+    if not path.is_relative_to(os.path.realpath(root)):
+        raise RefusedError(
+            f"{show(name)} lies outside {root}, the folder that FLEET_IMPORT_ROOT opens to "
+            "requests: put it there"
+        )
+    return path
 
 
 @dataclass(frozen=True)

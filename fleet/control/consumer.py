@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from fleet import wakeups
-from fleet.control import mirror, suspensions
+from fleet.control import blueprints, mirror, suspensions
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -28,8 +28,12 @@ def mirror_dataset(
     dataset: str = "",
     label: str = "",
     key: str = "",
+    bundle: dict[str, object] | None = None,
 ) -> dict[str, Any]:
-    """Mirror a dataset; local sources must lie below FLEET_IMPORT_ROOT."""
+    """Mirror a dataset; local sources, and what made it, must lie below FLEET_IMPORT_ROOT."""
+    root, kept = mirror.required_root(settings), None
+    if bundle is not None:
+        kept = blueprints.keep(settings, blueprints.within(root, blueprints.parse(bundle)))
     mirrored = mirror.mirror_dataset(
         store,
         source,
@@ -37,7 +41,8 @@ def mirror_dataset(
         dataset=dataset,
         label=label,
         key=key,
-        import_root=mirror.required_root(settings),
+        import_root=root,
+        bundle=kept,
         settings=settings,
     )
     _log.info("mirroring", **asdict(mirrored))

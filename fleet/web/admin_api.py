@@ -1,14 +1,20 @@
 """The admin's API, under the admin token."""
 
+import tempfile
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
+from starlette.background import BackgroundTask
 
-from fleet.control import mirror, suspensions
+from fleet.control import blueprints, exports, mirror, suspensions
+from fleet.control.blueprints import BundleSpec
 from fleet.control.mirror import RuleSpec
 from fleet.web.access import AdminDep, SettingsDep, StoreDep
+
+_BLOCK = 1024 * 1024
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"], dependencies=[AdminDep])
 
@@ -23,13 +29,17 @@ class MirrorRequest(BaseModel):
     dataset: str = ""
     label: str = ""
     key: str = ""
+    bundle: BundleSpec | None = None
 
 
 @router.post("/mirror", status_code=202)
 def mirror_dataset(
     request: MirrorRequest, store: StoreDep, settings: SettingsDep
 ) -> dict[str, Any]:
-    """Mirror a dataset; local sources must lie below FLEET_IMPORT_ROOT."""
+    """Mirror a dataset; local sources, and what made it, must lie below FLEET_IMPORT_ROOT."""
+    root, bundle = mirror.required_root(settings), None
+    if request.bundle is not None:
+        bundle = blueprints.keep(settings, blueprints.within(root, request.bundle))
     mirrored = mirror.mirror_dataset(
         store,
         request.source,
@@ -37,10 +47,30 @@ def mirror_dataset(
         dataset=request.dataset,
         label=request.label,
         key=request.key,
-        import_root=mirror.required_root(settings),
+        import_root=root,
+        bundle=bundle,
         settings=settings,
     )
     return asdict(mirrored)
+
+
+@router.get("/ledger.parquet")
+def ledger(store: StoreDep, dataset: str | None = None) -> StreamingResponse:
+    """Tell what is known of every file and where it lies: of a dataset, or of all."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed once it was sent
+    try:
+        with store.read() as session:
+            exports.write(session, exports.select(session, dataset), file, lambda _rows: None)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return StreamingResponse(
+        iter(lambda: file.read(_BLOCK), b""),
+        media_type="application/vnd.apache.parquet",
+        headers={"Content-Disposition": 'attachment; filename="ledger.parquet"'},
+        background=BackgroundTask(file.close),
+    )
 
 
 @router.post("/transfers/{transfer}/retry")
