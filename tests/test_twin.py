@@ -1,18 +1,22 @@
 """`fleet simulate`: small fleets through virtual months."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
-from sqlmodel import select
+from sqlalchemy import update
+from sqlmodel import Session, col, select
 
 from fleet.cli import simulate as command
 from fleet.control.errors import RefusedError
+from fleet.store.clock import Clock
+from fleet.store.database import Store
 from fleet.store.tables import Attempt, Observation, Replica, Site, Transfer
-from fleet.twin import faults, traffic
+from fleet.twin import faults, onestore, traffic
 from fleet.twin.faults import STANDARD, Kind
 from fleet.twin.onestore import OneStore
 from fleet.twin.places import places
@@ -267,3 +271,54 @@ def test_two_policies_are_compared_in_a_table(
     assert "one-copy" in shown
     assert "version-hours below min" in shown
     assert "site outage" in shown
+
+
+class _AsReal(OneStore):
+    """The store of a twin, with a session for each unit of work, as the centre's has."""
+
+    write, read = Store.write, Store.read
+
+    def __init__(self, url: str, clock: Clock, rng: Random) -> None:
+        super().__init__(url, clock, rng)
+        self._connection.close()
+
+
+def test_what_is_known_is_what_the_store_would_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One session that seldom asks gives the same days as sessions that ask each time."""
+    size = Size(seed=4, days=12, datasets=5, sites=4)
+    seldom = simulate(DEFAULT, size, quiet)
+    monkeypatch.setattr(onestore, "OneStore", _AsReal)
+    assert replace(simulate(DEFAULT, size, quiet), seconds=0.0) == replace(seldom, seconds=0.0)
+
+
+_SILENT = select(Site.id).where(col(Site.silent).is_(True))
+_SILENCE = update(Site).values(silent=True)
+
+
+def _silence_rows(session: Session) -> None:
+    for site in session.exec(select(Site)).all():
+        site.silent = True
+
+
+def _silence_by_statement(session: Session) -> None:
+    session.exec(_SILENCE)
+
+
+def _silence_past_the_session(session: Session) -> None:
+    session.connection().execute(_SILENCE)
+
+
+@pytest.mark.parametrize(
+    "silence", [_silence_rows, _silence_by_statement, _silence_past_the_session]
+)
+def test_what_was_written_is_known_no_more(silence: Callable[[Session], None]) -> None:
+    with twin(DEFAULT, seed=1, days=1) as one:
+        one.fill(1, 3)
+        for _ in range(3):
+            with one.store.read() as session:
+                assert session.exec(_SILENT).all() == []
+        with one.store.write() as session:
+            silence(session)
+            assert len(session.exec(_SILENT).all()) == 3
+        with one.store.read() as session:
+            assert all(site.silent for site in session.exec(select(Site)).all())

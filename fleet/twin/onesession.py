@@ -1,0 +1,228 @@
+"""The only session of a store: what it has read it does not read again.
+
+Rules this module keeps:
+
+- Nobody else writes, so what was read is true until this session writes: a statement is put again
+  only once one of its tables was written, and a row that is held is taken as it is.  Rows are
+  neither locked nor read anew.
+- What was changed is written when a statement reads its table, and at the end.
+- Statements that pass by the session change rows that it holds: those of their tables are let go
+  at the end of the unit of work.
+- What is known of a statement goes with it; one that is put for the first time is put as it is.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import CompoundSelect, Connection, Select, UpdateBase, event, inspect
+from sqlalchemy.exc import MultipleResultsFound, NoResultFound
+from sqlmodel import Session
+from sqlmodel.sql.expression import SelectOfScalar
+
+from fleet.store.tables import Site
+from fleet.twin.questions import Question
+
+_KEPT_MOST = 5000  # rows; statements that change rows look at each one that is kept
+_ANSWERS_MOST = 100  # of one statement that are kept
+_TABLES = {one.class_: str(one.local_table) for one in inspect(Site).registry.mappers}
+_LASTING = frozenset(  # few, and never let go
+    ("budget", "fixity", "incident", "office", "provider", "site", "usual", "window")
+)
+_NOTED = dict.fromkeys(("artifact", "replica", "transfer"), "siteload")  # by the store's triggers
+
+
+class Answer(list[Any]):
+    """What a statement returned, as often as it is wanted."""
+
+    def all(self) -> list[Any]:
+        """Return all rows."""
+        return list(self)
+
+    def first(self) -> Any:
+        """Return the first row, or None."""
+        return self[0] if self else None
+
+    def one(self) -> Any:
+        """Return the only row."""
+        if not self:
+            raise NoResultFound("a row was wanted, and there is none")
+        return self.one_or_none()
+
+    def one_or_none(self) -> Any:
+        """Return the only row, or None."""
+        if len(self) > 1:
+            raise MultipleResultsFound(f"one row was wanted, and there are {len(self)}")
+        return self.first()
+
+    def scalars(self) -> "Answer":
+        """Return the first value of each row."""
+        return Answer(row[0] for row in self)
+
+
+class _Known:
+    """What is known of a statement that was put before."""
+
+    def __init__(self) -> None:
+        self.question: Question | None = None
+        self.answers: dict[tuple[object, ...], tuple[int, Answer]] = {}
+
+
+class OneSession(Session):
+    """A session that is the only one of its store."""
+
+    is_view = False
+
+    def __init__(self, connection: Connection) -> None:
+        """Use a connection that nobody else does."""
+        super().__init__(connection, expire_on_commit=False)
+        self._dialect: Any = connection.dialect
+        self._database: Any = connection.connection.driver_connection
+        self._statements: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+        self._writes = 0
+        self._written: dict[str, int] = defaultdict(int)  # by table, the number of its last write
+        self._knows = False  # whether what is written is the session's own doing
+        self._passed_by: set[str] = set()  # tables
+        self._absent: set[tuple[type, object]] = set()
+        # a session alone keeps its rows by weak references
+        self._kept: dict[str, dict[int, object]] = defaultdict(dict)
+        for came in ("loaded_as_persistent", "pending_to_persistent"):
+            event.listen(self, came, self._keep)
+        event.listen(connection, "before_execute", self._note)
+
+    def exec(self, statement: Any, *, params: Any = None, **kwargs: Any) -> Any:
+        """Put a statement, unless its answer is known."""
+        put = partial(super().exec, statement, params=params, **kwargs)
+        return self._ask(statement, params, put, scalars=isinstance(statement, SelectOfScalar))
+
+    def execute(self, statement: Any, params: Any = None, **kwargs: Any) -> Any:
+        """Put a statement, unless its answer is known; the session's own come with options."""
+        put = partial(super().execute, statement, params, **kwargs)
+        return put() if kwargs else self._ask(statement, params, put, scalars=False)
+
+    def get(self, entity: Any, ident: Any, **_kwargs: Any) -> Any:
+        """Return a row, or None."""
+        if (entity, ident) in self._absent:
+            return None
+        row = super().get(entity, ident)
+        if row is None and _TABLES[entity] in _LASTING:
+            self._absent.add((entity, ident))
+        return row
+
+    def get_one(self, entity: Any, ident: Any, **_kwargs: Any) -> Any:
+        """Return a row that is there."""
+        self._absent.discard((entity, ident))
+        return super().get_one(entity, ident)
+
+    def flush(self, *args: Any, **kwargs: Any) -> None:
+        """Write what was changed; the real store would drop what a view changes."""
+        if self.is_view and self._changed():
+            raise AssertionError("a view changed something")
+        self._knowing(partial(super().flush, *args, **kwargs))
+
+    def refresh(self, *args: Any, **kwargs: Any) -> None:
+        """Leave a row as it is."""
+
+    def let_go(self) -> None:
+        """Let go of the rows that may have changed, and of all once they are many."""
+        kept = self._kept.keys() & self._passed_by
+        others = self._kept.keys() - _LASTING
+        if sum(len(self._kept[table]) for table in others) > _KEPT_MOST:
+            kept |= others
+        for table in kept:
+            for row in self._kept.pop(table).values():
+                if row in self:
+                    self.expunge(row)
+            self._wrote(table)  # what was answered are rows that it holds no more
+        self._passed_by.clear()
+
+    def forget(self) -> None:
+        """Undo what was not committed, and know nothing any more."""
+        self.rollback()
+        self.expunge_all()
+        for known in (self._kept, self._absent, self._passed_by, self._statements):
+            known.clear()
+
+    def _ask(
+        self,
+        statement: Any,
+        params: Mapping[str, Any] | None,
+        put: Callable[[], Any],
+        *,
+        scalars: bool,
+    ) -> Any:
+        if not isinstance(statement, Select | CompoundSelect):
+            return self._knowing(put)
+        known = self._statements.get(statement)
+        if known is None:
+            self._statements[statement] = _Known()
+            return put()
+        question = known.question
+        if question is None:
+            question = known.question = Question(statement, self._dialect)
+        if self.autoflush and not question.tables.isdisjoint(self._changed()):
+            self.flush()
+        params = params or {}
+        key = (scalars, *map(_fixed, params.values()))
+        last = max(map(self._written.__getitem__, question.tables))
+        if (before := known.answers.get(key)) is not None and before[0] >= last:
+            return before[1]
+        if len(known.answers) >= _ANSWERS_MOST:
+            known.answers.clear()
+        rows = self._read(question, params, scalars=scalars)
+        answer = Answer(put().all() if rows is None else rows)
+        known.answers[key] = self._writes, answer
+        return answer
+
+    def _read(
+        self, question: Question, params: Mapping[str, Any], *, scalars: bool
+    ) -> Iterable[Any] | None:
+        """Ask for rows; None if some of them are not held, and are to be made of the answer."""
+        if not question.held.isdisjoint(self._passed_by):
+            return None
+        rows = question.put(self._database, params)
+        for at in question.keys:
+            for row in rows:
+                held = self.identity_map.get(row[at])
+                if held is None:
+                    return None
+                row[at] = held
+        return (row[0] for row in rows) if scalars else map(question.row, rows)
+
+    def _changed(self) -> set[str]:
+        """Name the tables of rows that were changed and not written yet."""
+        return {_TABLES[type(row)] for row in chain(self.new, self.dirty, self.deleted)}
+
+    def _knowing(self, act: Callable[[], Any]) -> Any:
+        """Let the session itself write: it knows then what became of its rows."""
+        before, self._knows = self._knows, True
+        try:
+            return act()
+        finally:
+            self._knows = before
+
+    def _note(self, _connection: Connection, statement: Any, *_: object) -> None:
+        """Note what is about to be written."""
+        if isinstance(statement, UpdateBase):
+            table = str(statement.table)
+            self._wrote(table)
+            if not self._knows:
+                self._passed_by.add(table)
+
+    def _wrote(self, table: str) -> None:
+        self._writes += 1
+        self._written[table] = self._writes
+        if table in _NOTED:
+            self._written[_NOTED[table]] = self._writes
+
+    def _keep(self, _session: Session, row: Any) -> None:
+        self._kept[_TABLES[type(row)]][id(row)] = row
+        key = inspect(row).identity
+        self._absent.discard((type(row), key[0] if len(key) == 1 else key))
+
+
+def _fixed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,117 @@
+"""Statements that are put again and again, asked of SQLite without the layers above it.
+
+What these prepare for a statement is the same each time, and costs ten times what the answer does:
+it is made once here.  Rows of tables come as the keys by which a session holds them.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from operator import itemgetter
+from sqlite3 import Connection
+from typing import Any
+
+from sqlalchemy import BindParameter, CompoundSelect, Dialect, Select, Table, inspect
+from sqlalchemy.orm import Mapper
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Statement = Select[Any] | CompoundSelect[Any]
+_Raw = tuple[Any, ...]
+_row: Any = partial(namedtuple, "Row", rename=True)  # noqa: PYI024 - it knows the names last
+
+
+class Question:
+    """A statement: the tables that it reads, those whose rows it asks for, and how it is put."""
+
+    def __init__(self, statement: Statement, dialect: Dialect) -> None:
+        """See what it is about."""
+        parts = visitors.iterate(statement)
+        self.tables = frozenset(one.name for one in parts if isinstance(one, Table))
+        columns = list(statement.selected_columns)
+        names = [one.key for one in columns]
+        mappers: list[Mapper[Any] | None] = [None] * len(columns)
+        if isinstance(statement, Select):
+            wanted = statement.column_descriptions
+            names = [one["name"] for one in wanted]
+            mappers = [inspect(one["type"]) if _is_row(one) else None for one in wanted]
+        self.held = frozenset(str(one.local_table) for one in mappers if one is not None)
+        self.keys = [at for at, mapper in enumerate(mappers) if mapper is not None]
+        self.row: Callable[[Iterable[Any]], tuple[Any, ...]] = _row(names)._make
+        self._parts: list[Callable[[_Raw], Any]] = []
+        at = 0
+        for mapper in mappers:
+            if mapper is None:
+                kind = columns[at].type.dialect_impl(dialect)
+                self._parts.append(_value(at, kind.result_processor(dialect, None)))
+                at += 1
+            else:
+                own = list(mapper.local_table.columns)
+                key = [at + number for number, one in enumerate(own) if one.primary_key]
+                self._parts.append(_key(mapper, key))
+                at += len(own)
+        self._compiled: Any = statement.compile(dialect=dialect)
+        self._forms: dict[tuple[int, ...], _Form] = {}
+
+    def put(self, database: Connection, params: Mapping[str, Any]) -> list[list[Any]]:
+        """Ask the database."""
+        shape = tuple(len(one) for one in params.values() if isinstance(one, list))
+        form = self._forms.get(shape)
+        if form is None:
+            form = self._forms[shape] = _Form(self._compiled, params)
+        found = database.execute(form.text, [place(params) for place in form.places]).fetchall()
+        return [[part(row) for part in self._parts] for row in found]
+
+
+class _Form:
+    """The text of a statement for lists of certain lengths, and what belongs at its places."""
+
+    def __init__(self, compiled: SQLCompiler, params: Mapping[str, Any]) -> None:
+        state = compiled.construct_expanded_state(params)
+        self.text = state.statement
+        expanded = {
+            place: (name, number)
+            for name, places in state.parameter_expansion.items()
+            for number, place in enumerate(places)
+        }
+        self.places: list[Callable[[Mapping[str, Any]], Any]] = []
+        for place in state.positiontup or ():
+            name, number = expanded.get(place, (place, None))
+            made = _bound(compiled.binds[name], compiled.dialect)
+            if name not in params:
+                self.places.append(_constant(made(state.parameters[place])))
+            else:
+                self.places.append(_given(name, number, made))
+
+
+def _is_row(wanted: Any) -> bool:
+    """Whether a statement asks for whole rows of a table, and not for a value."""
+    return wanted["expr"] is wanted.get("entity")
+
+
+def _value(at: int, made: Callable[[Any], Any] | None) -> Callable[[_Raw], Any]:
+    return itemgetter(at) if made is None else lambda row: made(row[at])
+
+
+def _key(mapper: Mapper[Any], at: list[int]) -> Callable[[_Raw], Any]:
+    return lambda row: mapper.identity_key_from_primary_key(tuple([row[one] for one in at]))
+
+
+def _bound(bind: BindParameter[Any], dialect: Dialect) -> Callable[[Any], Any]:
+    return bind.type.dialect_impl(dialect).bind_processor(dialect) or _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _constant(value: Any) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda _: value
+
+
+def _given(
+    name: str, number: int | None, made: Callable[[Any], Any]
+) -> Callable[[Mapping[str, Any]], Any]:
+    if number is None:
+        return lambda params: made(params[name])
+    return lambda params: made(params[name][number])
