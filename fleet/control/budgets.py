@@ -173,6 +173,12 @@ def _share(
     return tuple(shares)
 
 
+_MINE = col(SliceRow.provider) == bindparam("provider")
+_WISH = (col(SliceRow.attempt_id) == bindparam("attempt")) & (col(SliceRow.share) == 0)
+_OVER = delete(SliceRow).where(_MINE, or_(col(SliceRow.until) <= bindparam("now"), _WISH))
+_BOOKED_OF = select(SliceRow).where(_MINE)
+
+
 def _grant(
     store: Store,
     session: Session,
@@ -185,16 +191,10 @@ def _grant(
     """Book and tell what an attempt may use of a locked provider; its old wish is over."""
     now = store.now(session)
     provider, strained = providers.facts(row), providers.strain(row)
-    mine = (col(SliceRow.attempt_id) == attempt) & (col(SliceRow.share) == 0)
-    session.exec(
-        delete(SliceRow).where(
-            col(SliceRow.provider) == row.name, or_(col(SliceRow.until) <= now, mine)
-        )
-    )
-    booked = [
-        _slice(one)
-        for one in session.exec(select(SliceRow).where(SliceRow.provider == row.name)).all()
-    ]
+    over = {"provider": row.name, "attempt": attempt, "now": now}
+    session.connection().execute(_OVER, over)  # by the connection: no object has to follow
+    held_of = session.exec(_BOOKED_OF, params={"provider": row.name}).all()
+    booked = [_slice(one) for one in held_of]
     lives = session.get_one(Attempt, attempt).state == AttemptState.RUNNING
     if wanted and lives:
         lease = settings.lease_seconds

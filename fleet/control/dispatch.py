@@ -5,7 +5,7 @@ reordered, explained and never lost.  What waits at a retired site was given to 
 that had read it before that, and is taken out.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam
@@ -96,11 +96,12 @@ def _fill(session: Session, site: Site, now: datetime) -> bool:
     judged = incidents.of(session, site.id) is not None
     if judged:
         more = probes.pass_on(session, site.id, _AT_ONCE, now) > 0
+    found = list[Sequence[Transfer]]()  # all of it, before what is announced is to be written
     for lane in _JUDGED_LANES if judged else _LANES:
         room = site.slots - sum(taken[site.id, kind] for kind in lane)
-        if room <= 0:
-            continue
-        due = transfers.due(session, site.id, lane, min(room, _AT_ONCE))
+        if room > 0:
+            found.append(transfers.due(session, site.id, lane, min(room, _AT_ONCE)))
+    for due in found:
         told = [_turn(session, one, quiet, books, over, now) for one in due]
         more |= not all(told) or len(due) == _AT_ONCE
     if over:

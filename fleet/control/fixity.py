@@ -122,15 +122,18 @@ def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
     for shard in shards:
         good = stand[shard.id].good
         row = next(row for row in stand[shard.id].rows if row.site_id == site)
-        row.risk = level(row.state, good)  # what became of whole sites was not noted of each copy
+        risk = level(row.state, good)
+        if row.risk != risk:  # what became of whole sites was not noted of each copy
+            row.risk = risk
         rows[row.id] = row
         copies[row.id] = DueCopy(row.id, row.state, good, shard.size, row.verified_at)
     for reading in choose(copies.values(), limits, age, now).readings:
         row = rows[reading.copy]
-        row.look_at = now + _LOOK_AGAIN
         why, first = reading.reason, reading.priority
-        if replicas.want_verify(session, row.shard_id, site, why, now, first) is not None:
-            session.get_one(Fixity, site).read += copies[row.id].size
+        made = replicas.want_verify(session, row.shard_id, site, why, now, first)
+        row.look_at = now + _LOOK_AGAIN
+        if made is not None:
+            told.read += copies[row.id].size
     return any(row.look_at and row.look_at > now for row in rows.values())
 
 

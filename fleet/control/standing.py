@@ -17,6 +17,7 @@ from fleet.control import gateways, incidents
 from fleet.planning.fixity import level
 from fleet.planning.repair import independent
 from fleet.planning.states import ReplicaState
+from fleet.store import holdings
 from fleet.store.tables import Incident, Replica, Site
 
 
@@ -48,7 +49,8 @@ def of(
     judged = incidents.judged(session) if judged is None else judged
     began = {site: one.began_at for site, one in judged.items()}
     found = {shard: Standing() for shard in shards}
-    copies = session.exec(_COPIES, params={"shards": list(found)}).all()
+    with holdings.unwritten(session):  # what a site fronts is written by the sites file alone
+        copies = session.exec(_COPIES, params={"shards": list(found)}).all()
     for row, _ in copies:
         standing = found[row.shard_id]
         standing.rows.append(row)

@@ -1,6 +1,7 @@
 """Named queries over versions, artifacts, shards and replicas."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -295,14 +296,21 @@ _REPLICA = select(Replica).where(
 )
 
 
-def replica(session: Session, shard: str, site: str) -> Replica | None:
-    """Return what is believed of a shard at a site.
+@contextmanager
+def unwritten(session: Session) -> Iterator[None]:
+    """Ask for copies by shard and site without what was changed being written before.
 
     A copy's shard and site never change: of what waits to be written only new copies matter.
     """
     if any(isinstance(one, Replica) for one in session.new):
         session.flush()
     with session.no_autoflush:
+        yield
+
+
+def replica(session: Session, shard: str, site: str) -> Replica | None:
+    """Return what is believed of a shard at a site."""
+    with unwritten(session):
         return session.exec(_REPLICA, params={"shard": shard, "site": site}).one_or_none()
 
 
