@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleet.planning.reading import Reading
+from fleet.planning.reading import Reading, expanded
 
 FOLDER = "census/2021.v1"
 NODE = Reading("posix", "https://toronto.example/")
@@ -43,3 +43,23 @@ def test_an_item_whose_name_tells_too_little_is_told_apart_by_a_digest() -> None
 
 def test_only_folders_are_laid_out_as_torrents_are() -> None:
     assert [at.in_folders for at in (NODE, BUCKET, ITEMS, RECORD)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("at", "template"),
+    [
+        (NODE, "https://toronto.example/census/2021.v1{/path*}"),
+        (ITEMS, "https://archive.org/download/dfc_census_2021.v1{/path*}"),
+        (RECORD, "https://zenodo.org/records/7078760/files/{path}?download=1"),
+    ],
+)
+def test_one_template_says_where_all_files_of_a_version_are_read(
+    at: Reading, template: str
+) -> None:
+    assert at.template(FOLDER) == template
+    assert expanded(template, "raw/a?b.csv") == at.url(FOLDER, "raw/a?b.csv")
+
+
+def test_a_file_in_a_folder_of_a_version_lies_in_the_version_s_item() -> None:
+    url = "https://archive.org/download/dfc_census_2021.v1/raw/a.csv"
+    assert ITEMS.url(f"{FOLDER}/raw", "a.csv") == ITEMS.url(FOLDER, "raw/a.csv") == url
