@@ -1,0 +1,52 @@
+"""What is said of a dataset, as Items and Collections say it: in both languages, or in one."""
+
+import re
+from typing import Any, Final
+
+from fleet.descriptions import Description, Language
+
+Json = dict[str, Any]
+
+ENGLISH: Final[Language] = "en"
+OTHERS: Final[dict[Language, Json]] = {
+    "en": {"language": {"code": "en"}, "languages": [{"code": "fr"}]},
+    "fr": {"language": {"code": "fr"}, "languages": [{"code": "en"}]},
+}
+TEXTS: Final = ("title", "description", "keywords")
+_LICENCE: Final = re.compile(r"[A-Za-z0-9_.+-]+")
+
+
+def texts(description: Description) -> Json:
+    """Tell title, description (the first paragraph of the summary) and keywords, if given."""
+    keywords = description.keywords
+    said = {
+        "title": description.title.in_("en"),
+        "description": _first(description.summary.in_("en")),
+        "keywords": list(keywords.en or keywords.fr),
+        "fleet:title_fr": description.title.fr,
+        "fleet:description_fr": _first(description.summary.fr),
+        "fleet:keywords_fr": list(keywords.fr),
+    }
+    return {key: text for key, text in said.items() if text}
+
+
+def in_language(texts: Json, language: Language) -> Json:
+    """Make texts of one language of those in both; all else in them stays."""
+    said = {key: text for key, text in texts.items() if not key.endswith("_fr")}
+    if language == "fr":
+        french = {key: texts.get(f"fleet:{key}_fr") for key in TEXTS}
+        said |= {key: text for key, text in french.items() if text}
+    return {**said, **OTHERS[language]}
+
+
+def licence(description: Description, recorded: str) -> str:
+    """Return the id of a licence, or ``other`` where it has none."""
+    for one in (recorded, description.licence.id):
+        if _LICENCE.fullmatch(one):
+            return one
+    return "other"
+
+
+def _first(text: str) -> str:
+    """Return the first paragraph, on one line."""
+    return " ".join(text.strip().split("\n\n")[0].split())
