@@ -1,0 +1,150 @@
+"""What the catalogue tells, read from the store dataset by dataset.
+
+Rules this module keeps:
+
+- Only copies that count are told: verified where they lie, and not in doubt, nor their site.
+- A version that was withdrawn keeps its entry, and nothing leads to its files.
+- What a version was imported from is told if it is a public address; a path of the centre is not.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from sqlmodel import Session
+
+from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard
+from fleet.control import reading
+from fleet.control.sources import Sealed
+from fleet.descriptions import Description, Title
+from fleet.planning.reading import Reading
+from fleet.planning.states import VersionState
+from fleet.settings import CentreSettings
+from fleet.store import cataloguing, holdings, tables
+from fleet.store.database import Store
+from fleet.torrent.metainfo import magnet
+
+_log = structlog.get_logger()
+# What people built to be read from for years comes first
+_STEADY: Final = ("object_store", "archive", "repository", "http", "node", "volunteer")
+_LONGEST_TITLE: Final = 500
+
+
+def datasets(
+    store: Store, settings: CentreSettings, names: Iterable[str]
+) -> Iterator[tuple[str, Dataset | None]]:
+    """Read datasets one by one, each as it is at one moment; None has no published version.
+
+    One that cannot be told of is left out, so that the catalogue keeps what it tells of it.
+    """
+    for name in names:
+        try:
+            with store.read() as session:
+                told = dataset(session, settings, name)
+        except Exception:  # noqa: BLE001 - one bad dataset never stops the others
+            _log.exception("dataset left out of the catalogue", dataset=name)
+            continue
+        yield name, told
+
+
+def dataset(session: Session, settings: CentreSettings, name: str) -> Dataset | None:
+    """Read one dataset; None if it has no published version."""
+    row = session.get(tables.Dataset, name)
+    versions = cataloguing.versions(session, name)
+    if row is None or not versions:
+        return None
+    entries = tuple(_entry(session, settings, version) for version in versions)
+    return Dataset(name, entries, _description(row))
+
+
+def _description(row: tables.Dataset) -> Description:
+    said = Description.model_validate(row.description)
+    if said.title != Title() or not row.title:
+        return said
+    plain = "".join(one if one.isprintable() else " " for one in row.title)[:_LONGEST_TITLE]
+    return said.model_copy(update={"title": Title(en=plain)})
+
+
+def _entry(session: Session, settings: CentreSettings, version: tables.Version) -> Entry:
+    rows = cataloguing.shards(session, version.id)
+    offered = version.state != VersionState.WITHDRAWN
+    retrieved = version.licence_retrieved_at
+    return Entry(
+        label=version.label,
+        sequence=version.sequence or 0,
+        state=VersionState(version.state),
+        published_at=version.published_at or version.created_at,
+        artifacts=_artifacts(session, version, {one.id: one.position for one in rows}),
+        licence=version.licence,
+        licence_retrieved=retrieved.date() if retrieved else None,
+        doi=version.doi or "",
+        source=version.source if _public(version.source) else "",
+        shards=tuple(_shard(settings, one) for one in rows if one.infohash) if offered else (),
+        mirrors=_mirrors(session, version, len(rows)) if offered else (),
+    )
+
+
+def _artifacts(
+    session: Session, version: tables.Version, positions: Mapping[str, int]
+) -> tuple[Artifact, ...]:
+    found = [
+        Artifact(path, size, sha256, md5 or "", media or "", role, positions.get(shard), offset)
+        for path, size, sha256, md5, media, role, shard, offset in cataloguing.artifacts(
+            session, version.id
+        )
+    ]
+    return tuple(sorted(found, key=lambda one: one.path))
+
+
+def _shard(settings: CentreSettings, row: tables.Shard) -> Shard:
+    infohash = row.infohash or ""
+    sealed = Sealed(row.name, row.size, infohash, row.files == 1)
+    return Shard(
+        position=row.position,
+        infohash=infohash,
+        name=row.name,
+        torrent=f"{settings.centre_url}/api/v1/torrents/{infohash}.torrent",
+        magnet=magnet(sealed, trackers=settings.trackers),
+    )
+
+
+def _mirrors(session: Session, version: tables.Version, shards: int) -> tuple[Mirror, ...]:
+    """Tell the sites of a version's copies, those that last the longest first."""
+    sites: dict[str, tables.Site] = {}
+    held: dict[str, list[tuple[int, datetime | None]]] = {}
+    for site, position, verified_at in cataloguing.copies(session, version.id):
+        sites[site.id] = site
+        held.setdefault(site.id, []).append((position, verified_at))
+    places = reading.of(session, version.id, sites.values())
+    mirrors = [
+        _mirror(sites[one], places[one], holdings.folder(version), held[one], shards)
+        for one in sorted(places)
+    ]
+    return tuple(sorted(mirrors, key=lambda one: _STEADY.index(one.kind)))
+
+
+def _mirror(
+    site: tables.Site,
+    place: Reading,
+    folder: str,
+    held: Sequence[tuple[int, datetime | None]],
+    shards: int,
+) -> Mirror:
+    positions = sorted(position for position, _ in held)
+    return Mirror(
+        site=site.id,
+        kind=site.kind,
+        root=place.root.rstrip("/"),
+        template=place.template(folder),
+        verified_at=min((at for _, at in held if at), default=None),
+        region=site.region,
+        country=site.country,
+        shards=() if len(positions) == shards else tuple(positions),
+    )
+
+
+def _public(source: str) -> bool:
+    address = urlsplit(source)
+    return address.scheme in {"http", "https"} and "@" not in address.netloc

@@ -1,0 +1,76 @@
+"""Named queries over what the catalogue tells: versions that were published, and their copies."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlmodel import Session, col
+from sqlmodel import select as rows_of
+
+from fleet.planning.states import ArtifactState
+from fleet.store import faults
+from fleet.store.tables import Artifact, Replica, Shard, Site, Version
+
+_ROWS_AT_ONCE = 5_000
+
+
+def datasets(session: Session) -> list[str]:
+    """Return the datasets that have a published version, by code point."""
+    published = rows_of(Version.dataset_id).where(col(Version.sequence).is_not(None))
+    return sorted(session.exec(published.distinct()).all())  # a database's own order may differ
+
+
+def sites(session: Session) -> list[str]:
+    """Return the sites that files may be read at."""
+    readable = rows_of(Site.id).where(Site.read_url != "", col(Site.retired).is_(False))
+    return sorted(session.exec(readable).all())
+
+
+def versions(session: Session, dataset: str) -> Sequence[Version]:
+    """Return a dataset's versions that were published, the oldest first."""
+    published = rows_of(Version).where(
+        Version.dataset_id == dataset, col(Version.sequence).is_not(None)
+    )
+    return session.exec(published.order_by(col(Version.sequence))).all()
+
+
+def artifacts(session: Session, version: str) -> Iterator[Sequence[Any]]:
+    """Stream path, size, sha256, md5, media type, role, shard's id and offset of a version's files.
+
+    In no order.
+    """
+    wanted: Select[*tuple[Any, ...]] = select(
+        col(Artifact.path),
+        col(Artifact.size),
+        col(Artifact.sha256),
+        col(Artifact.md5),
+        col(Artifact.media_type),
+        col(Artifact.role),
+        col(Artifact.shard_id),
+        col(Artifact.offset),
+    ).where(col(Artifact.version_id) == version, col(Artifact.state) == ArtifactState.KNOWN)
+    streamed = {"yield_per": _ROWS_AT_ONCE}
+    yield from session.connection().execute(wanted, execution_options=streamed)
+
+
+def shards(session: Session, version: str) -> Sequence[Shard]:
+    """Return a version's shards, by position."""
+    theirs = rows_of(Shard).where(Shard.version_id == version)
+    return session.exec(theirs.order_by(col(Shard.position))).all()
+
+
+def copies(session: Session, version: str) -> list[tuple[Site, int, datetime | None]]:
+    """Return the site, the shard's position and the last proof of each copy that can be offered."""
+    wanted = (
+        rows_of(Site, Shard.position, Replica.verified_at)
+        .join(Replica, col(Replica.site_id) == col(Site.id))
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .where(
+            Shard.version_id == version,
+            Site.read_url != "",
+            col(Site.retired).is_(False),
+            faults.counts(),
+        )
+    )
+    return [(site, position, at) for site, position, at in session.exec(wanted).all()]
