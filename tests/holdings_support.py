@@ -56,13 +56,12 @@ def hold(
 
 def _shard(version: str, number: int) -> tuple[Shard, Artifact]:
     path = f"{number:05}.csv"
-    size = len(content(path))
+    size, sha256 = len(content(path)), hashlib.sha256(content(path)).hexdigest()
     shard = Shard(
         version_id=version, position=number, size=size, files=1, piece_length=2**18, dirty=False
     )
-    artifact = Artifact(
-        version_id=version, path=path, state="known", size=size, shard_id=shard.id, offset=0
-    )
+    known = {"state": "known", "size": size, "sha256": sha256}
+    artifact = Artifact(version_id=version, path=path, shard_id=shard.id, offset=0, **known)
     return shard, artifact
 
 

@@ -30,7 +30,7 @@ from fleet.control import (
     traffic,
 )
 from fleet.settings import CentreSettings
-from fleet.store import loads
+from fleet.store import loads, offers
 from fleet.store.database import Store
 
 _log = structlog.get_logger()
@@ -66,12 +66,13 @@ def tick(store: Store, settings: CentreSettings, *, most: float = TICK_MOST) -> 
 
 
 def _fold(store: Store) -> None:
-    """Add up what was noted of the sites' loads, if it is worth a unit of work."""
+    """Add up what was noted of the sites' loads and of changes, if it is worth a unit of work."""
     with store.read() as session:
-        if not loads.worth_folding(session):
-            return
-    with store.write() as session:
-        loads.fold(session)
+        worth = [loads.fold] if loads.worth_folding(session) else []
+        worth += [offers.fold] if offers.worth_folding(session) else []
+    for fold in worth:
+        with store.write() as session:
+            fold(session)
 
 
 def run(store: Store, settings: CentreSettings, app: Celery, stop: threading.Event) -> None:

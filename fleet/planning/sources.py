@@ -54,29 +54,19 @@ def nobody(site: str, without_origin: int, swarm: SwarmFacts) -> str:
     )
 
 
-def _worth(source: SourceFacts) -> tuple[bool, int, float, str]:
-    kind = 0 if source.site is not None else 2 if source.swarm is None else 1
-    speed = _UNMEASURED if source.bytes_per_second is None else source.bytes_per_second
-    worth = speed * (1 - source.error_share) * source.weight * max(source.left, _LEAST_LEFT)
+def speed(source: SourceFacts) -> float:
+    """Return the bytes a second that a source is expected to bring."""
+    return _UNMEASURED if source.bytes_per_second is None else source.bytes_per_second
+
+
+def part(source: SourceFacts) -> float:
+    """Return which part of its speed a source is worth, after what speaks against it."""
+    worth = (1 - source.error_share) * source.weight * max(source.left, _LEAST_LEFT)
     worth *= (_BUSY if source.busy else 1) * (_ABROAD if source.abroad else 1)
-    worth /= 1 + _DEAR * source.egress
-    return (bool(source.incident or source.spent), kind, -worth, source.url)
+    return worth / (1 + _DEAR * source.egress)
 
 
-def _why(source: SourceFacts) -> str:
-    if source.swarm is not None:
-        return _who(source.swarm)
-    place = f"a verified copy at {source.site}" if source.site else "an origin outside the fleet"
-    measured = "not measured yet"
-    if source.bytes_per_second is not None:
-        speed = source.bytes_per_second / 1e6
-        measured = f"{speed:.1f} MB/s with {source.error_share:.0%} errors lately"
-    last = f"last, because of an incident: {source.incident}" if source.incident else ""
-    spent = f"last for now: {source.spent}" if source.spent else ""
-    return ", ".join(part for part in (place, measured, last, spent, *_against(source)) if part)
-
-
-def _against(source: SourceFacts) -> list[str]:
+def against(source: SourceFacts) -> list[str]:
     """List what makes a source worth less than its speed says."""
     said = [source.busy]
     if source.provider and not source.spent and source.left < 1:
@@ -88,6 +78,29 @@ def _against(source: SourceFacts) -> list[str]:
     if source.egress:
         said.append(f"US$ {source.egress:g} a GB")
     return said
+
+
+def measured(source: SourceFacts) -> str:
+    """Say how a source has served before."""
+    if source.bytes_per_second is None:
+        return "not measured yet"
+    return f"{source.bytes_per_second / 1e6:.1f} MB/s with {source.error_share:.0%} errors lately"
+
+
+def _worth(source: SourceFacts) -> tuple[bool, int, float, str]:
+    kind = 0 if source.site is not None else 2 if source.swarm is None else 1
+    worth = speed(source) * part(source)
+    return (bool(source.incident or source.spent), kind, -worth, source.url)
+
+
+def _why(source: SourceFacts) -> str:
+    if source.swarm is not None:
+        return _who(source.swarm)
+    place = f"a verified copy at {source.site}" if source.site else "an origin outside the fleet"
+    last = f"last, because of an incident: {source.incident}" if source.incident else ""
+    spent = f"last for now: {source.spent}" if source.spent else ""
+    said = (place, measured(source), last, spent, *against(source))
+    return ", ".join(one for one in said if one)
 
 
 def _who(swarm: SwarmFacts) -> str:

@@ -209,6 +209,23 @@ class SiteLoad(SQLModel, table=True):
     queued: int = count(default=0)
 
 
+class VersionChange(SQLModel, table=True):
+    """How often something changed of a public version, or of a copy of its shard if one is named.
+
+    A version's sum is what counts: another one than before says that what is known of it is old.
+    Triggers note them, as rows for the reason that ``SiteLoad`` has.
+    """
+
+    id: int | None = Field(
+        default=None,
+        sa_type=BigInteger().with_variant(Integer(), "sqlite"),
+        primary_key=True,
+    )
+    version_id: str
+    shard_id: str | None = None
+    changes: int = count(default=...)
+
+
 class Window(SQLModel, table=True):
     """When a site may carry bulk traffic, in its own local time, as its line declares it."""
 
