@@ -133,6 +133,18 @@ class CentreSettings(_Settings):
         14.0, ge=0, description="How long a copy that no rule needs is kept before it is dropped."
     )
     probe_seconds: float = Field(300.0, gt=0, description="Pause between two probes of a site.")
+    trusted_proxies: Networks = Field(
+        (), description="Networks of proxies before `fleet server`, believed as to who asks."
+    )
+    country_header: str = Field(
+        "", description="Header in which those proxies name who asks' country, as CF-IPCountry."
+    )
+    country_database: Path | None = Field(
+        None, description="Database in MaxMind's format that tells the country of an address."
+    )
+    jurisdictions: Hosts = Field(
+        (), description="Whose law mirrors should answer to, as CA; empty: that of who asks."
+    )
 
     @property
     def catalogue(self) -> Path:

@@ -52,6 +52,7 @@ def serving(store: Store, settings: CentreSettings, *, port: int = 0) -> Iterato
         host="127.0.0.1",
         port=port,
         log_level="warning",
+        proxy_headers=False,
         timeout_graceful_shutdown=3,
     )
     server = _Server(config)

@@ -12,6 +12,7 @@ from fleet.store.database import Store
 from fleet.store.tables import Dataset, Incident
 from fleet.web.words import words_of
 from tests.api_support import Api, served, three_sites
+from tests.redirect_support import until
 
 LONG = "towns-of-all-provinces.csv"  # its content has 2600 bytes
 NARROW, FIXED = "\u202f", "\u00a0"
@@ -183,6 +184,9 @@ def test_no_link_of_the_pages_leads_nowhere(api: Api) -> None:
         if path in seen:
             continue
         seen.add(path)
+        if path.startswith("/d/"):  # the redirector hears of it within seconds
+            until(lambda path=path: api.get(path).status_code in {307, 503})
+            continue
         answer = api.get(path)
         assert answer.status_code == 200, path
         if answer.headers["Content-Type"].startswith("text/html"):

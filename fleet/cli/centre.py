@@ -25,6 +25,7 @@ def run_server() -> None:
         host=host,
         port=int(port),
         log_level="warning",
+        proxy_headers=False,  # whom to believe is FLEET_TRUSTED_PROXIES' to say
         timeout_graceful_shutdown=3,
     )
 

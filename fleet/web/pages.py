@@ -2,14 +2,18 @@
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
 from fleet.control import views
+from fleet.web import refusals
 from fleet.web.access import StoreDep
-from fleet.web.words import LANGUAGES, Language, words_of
+from fleet.web.redirector import Redirector
+from fleet.web.refusals import Refusal
+from fleet.web.words import Language, preferred, words_of
 
 router = APIRouter(include_in_schema=False)
 _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
@@ -18,9 +22,8 @@ _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 @router.get("/")
 def root(accept_language: Annotated[str, Header()] = "") -> RedirectResponse:
     """Send a visitor to the pages in the language asked for first."""
-    asked = [part.split(";")[0].strip()[:2].lower() for part in accept_language.split(",")]
-    language = next((one for one in asked if one in LANGUAGES), "en")
-    return RedirectResponse(f"/{language}/", status_code=307, headers={"Vary": "Accept-Language"})
+    to = f"/{preferred(accept_language)}/"
+    return RedirectResponse(to, status_code=307, headers={"Vary": "Accept-Language"})
 
 
 @router.get("/{language}/")
@@ -37,6 +40,20 @@ def dataset(language: Language, dataset: str, request: Request, store: StoreDep)
     with store.read() as session:
         view = views.dataset(session, dataset, store.now(session))
     return _page(request, language, "dataset.html", f"datasets/{view.id}", {"dataset": view})
+
+
+@router.get("/{language}/mirrors/{dataset}/{version}/{path:path}", response_model=None)
+def mirrors(
+    language: Language, dataset: str, version: str, path: str, request: Request
+) -> Response:
+    """Show the mirrors of one file, and why each is or is not used."""
+    redirector: Redirector = request.app.state.redirector
+    try:
+        file = redirector.mirrors(dataset, version, path, request.scope)
+    except Refusal as refusal:
+        return refusals.answer(refusal, request)
+    here = quote(f"mirrors/{dataset}/{version}/{path}")
+    return _page(request, language, "mirrors.html", here, {"file": file})
 
 
 def _page(

@@ -1,9 +1,11 @@
 """What anyone may ask: datasets, where their copies are and why, torrents, magnets, health."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.exc import SQLAlchemyError
 
 from fleet.control import timetables, torrents, views, why
 from fleet.web.access import SettingsDep, StoreDep
@@ -12,10 +14,15 @@ router = APIRouter(prefix="/api/v1", tags=["public"])
 
 
 @router.get("/health")
-def health(store: StoreDep) -> dict[str, str]:
-    """Answer when the store can be read."""
-    with store.read() as session:
-        return {"status": "operational", "now": store.now(session).isoformat()}
+def health(store: StoreDep, request: Request) -> dict[str, str]:
+    """Tell whether the store can be read; if not, of when it is what downloads are sent by."""
+    try:
+        with store.read() as session:
+            return {"status": "operational", "now": store.now(session).isoformat()}
+    except SQLAlchemyError:
+        known: datetime | None = request.app.state.redirector.snapshot.at
+    as_of = {"redirects_as_of": known.isoformat()} if known else {}
+    return {"status": "degraded", "reason": "the database is away", **as_of}
 
 
 @router.get("/datasets")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 Language = Literal["en", "fr"]
-LANGUAGES = ("en", "fr")
+LANGUAGES: tuple[Language, ...] = ("en", "fr")
 _NARROW_SPACE = "\u202f"
 
 _TEXTS: dict[str, tuple[str, str]] = {
@@ -68,6 +68,54 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "published": ("published", "publié"),
     "superseded": ("superseded", "remplacé"),
     "withdrawn": ("withdrawn", "retiré"),
+    "mirrors": ("Mirrors", "Miroirs"),
+    "mirrors_used": (
+        "Where those who ask from here are sent, best first",
+        "Où l’on est envoyé d’ici, le meilleur d’abord",
+    ),
+    "mirrors_unused": ("Copies that nobody is sent to now", "Copies où personne n’est envoyé"),
+    "stale": (
+        "The database is away; this is what was known",
+        "La base de données est absente; voici ce que l’on savait",
+    ),
+    "refusal": ("Not here", "Introuvable ici"),
+    "no_dataset": (
+        "There is no dataset called “{name}”.",
+        "Il n’y a aucun jeu de données nommé « {name} ».",
+    ),
+    "no_version": (
+        "The dataset {dataset} has no published version “{name}”.",
+        "Le jeu de données {dataset} n’a aucune version publiée « {name} ».",
+    ),
+    "no_file": (
+        "Version {version} of {dataset} has no file “{name}”.",
+        "La version {version} de {dataset} n’a aucun fichier « {name} ».",
+    ),
+    "no_name": (
+        "No dataset’s latest version has a file called “{name}”.",
+        "Aucune dernière version d’un jeu de données n’a de fichier nommé « {name} ».",
+    ),
+    "version_withdrawn": (
+        "Version {version} of {dataset} was withdrawn.",
+        "La version {version} de {dataset} a été retirée.",
+    ),
+    "no_mirror": (
+        "No mirror holds a verified copy of {name} that can be read now. Try again later.",
+        "Aucun miroir n’a de copie vérifiée de {name} lisible en ce moment. Réessayez plus tard.",
+    ),
+    "no_torrent": ("There is no torrent of {name}.", "Il n’y a pas de torrent de {name}."),
+    "not_read_yet": (
+        "The server has just started and does not know yet what there is. Try again shortly.",
+        "Le serveur vient de démarrer et ne sait pas encore ce qu’il y a. Réessayez sous peu.",
+    ),
+    "store_away": (
+        "The database is away, without which this cannot be made. Try again later.",
+        "La base de données est absente, et ceci en a besoin. Réessayez plus tard.",
+    ),
+    "only_read": (
+        "Files are only read here: ask with GET or HEAD.",
+        "On ne fait que lire des fichiers ici : demandez par GET ou HEAD.",
+    ),
     "known": ("verified", "vérifié"),
     "expected": ("on its way", "en route"),
     "excluded": ("not to be had", "introuvable"),
@@ -120,6 +168,12 @@ class Words:
         if value is None:
             return self["never"]
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def preferred(accept_language: str) -> Language:
+    """Return the language of ours that a request asks for first."""
+    asked = [part.split(";")[0].strip()[:2].lower() for part in accept_language.split(",")]
+    return next((ours for one in asked for ours in LANGUAGES if ours == one), "en")
 
 
 def words_of(language: Language) -> Words:
