@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from sqlmodel import select
+from sqlmodel import col, select
 
 from fleet.catalogue.edition import Edition
 from fleet.catalogue.entry import Dataset as Told
@@ -39,9 +39,10 @@ def published(centre: Centre, *paths: str) -> str:
     return version
 
 
-def only_shard(centre: Centre) -> str:
+def shards(centre: Centre) -> list[str]:
+    """All shards of the only version; the last is its manifest."""
     with centre.store.read() as session:
-        return session.exec(select(Shard.id)).one()
+        return list(session.exec(select(Shard.id).order_by(col(Shard.position))).all())
 
 
 def test_a_published_version_is_told_with_its_files_torrents_and_mirrors(centre: Centre) -> None:
@@ -51,15 +52,15 @@ def test_a_published_version_is_told_with_its_files_torrents_and_mirrors(centre:
     [entry] = dataset.entries
     assert (entry.label, entry.sequence, entry.state) == ("2026-03-01", 1, "published")
     assert entry.published_at == NOON
-    assert [(one.path, one.size, one.sha256) for one in entry.artifacts] == [
+    data = [one for one in entry.artifacts if one.role == "data"]
+    assert [(one.path, one.size, one.sha256) for one in data] == [
         (path, len(content(path)), hashlib.sha256(content(path)).hexdigest())
         for path in ("b.csv", "é.csv")
     ]
-    assert [(one.shard, one.offset) for one in entry.artifacts] == [
-        (0, 0),
-        (0, len(content("b.csv"))),
-    ]
-    [shard] = entry.shards
+    assert [(one.shard, one.offset) for one in data] == [(0, 0), (0, len(content("b.csv")))]
+    [manifest] = [one for one in entry.artifacts if one not in data]
+    assert (manifest.path, manifest.role, manifest.shard) == ("manifest.json", "manifest", 1)
+    shard, _ = entry.shards
     assert shard.torrent.endswith(f"/api/v1/torrents/{shard.infohash}.torrent")
     assert shard.magnet.startswith(f"magnet:?xt=urn:btih:{shard.infohash}&dn=data&xl=")
     assert [one.site for one in entry.mirrors] == ["amsterdam", "netcup", "toronto"]
@@ -94,9 +95,10 @@ def test_a_copy_in_doubt_is_no_mirror(centre: Centre) -> None:
     published(centre, "a.csv")
     with centre.store.write() as session:
         now = centre.store.now(session)
-    shard = only_shard(centre)
+    held = shards(centre)
     with centre.store.write() as session:
-        replicas.doubt(session, shard, "toronto", "gone", now)
+        for shard in held:
+            replicas.doubt(session, shard, "toronto", "gone", now)
         session.add(Incident(site_id="netcup", kind="judged", reason="it rots", began_at=now))
     centre.advance(1)
     assert set(mirrors(centre)) == {"amsterdam", "netcup"}  # read when its incident began
@@ -126,7 +128,7 @@ def test_a_site_with_a_part_of_a_version_says_which(centre: Centre) -> None:
     assert {site: one.shards for site, one in mirrors(centre).items()} == {
         "amsterdam": (),
         "netcup": (),
-        "toronto": (1,),
+        "toronto": (1, 2),
     }
 
 
@@ -138,14 +140,15 @@ def test_what_was_built_to_last_is_named_before_nodes(centre: Centre) -> None:
 
 
 def test_a_record_is_a_mirror_once_anyone_may_read_it(centre: Centre) -> None:
-    version, shard = published(centre, "a.csv"), only_shard(centre)
+    version, held = published(centre, "a.csv"), shards(centre)
     zenodo = {"id": "zenodo", "kind": "repository", "driver": "zenodo", "store": {}}
     apply_sites(centre.store, (SiteSpec.model_validate(zenodo),))
     with centre.store.write() as session:
         publication = Publication(version_id=version, site_id="zenodo", created_at=NOON)
         session.add(publication)
-        replica = Replica(shard_id=shard, site_id="zenodo", state="available", verified_at=NOON)
-        session.add(replica)
+        for shard in held:
+            copy = Replica(shard_id=shard, site_id="zenodo", state="available", verified_at=NOON)
+            session.add(copy)
     assert "zenodo" not in mirrors(centre)
     with centre.store.write() as session:
         row = session.exec(select(Publication)).one()
@@ -219,4 +222,6 @@ def test_a_store_becomes_an_edition(centre: Centre, tmp_path: Path) -> None:
     [item] = [one for batch in table.to_batches() for one in to_items(batch)]
     place = tmp_path / "public" / "datasets" / "data" / "versions" / "2026-03-01"
     assert json.loads((place / "item.json").read_bytes()) == item
-    assert pq.read_table(place / "files.parquet")["path"].to_pylist() == ["a.csv", "b.csv"]
+    assert pq.read_table(place / "files.parquet")["path"].to_pylist() == [
+        *("a.csv", "b.csv", "manifest.json")
+    ]
