@@ -5,7 +5,16 @@ Both the centre and an executor speak it: the centre makes and publishes records
 """
 
 from fleet.invenio.calls import Calls
-from fleet.invenio.faults import Busy, Corrupt, Refused, RepositoryError, Unfit, Unsure, Waiting
+from fleet.invenio.faults import (
+    Busy,
+    Corrupt,
+    Gone,
+    Refused,
+    RepositoryError,
+    Unfit,
+    Unsure,
+    Waiting,
+)
 from fleet.invenio.files import DraftFiles, Wanted
 from fleet.invenio.patience import Patience
 from fleet.invenio.reading import Copy, Published, read_record
@@ -16,6 +25,7 @@ __all__ = [
     "Copy",
     "Corrupt",
     "DraftFiles",
+    "Gone",
     "Patience",
     "Published",
     "Refused",

@@ -44,6 +44,10 @@ class Unfit(RepositoryError):
     final = True
 
 
+class Gone(Unfit):
+    """What was remembered is there no more."""
+
+
 class Corrupt(RepositoryError):
     """There are other bytes than there should be."""
 

@@ -57,6 +57,7 @@ class Description:
         whole: whether the record holds the data, and not only what leads to them.
         mirrors: URLs at which the same data are.
         previous_doi: of the version before.
+        same_doi: under which others published the same data.
         keywords: subjects.
     """
 
@@ -70,6 +71,7 @@ class Description:
     whole: bool = True
     mirrors: tuple[str, ...] = ()
     previous_doi: str = ""
+    same_doi: str = ""
     keywords: tuple[str, ...] = ()
 
 
@@ -137,6 +139,8 @@ def says(found: Any, wanted: Any) -> bool:
 def _related(described: Description) -> list[Json]:
     relation = "isidenticalto" if described.whole else "ismetadatafor"
     related = [_relation(url, "url", relation) for url in described.mirrors]
+    if described.same_doi:
+        related.append(_relation(described.same_doi, "doi", relation))
     if described.previous_doi:
         related.append(_relation(described.previous_doi, "doi", "isnewversionof"))
     return related

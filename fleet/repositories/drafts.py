@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from fleet.invenio.calls import Calls, nothing, part
-from fleet.invenio.faults import Refused, RepositoryError, Unfit, Unsure
+from fleet.invenio.faults import Gone, Refused, RepositoryError, Unfit, Unsure
 from fleet.invenio.patience import TURNS, settled
 from fleet.invenio.shapes import Json, Record, complaints, hits, record
 from fleet.repositories.deposit import Deposit, Memory
@@ -70,11 +70,11 @@ class Drafts:
         """Read a record or draft that there has to be.
 
         Raises:
-            Unfit: it is there no more.
+            Gone: it is there no more.
         """
         found = self.find(name)
         if found is None:
-            raise Unfit(
+            raise Gone(
                 f"record {name}: {self._calls.url} has neither a draft nor a record of this id; "
                 f"somebody must have discarded it: forget the id to have another one made"
             )

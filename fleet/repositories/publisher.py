@@ -50,6 +50,10 @@ class Publisher:
         """Have a draft with the version's metadata and a DOI, and nothing to be sent in vain."""
         return self._prepared(deposit, memory)[0]
 
+    def is_published(self, memory: Memory) -> bool:
+        """Tell whether what is remembered is a record already, whose files none may change."""
+        return self._drafts.known(memory.record).published
+
     def finish(self, deposit: Deposit, memory: Memory) -> Published:
         """Publish a draft that has all its files, and read the record back."""
         found = self._drafts.known(memory.record)
