@@ -155,8 +155,8 @@ class Grant(Message):
 
     site: str
     place: Place
-    key_id: str = Field(repr=False)
-    secret: str = Field(repr=False)
+    key_id: str = Field("", repr=False)
+    secret: str = Field("", repr=False)
     token: str | None = Field(None, repr=False)
     expires: AwareDatetime | None = None
 

@@ -12,6 +12,8 @@ from celery import Celery
 from kombu.connection import Connection
 
 ADMIN_QUEUE = "admin"
+ADVANCE = "fleet.advance_publication"
+"""The centre's own task that a wake-up may be for."""
 BULK, LIGHT = "bulk", "light"
 _LANES = {
     "pull": BULK,
@@ -27,8 +29,8 @@ _LEASES, _LEAST_EXPIRY = 10, 300.0
 
 
 def queue(site: str, task: str) -> str:
-    """Name the queue of ``site`` that takes ``task``, such as ``toronto.bulk``."""
-    return f"{site}.{_LANES[task]}"
+    """Name the queue that takes ``task`` for ``site``, such as ``toronto.bulk``."""
+    return ADMIN_QUEUE if task == ADVANCE else f"{site}.{_LANES[task]}"
 
 
 def lane_queue(site: str, lane: str) -> str:

@@ -185,7 +185,7 @@ class Centre:
         found = (
             digest(data, order.digests, pieces_of(order, len(data)))
             if ingest
-            else digest(data, ("sha256",))
+            else digest(data, order.digests if order.task == "publish" else ("sha256",))
         )
         result = well(item, found, blobs_beside)
         for data_beside in blobs_beside.values():

@@ -20,6 +20,8 @@ from workers.centre import Centre as Client
 from workers.centre import CentreFailed, CentreRefused
 from workers.tasks import _known
 
+ZENODO = {"id": "zenodo", "kind": "repository", "driver": "zenodo", "store": {}}
+
 
 @pytest.fixture
 def api(centre: Centre) -> Iterator[Api]:
@@ -101,7 +103,7 @@ def test_other_bytes_than_those_asked_for_are_not_taken(api: Api) -> None:
 def test_md5_is_asked_for_where_the_rule_names_a_site_that_wants_it(
     selector: str, wanted: bool, centre: Centre
 ) -> None:
-    sites.apply(centre.store, (SiteSpec(id="zenodo", kind="repository", driver="zenodo"),))
+    sites.apply(centre.store, (SiteSpec.model_validate(ZENODO),))
     centre.mirror("a.csv", rule=RuleSpec(selector=selector))
     centre.tick()
     [order] = centre.orders()
@@ -109,7 +111,7 @@ def test_md5_is_asked_for_where_the_rule_names_a_site_that_wants_it(
 
 
 def test_a_retired_site_wants_no_md5(centre: Centre) -> None:
-    zenodo = SiteSpec(id="zenodo", kind="repository", driver="zenodo", retired=True)
+    zenodo = SiteSpec.model_validate(ZENODO | {"retired": True})
     sites.apply(centre.store, (zenodo,))
     centre.mirror("a.csv", rule=RuleSpec(selector="kind=node | id=zenodo"))
     centre.tick()

@@ -10,6 +10,8 @@ from fleet.cli import local
 from fleet.cli.logs import set_up
 from fleet.settings import CentreSettings
 
+_CONSUMER_THREADS = 4  # a step of a publication may wait minutes for its repository
+
 
 def run_server() -> None:
     """Serve until SIGTERM or Ctrl-C."""
@@ -51,7 +53,7 @@ def run_consumer() -> None:
             f"--queues={wakeups.ADMIN_QUEUE}",
             "--hostname=consumer@centre",
             "--pool=threads",
-            "--concurrency=1",
+            f"--concurrency={_CONSUMER_THREADS}",
             "--loglevel=INFO",
             "--without-mingle",
             "--without-gossip",

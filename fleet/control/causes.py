@@ -212,7 +212,7 @@ def waits(session: Session, transfer: Transfer, now: datetime) -> list[Cause]:
     causes = [one for one in troubles(session, row.id, now) if one.state != "ended"]
     if row.silent:
         causes.append(Cause(row.id, "silent", "it answers no wake-up; it is asked again"))
-    if transfer.kind in (TransferKind.COPY, TransferKind.INGEST) and transfer.priority < URGENT:
+    if transfer.kind in windows.BULK and transfer.priority < URGENT:
         causes += quiet_hours(session, row, now)
     if transfer.state == TransferState.WAITING:
         causes += _slots(session, row, transfer)

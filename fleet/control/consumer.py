@@ -4,17 +4,20 @@ What was asked for counts once it is committed; the queue itself is admin-only b
 access rules.
 """
 
+import threading
 from dataclasses import asdict
 from typing import Any
 
 import structlog
 
 from fleet import wakeups
-from fleet.control import blueprints, mirror, suspensions
+from fleet.control import blueprints, mirror, publications, published, records, suspensions
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
+_AT_ONCE = 2  # publications: imports are not to wait for them
 _log = structlog.get_logger()
+_speaking = threading.BoundedSemaphore(_AT_ONCE)
 settings = CentreSettings()
 store = Store(settings.database)
 app = wakeups.make_app("fleet", settings.broker_url)
@@ -47,6 +50,28 @@ def mirror_dataset(
     )
     _log.info("mirroring", **asdict(mirrored))
     return asdict(mirrored)
+
+
+@app.task(name="fleet.publish")
+def publish(version: str, at: str = "") -> list[dict[str, Any]]:
+    """Publish a version, named by its id or as DATASET/VERSION, where its rule says or at a site.
+
+    What comes of it is in ``fleet publish`` and ``fleet why``.
+    """
+    name = publications.ask(store, version, at)
+    with store.read() as session:
+        return [asdict(one) for one in published.of_version(session, name)]
+
+
+@app.task(name=wakeups.ADVANCE)
+def advance_publication(publication: str) -> str:
+    """Do the next step of a publication; what finds no room is woken again."""
+    if not _speaking.acquire(blocking=False):
+        return "enough others are spoken of with repositories just now"
+    try:
+        return records.advance(store, settings, publication)
+    finally:
+        _speaking.release()
 
 
 @app.task(name="fleet.retry_transfer")

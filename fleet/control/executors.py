@@ -22,7 +22,10 @@ from fleet.store.tables import Attempt, Site, Transfer
 AT_ONCE = 100
 LOOK_AGAIN = timedelta(minutes=5)
 _JUDGED_KINDS = (TransferKind.VERIFY, TransferKind.PROBE)
-_KINDS = (TransferKind.COPY, TransferKind.DROP, TransferKind.SWITCH, *_JUDGED_KINDS)
+_KINDS = (
+    *(TransferKind.COPY, TransferKind.PUBLISH, TransferKind.DROP, TransferKind.SWITCH),
+    *_JUDGED_KINDS,
+)
 
 
 def give_away(store: Store, settings: CentreSettings, target: str) -> bool:

@@ -27,7 +27,7 @@ _AT_ONCE = 200
 _FIRST = URGENT * (LEVELS + 1)  # the priority of samples: they decide about everything else
 _BEFORE = timedelta(seconds=1)  # what is due since then was made due here, and by nobody else
 _LOST = (ReplicaState.BAD, ReplicaState.MISSING)
-_FETCHES = (TransferKind.COPY, TransferKind.INGEST)
+_FETCHES = (TransferKind.COPY, TransferKind.INGEST, TransferKind.PUBLISH)
 
 
 def step(store: Store) -> bool:

@@ -16,10 +16,12 @@ from sqlmodel import Session
 from fleet.control import (
     alias_checks,
     budgets,
+    deposits,
     executors,
     incidents,
     layers,
     probes,
+    publications,
     replicas,
     scores,
     served,
@@ -179,6 +181,8 @@ class _Application:
                 return self._drop()
             case TransferKind.SWITCH:
                 return self._switch()
+            case TransferKind.PUBLISH:
+                return self._publish()
             case _:
                 problem = self._problem()
                 probes.note(self.session, self.settings, self.transfer, self.outcome, self.now)
@@ -215,7 +219,7 @@ class _Application:
             self._try_again(problem or "it reported nothing about some files")
         else:
             state = TransferState.SUSPENDED if excluded else TransferState.DONE
-            _end(self.transfer, state, problem, self.now)
+            _end(self.session, self.transfer, state, problem, self.now)
         _settle(self.session, self.transfer)
         return problem
 
@@ -259,7 +263,7 @@ class _Application:
             self._try_again(problem)
             return problem
         self._arrive(shard)
-        _end(self.transfer, TransferState.DONE, "", self.now)
+        _end(self.session, self.transfer, TransferState.DONE, "", self.now)
         return ""
 
     def _verify(self) -> str:
@@ -279,7 +283,7 @@ class _Application:
             if problem:
                 self._try_again(problem)
                 return problem
-        _end(self.transfer, TransferState.DONE, problem, self.now)
+        _end(self.session, self.transfer, TransferState.DONE, problem, self.now)
         return problem
 
     def _drop(self) -> str:
@@ -290,7 +294,26 @@ class _Application:
             return problem
         tombstones.dropped(self.session, shard.id, self.transfer.target_id, self.now)
         shard.dirty = True
-        _end(self.transfer, TransferState.DONE, "", self.now)
+        _end(self.session, self.transfer, TransferState.DONE, "", self.now)
+        return ""
+
+    def _publish(self) -> str:
+        """Learn the md5s of what was brought into a record's draft; the record itself is next."""
+        version = self.session.get_one(Version, self.transfer.version_id)
+        known = {one.id: one for one in deposits.data_of(self.session, version)}
+        results = [
+            _proved(_checked(item, known.get(item.artifact)), known.get(item.artifact))
+            for item in self.outcome.items
+        ]
+        self.failed = [item for item in results if not item.ok]
+        well = {item.artifact: item for item in results if item.ok and item.artifact in known}
+        for name, item in well.items():
+            known[name].md5 = item.md5 or known[name].md5
+        missing = len(known) - len(well)
+        if problem := self._problem() or (f"{missing} files were not reported" if missing else ""):
+            self._try_again(problem)
+            return problem
+        _end(self.session, self.transfer, TransferState.DONE, "", self.now)
         return ""
 
     def _switch(self) -> str:
@@ -298,7 +321,7 @@ class _Application:
         if problem:
             self._try_again(problem)
             return problem
-        _end(self.transfer, TransferState.DONE, "", self.now)
+        _end(self.session, self.transfer, TransferState.DONE, "", self.now)
         served.switched(self.session, self.transfer, self.now)
         return ""
 
@@ -357,7 +380,7 @@ def reassign(session: Session, transfer: Transfer, attempt: Attempt, now: dateti
     attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
     for artifact in holdings.ingested_by(session, transfer.id):
         _move(artifact, attempt.site_id)
-    _end(transfer, TransferState.CANCELLED, transfer.reason, now)
+    _end(session, transfer, TransferState.CANCELLED, transfer.reason, now)
     _settle(session, transfer)
     return True
 
@@ -405,7 +428,7 @@ def _give_up(
     Artifacts whose origins are not ``blamed`` are given to another site first: this one was at
     fault.
     """
-    _end(transfer, TransferState.SUSPENDED, reason, now)
+    _end(session, transfer, TransferState.SUSPENDED, reason, now)
     if transfer.kind == TransferKind.COPY and transfer.shard_id:
         replicas.failed(session, transfer.shard_id, transfer.target_id, reason)
     if transfer.kind != TransferKind.INGEST:
@@ -423,9 +446,13 @@ def _move(artifact: Artifact, away_from: str) -> None:
     artifact.ingest_id, artifact.tried = None, [*artifact.tried, away_from]
 
 
-def _end(transfer: Transfer, state: TransferState, reason: str, now: datetime) -> None:
+def _end(
+    session: Session, transfer: Transfer, state: TransferState, reason: str, now: datetime
+) -> None:
     transfer.state, transfer.reason = state, reason
     transfer.ended_at, transfer.not_before = now, None
+    if transfer.kind == TransferKind.PUBLISH:
+        publications.look_at_fill(session, transfer.id, now)
 
 
 def _settle(session: Session, transfer: Transfer) -> None:
@@ -449,6 +476,19 @@ def _checked(item: ItemResult, known: Artifact | None) -> ItemResult:
     elif known is not None and known.size not in (None, item.size) and known.sha256 is not None:
         problem = f"{item.size:,} bytes came where {known.size:,} were known"
     if not problem:
+        return item
+    return item.model_copy(update={"ok": False, "reason": problem, "fault": "local"})
+
+
+def _proved(item: ItemResult, known: Artifact | None) -> ItemResult:
+    """Hold a file that was sent to a repository against its md5, by which that checks it."""
+    if not item.ok or known is None:
+        return item
+    if item.md5 is None and known.md5 is None:
+        problem = "it was sent to a repository and reported without its md5"
+    elif item.md5 is not None and known.md5 not in (None, item.md5):
+        problem = f"md5 {item.md5} came where {known.md5} was known"
+    else:
         return item
     return item.model_copy(update={"ok": False, "reason": problem, "fault": "local"})
 

@@ -273,7 +273,7 @@ def _artifact(version: str, number: int, one: DraftArtifact) -> dict[str, Any]:
 def _commit(
     session: Session, store: Store, key: str, version_id: str, spec: RuleSpec | None
 ) -> None:
-    """Hand the draft over to the scheduler, with its rule; what held before is looked at anew."""
+    """Hand the draft over to the scheduler, with its rule, for which all is looked at anew."""
     request = session.get_one(Request, key, with_for_update=True)
     if request.version_id != version_id:
         return
@@ -293,11 +293,9 @@ def _commit(
             priority=spec.priority,
             deadline=spec.deadline,
             expires=spec.expires,
-            look_at=spec.expires,
+            look_at=store.now(session),
         )
     )
-    versions = select(Version.id).where(Version.dataset_id == version.dataset_id)
-    holdings.dirty_shards(session, versions)
 
 
 def _forget(session: Session, version: str) -> None:

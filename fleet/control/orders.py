@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import alias_checks, facts, grants, samples, served, sources
+from fleet.control import alias_checks, deposits, facts, grants, samples, served, sources
 from fleet.control.ranking import Ranking
 from fleet.messages import BlobRef, Budget, Digest, Item, Order, Source
 from fleet.planning.digests import wants_md5
@@ -56,13 +56,16 @@ def build(
             details = _drop(session, transfer)
         case TransferKind.SWITCH:
             details = {"latest": served.wanted(session, transfer)}
+        case TransferKind.PUBLISH:
+            details, places = _publish(session, settings, transfer, attempt)
         case _:
             target = session.get_one(Site, transfer.target_id)
             items = samples.choose(session, target)
             details, places = {"items": items}, samples.places(items)
     if transfer.target_id != attempt.site_id and transfer.kind != TransferKind.PROBE:
-        target = session.get_one(Site, transfer.target_id)
-        details["grant"] = grants.grant(session, settings, target, attempt.site_id, _when(attempt))
+        details["grant"] = grants.grant(
+            session, settings, transfer, attempt.site_id, _when(attempt)
+        )
     return order.model_copy(update=details), places
 
 
@@ -89,10 +92,31 @@ def _copy(
 ) -> tuple[Details, Places]:
     shard, target = session.get_one(Shard, transfer.shard_id), transfer.target_id
     folder = holdings.folder(session.get_one(Version, shard.version_id))
-    copies = sources.copies(session, shard, target)
-    arrivals = sources.arrivals(session, shard, target)
     swarm = sources.swarm(session, settings, shard, target)
     ranking = Ranking(session, attempt.site_id, _when(attempt), swarm)
+    items = _items(session, settings, shard, target, ranking, folder)
+    details: Details = {
+        "folder": folder,
+        "shard": shard.id,
+        "items": items,
+        "digests": ("sha256", "pieces") if shard.infohash is None else ("sha256",),
+        "piece_length": shard.piece_length,
+        "known": _known(shard),
+    }
+    return details, ranking.places
+
+
+def _items(
+    session: Session,
+    settings: CentreSettings,
+    shard: Shard,
+    target: str,
+    ranking: Ranking,
+    folder: str,
+) -> tuple[Item, ...]:
+    """Say of each file of a shard where its bytes are had, best first."""
+    copies = sources.copies(session, shard, target)
+    arrivals = sources.arrivals(session, shard, target)
     items = []
     for artifact in holdings.artifacts_of(session, shard.id):
         arrived = [arrivals[artifact.id]] if artifact.id in arrivals else []
@@ -102,14 +126,27 @@ def _copy(
         ]
         ranked = ranking.order([*fleets, *sources.origins(settings, artifact)])
         items.append(_item(artifact, ranked))
-    details: Details = {
-        "folder": folder,
-        "shard": shard.id,
-        "items": tuple(items),
-        "digests": ("sha256", "pieces") if shard.infohash is None else ("sha256",),
-        "piece_length": shard.piece_length,
-        "known": _known(shard),
-    }
+    return tuple(items)
+
+
+def _publish(
+    session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
+) -> tuple[Details, Places]:
+    """Have all data of a version brought to where its record is to have them."""
+    version = session.get_one(Version, transfer.version_id)
+    folder, ranking = holdings.folder(version), Ranking(session, attempt.site_id, _when(attempt))
+    data = deposits.data_of(session, version)
+    wanted = {one.id for one in data}
+    items = [
+        item
+        for name in sorted({one.shard_id or "" for one in data})
+        for item in _items(
+            *(session, settings, session.get_one(Shard, name)),
+            *(transfer.target_id, ranking, folder),
+        )
+        if item.artifact in wanted
+    ]
+    details: Details = {"folder": folder, "items": tuple(items), "digests": ("sha256", "md5")}
     return details, ranking.places
 
 

@@ -41,7 +41,7 @@ def send(store: Store, settings: CentreSettings, app: Celery) -> str:
                     break
                 app.send_task(
                     row.task,
-                    args=[row.attempt_id] if row.attempt_id else [],
+                    args=list(filter(None, (row.attempt_id, row.publication_id))),
                     queue=wakeups.queue(row.site_id, row.task),
                     connection=connection,
                     expires=wakeups.expiry(settings.lease_seconds),

@@ -1,8 +1,8 @@
 """What is looked at again though nothing about it changed: its time has come.
 
-A rule is looked at when it expires and when the sites file was applied, and what a rule is short of
-once a day: room that was freed, for one, is a change of the site and not of the shard that waits
-for it.
+A rule is looked at when it is given, when it expires and when the sites file was applied, and what
+a rule is short of once a day: room that was freed, for one, is a change of the site and not of the
+shard that waits for it.
 """
 
 from datetime import datetime, timedelta
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import BindParameter, bindparam
 from sqlmodel import Session, col, select
 
+from fleet.control import publications
 from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Placement, Rule, Shard, Version
@@ -38,6 +39,7 @@ def step(store: Store) -> bool:
         rules = session.exec(_RULES.with_for_update(), params={"now": now}).all()
         for rule in rules:
             rule.look_at = rule.expires if rule.expires and rule.expires > now else None
+            publications.make(session, rule.dataset_id, now)
             _look_at_all(session, rule.dataset_id)
         if rules:
             return True  # more shards in the same unit of work would be taken out of order

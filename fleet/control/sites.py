@@ -20,7 +20,7 @@ from sqlmodel import Session, col, delete, select
 from fleet.control import gateways, probes, providers, retirement, served
 from fleet.control.errors import NotFoundError, RefusedError, UndoneError
 from fleet.messages import LocalTime, Zone
-from fleet.places import Place
+from fleet.places import Place, RecordsPlace
 from fleet.planning import spread
 from fleet.planning.executors import UNMANNED_DRIVERS
 from fleet.store import holdings
@@ -141,6 +141,8 @@ class SiteSpec(_Spec):
             raise ValueError(
                 f"a {self.kind} has a worker, and driver {self.driver} none: give another kind"
             )
+        if isinstance(self.store, RecordsPlace) and self.store.record:
+            raise ValueError("a repository's record is of one version, and not in a sites file")
         if self.store is not None and self.store.reads and self.read_url:
             raise ValueError(
                 f"driver {self.driver} is read where its `store` says: leave `read_url` out"

@@ -23,6 +23,11 @@ def retry(store: Store, transfer_id: str) -> str:
         transfer = transfers.lock(session, transfer_id)
         if transfer.state != TransferState.SUSPENDED:
             raise RefusedError(f"transfer {transfer_id} is {transfer.state}, not suspended")
+        if transfer.kind == TransferKind.PUBLISH:
+            raise RefusedError(
+                f"transfer {transfer_id} fills a record's draft: ask again for the whole with "
+                f"`fleet publish {transfer.version_id}`"
+            )
         if transfer.kind == TransferKind.INGEST:
             _check_open(session, transfer)
             for artifact in session.exec(

@@ -21,6 +21,7 @@ from fleet.torrent.adoption import own_files
 from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
 from fleet.torrent.parsed import parse
 from fleet.torrent.reissue import in_one, reissue
+from fleet.torrent.shard import web_seed
 
 
 def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) -> bytes:
@@ -39,6 +40,19 @@ def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) 
         web_seeds=_web_seeds(session, alias),
         trackers=trackers,
         comments=_comments(session, session.get_one(Shard, alias.shard_id)),
+    )
+
+
+def torrent_with(
+    session: Session, shard: Shard, web_seeds: Sequence[str], trackers: Sequence[str]
+) -> bytes:
+    """Return the ``.torrent`` file of a shard with the sites, by their URLs, that are named."""
+    meta = metainfo(session, shard)
+    return torrent_bytes(
+        meta,
+        web_seeds=[web_seed(url, shard.folder, meta) for url in web_seeds],
+        trackers=trackers,
+        comment=in_one(_comments(session, shard)),
     )
 
 

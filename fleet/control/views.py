@@ -6,11 +6,12 @@ from datetime import datetime
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import counted, progress, reading, served
+from fleet.control import counted, progress, published, reading, served
 from fleet.control.aliases import aliases_of
 from fleet.control.counted import Swarm
 from fleet.control.errors import NotFoundError
 from fleet.control.progress import Progress
+from fleet.control.published import PublicationLine
 from fleet.control.served import Serving
 from fleet.planning.reading import Reading
 from fleet.planning.states import ReplicaState, VersionState
@@ -110,7 +111,9 @@ class DatasetView:
     title: str
     version: str
     draft: str
+    doi: str | None
     progress: Progress
+    records: tuple[PublicationLine, ...]
     copies: tuple[CopyView, ...]
     served: tuple[Serving, ...]
     torrents: tuple[TorrentView, ...]
@@ -170,7 +173,9 @@ def dataset(session: Session, name: str, now: datetime) -> DatasetView:
         title=row.title,
         version=version.label,
         draft=draft,
+        doi=version.doi,
         progress=progress.of(session, version.id),
+        records=tuple(published.of_version(session, version.id)),
         copies=tuple(_copies(session, version)),
         served=tuple(served.told(session, row.id)),
         torrents=tuple(_torrents(session, version, now)),

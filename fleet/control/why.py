@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from fleet.control import causes, handover, probes, progress, served, webseeds
+from fleet.control import causes, handover, probes, progress, published, served, webseeds
 from fleet.control.causes import Cause
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
@@ -14,6 +14,7 @@ from fleet.store.tables import (
     Artifact,
     Attempt,
     Placement,
+    Publication,
     Replica,
     Shard,
     Site,
@@ -36,7 +37,7 @@ class Why:
 
 
 def explain(session: Session, name: str, now: datetime) -> Why:
-    """Explain a dataset (by id or alias), version, replica, transfer, attempt, artifact or shard.
+    """Explain a dataset (by id or alias), a version, or whatever else has an id.
 
     Raises:
         NotFoundError: nothing has that name.
@@ -63,11 +64,13 @@ def explain(session: Session, name: str, now: datetime) -> Why:
         return _why(_shard(session, shard, now))
     if (artifact := session.get(Artifact, name)) is not None:
         return _why([_artifact(session, artifact)])
+    if (publication := session.get(Publication, name)) is not None:
+        return _why(_publication(session, publication, now))
     if (site := session.get(Site, name)) is not None:
         return _why(_site(session, site, now))
     raise NotFoundError(
         f"nothing is called {name!r}: give a dataset, site, or the id of a version, shard, "
-        "replica, transfer, attempt or artifact"
+        "replica, transfer, attempt, publication or artifact"
     )
 
 
@@ -84,6 +87,7 @@ def _version(session: Session, version: Version) -> list[Cause]:
     again = version.look_at if version.state == VersionState.DRAFT else None
     found = [Cause(f"{version.dataset_id} {version.label}", version.state, summary, again)]
     found += [Cause("note", "import", note) for note in version.notes]
+    found += published.causes(session, published.rows_of(session, version=version.id))
     troubled = session.exec(
         select(Artifact)
         .where(
@@ -144,6 +148,13 @@ def _transfer(session: Session, transfer: Transfer, now: datetime) -> list[Cause
         .limit(_SHOWN)
     ).all()
     return found + [_artifact(session, one) for one in files]
+
+
+def _publication(session: Session, row: Publication, now: datetime) -> list[Cause]:
+    found = published.causes(session, [row])
+    if row.transfer_id is None:
+        return found
+    return found + _transfer(session, session.get_one(Transfer, row.transfer_id), now)
 
 
 def _replica(session: Session, replica: Replica, now: datetime) -> list[Cause]:
@@ -214,6 +225,7 @@ def _site(session: Session, site: Site, now: datetime) -> list[Cause]:
         *causes.site(session, site, now),
         *handover.causes(session, site, _SHOWN),
         *_served(session, site.id)[:_SHOWN],
+        *published.causes(session, published.rows_of(session, site=site.id)),
         *(_summary(one) for one in waiting),
     ]
 

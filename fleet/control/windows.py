@@ -18,7 +18,7 @@ from fleet.planning.windows import turn as decide
 from fleet.store import holdings, transfers
 from fleet.store.tables import Budget, Site, SourceScore, Transfer, Usual
 
-_BULK = (TransferKind.INGEST, TransferKind.COPY)
+BULK = (TransferKind.INGEST, TransferKind.COPY, TransferKind.PUBLISH)
 _UNMEASURED = 1_000_000.0  # bytes per second that a site counts on before it has fetched anything
 _LOOKED_AT = 10
 
@@ -45,7 +45,7 @@ def profile(row: Usual) -> Profile:
 
 def turn(session: Session, quiet: Quiet | None, transfer: Transfer, now: datetime) -> Turn:
     """Decide whether a transfer goes on now, or waits for quiet hours of its executor."""
-    if quiet is None or transfer.kind not in _BULK:
+    if quiet is None or transfer.kind not in BULK:
         return Turn(True, "")
     urgent = transfer.priority >= URGENT or _is_second(session, transfer)
     if transfer.deadline is None:
@@ -53,7 +53,7 @@ def turn(session: Session, quiet: Quiet | None, transfer: Transfer, now: datetim
     work = Work(
         urgent=urgent,
         deadline=transfer.deadline,
-        left=transfers.bytes_due(session, transfer.executor_id, _BULK, transfer.deadline),
+        left=transfers.bytes_due(session, transfer.executor_id, BULK, transfer.deadline),
         # of what has no size yet nobody can say that it fits
         bytes_per_second=_speed(session, transfer.executor_id) if transfer.size else 0.0,
     )

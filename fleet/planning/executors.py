@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from fleet.planning.facts import SiteFacts
 
-UNMANNED_DRIVERS = frozenset({"s3", "internet-archive"})
+WHOLE_DRIVERS = frozenset({"zenodo"})
+"""Of sites that take whole versions, each as one record: no shard is copied there by itself."""
+UNMANNED_DRIVERS = frozenset({"s3", "internet-archive"}) | WHOLE_DRIVERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from fleet.planning import executors, selector, shortfall, spread
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, RuleFacts, SiteFacts
 from fleet.planning.states import ReplicaState
 
-WRITABLE_DRIVERS = frozenset({"posix"}) | executors.UNMANNED_DRIVERS
+WRITABLE_DRIVERS = frozenset({"posix"}) | executors.UNMANNED_DRIVERS - executors.WHOLE_DRIVERS
 _ROOM_TAKEN = frozenset(
     {ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.COPYING, ReplicaState.PENDING}
 )
@@ -188,11 +188,20 @@ def obstacle(site: SiteFacts, size: int, taken: int = 0) -> str:
         return f"{site.id} is to be retired"
     if site.incident and size:  # what it holds already stays
         return f"{site.id} is at fault: {site.incident}"
+    if site.driver in executors.WHOLE_DRIVERS:
+        return _published_there(site) if size else ""
     if site.driver not in WRITABLE_DRIVERS:
         return f"{site.id} is written by driver {site.driver!r}, which this release does not have"
     if site.free is not None and size > site.free - taken:
         return f"{site.id} has {site.free - taken:,} bytes free and needs {size:,}"
     return ""
+
+
+def _published_there(site: SiteFacts) -> str:
+    return (
+        f"{site.id} takes whole versions only: it has this one once its record is published, and "
+        "`fleet why` tells of the version what that waits for"
+    )
 
 
 def _idle(matching: Sequence[SiteFacts], sites: Sequence[SiteFacts]) -> dict[str, str]:
@@ -269,6 +278,7 @@ def _surplus(
         if site.id in copies
         and site.id not in names
         and not site.retired  # nothing on its disks is touched
+        and site.driver not in executors.WHOLE_DRIVERS  # a record is for good
         and copies[site.id].state != ReplicaState.LEAVING
     )
 

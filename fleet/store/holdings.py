@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, Integer, bindparam, exists, func, true, up
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from fleet.planning.states import ArtifactState, ReplicaState, TransferState
+from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
 from fleet.store import faults
 from fleet.store.tables import (
     Artifact,
@@ -209,6 +209,22 @@ def excluded(session: Session, version: str) -> int:
         .select_from(Artifact)
         .where(Artifact.version_id == version, Artifact.state == ArtifactState.EXCLUDED)
     ).one()
+
+
+def latest(session: Session, dataset: str) -> Version | None:
+    """Return the published version of a dataset, which no other has superseded."""
+    published = select(Version).where(
+        Version.dataset_id == dataset, Version.state == VersionState.PUBLISHED
+    )
+    return session.exec(published.order_by(col(Version.sequence).desc())).first()
+
+
+def before(session: Session, version: Version) -> Version | None:
+    """Return the version of the same dataset that was published before one."""
+    earlier = select(Version).where(
+        Version.dataset_id == version.dataset_id, col(Version.sequence) < version.sequence
+    )
+    return session.exec(earlier.order_by(col(Version.sequence).desc())).first()
 
 
 def last_sequence(session: Session, dataset: str) -> int:

@@ -419,7 +419,8 @@ class Publication(SQLModel, table=True):
 
     ``asked``, ``record`` and ``doi`` are what ``fleet.repositories.Memory`` has; whoever speaks to
     the repository holds it until ``held_until``, under ``fence``.  ``mirrors`` were written into
-    its papers, and ``whole`` says whether the data are in it or only those.
+    its papers: where a site is read, with the positions of the shards there, or none for all.
+    ``whole`` says whether the data are in it or only those, and ``by_hand`` that a person asked.
     """
 
     __table_args__ = (UniqueConstraint("version_id", "site_id"),)
@@ -430,8 +431,9 @@ class Publication(SQLModel, table=True):
     asked: float | None = None
     record: str = ""
     doi: str = ""
+    by_hand: bool = False
     whole: bool | None = None
-    mirrors: list[str] = Field(default_factory=list, sa_type=JSON)
+    mirrors: dict[str, list[int]] = Field(default_factory=dict, sa_type=JSON)
     fence: int = 0
     held_until: datetime | None = moment()
     attempts: int = 0
@@ -464,6 +466,7 @@ class Wakeup(SQLModel, table=True):
     site_id: str
     task: str
     attempt_id: str | None = None
+    publication_id: str | None = None
     created_at: datetime = moment(default=...)
     sent_at: datetime | None = moment(index=True)
 

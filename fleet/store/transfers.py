@@ -39,7 +39,7 @@ TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
 UNENDED = (*LIVE, TransferState.SUSPENDED)
 BULK_KINDS = (
     *(TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY),
-    *(TransferKind.DROP, TransferKind.SWITCH),
+    *(TransferKind.DROP, TransferKind.SWITCH, TransferKind.PUBLISH),
 )
 _EXECUTOR: BindParameter[str] = bindparam("executor")
 _LIMIT = bindparam("most", type_=sql.Integer())

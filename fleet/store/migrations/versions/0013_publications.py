@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("asked", sa.Float(), nullable=True),
         sa.Column("record", sa.String(), nullable=False),
         sa.Column("doi", sa.String(), nullable=False),
+        sa.Column("by_hand", sa.Boolean(), nullable=False),
         sa.Column("whole", sa.Boolean(), nullable=True),
         sa.Column("mirrors", sa.JSON(), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
@@ -49,10 +50,14 @@ def upgrade() -> None:
     )
     for column in ("site_id", "transfer_id", "look_at"):
         op.create_index(op.f(f"ix_publication_{column}"), "publication", [column])
+    with op.batch_alter_table("wakeup", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("publication_id", sa.String(), nullable=True))
 
 
 def downgrade() -> None:
     """Bring the tables back."""
+    with op.batch_alter_table("wakeup", schema=None) as batch_op:
+        batch_op.drop_column("publication_id")
     op.drop_table("publication")
     op.drop_index("ix_version_sequence", table_name="version")
     with op.batch_alter_table("version", schema=None) as batch_op:

@@ -1,0 +1,179 @@
+"""What the record of a version shall hold and say, from what the store knows.
+
+Rules this module keeps:
+
+- Whatever is asked twice gets the same papers: mirrors are those that the publication names.
+- Only what another site has read a piece of is named as a mirror, and seeds a torrent of the
+  record.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from sqlmodel import Session, col, select
+
+from fleet.control import descriptions, manifests, torrents, webseeds
+from fleet.invenio import Wanted
+from fleet.places import RecordsPlace
+from fleet.planning.executors import WHOLE_DRIVERS
+from fleet.planning.repositories import RecordLimits
+from fleet.planning.states import PublicationState
+from fleet.repositories import Contents, Deposit, Paper, composed, urn
+from fleet.settings import CentreSettings
+from fleet.store import holdings
+from fleet.store.tables import Artifact, Publication, Shard, Site, Version
+
+Mirrors = Mapping[str, Sequence[int]]
+_MANIFEST = "manifest.json"
+_LONGEST = 200  # characters of a torrent's name
+_SOMEWHERE: Mirrors = {"https://mirror.example.org/": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version as its record shall be.
+
+    ``data`` are those of its files that an executor brings, ``unknown`` those of them whose md5
+    nobody knows yet.
+    """
+
+    deposit: Deposit
+    contents: Contents
+    data: tuple[Wanted, ...]
+
+    @property
+    def unknown(self) -> list[str]:
+        """Name the data files of which no md5 is known."""
+        return [one.key for one in self.data if not one.md5]
+
+
+def place(site: Site) -> RecordsPlace:
+    """Say where a repository is."""
+    return RecordsPlace.model_validate(site.store)
+
+
+def prepare(
+    session: Session, settings: CentreSettings, row: Publication, *, final: bool
+) -> Prepared:
+    """Say what the record of a publication shall be.
+
+    Until it is ``final``, room is kept for the mirrors that are not known yet.
+
+    Raises:
+        LackingError: a record cannot do without something that nobody said.
+        Unfit: not even its papers go into a record.
+    """
+    version = session.get_one(Version, row.version_id)
+    limits = RecordLimits()
+    mirrors: Mirrors = row.mirrors if final else row.mirrors or _SOMEWHERE
+    artifacts = _artifacts(session, version.id)
+    manifest, held = _manifest(session, version, artifacts)
+    data = tuple(
+        Wanted(one.path, one.size or 0, one.md5 or "") for one in artifacts if one is not held
+    )
+    contents = composed(
+        data,
+        {one.path: one.sha256 or "" for one in artifacts},
+        [manifest],
+        _torrents(session, settings, version, mirrors),
+        [_url(version, root) for root in mirrors],
+        limits,
+    )
+    described = descriptions.for_record(
+        session,
+        version,
+        whole=contents.whole,
+        mirrors=tuple(_url(version, root) for root in row.mirrors),
+    )
+    site = session.get_one(Site, row.site_id)
+    deposit = Deposit(
+        urn(version.id),
+        described,
+        contents.files,
+        previous=_previous(session, version, row.site_id),
+        community=place(site).community,
+        limits=limits,
+    )
+    return Prepared(deposit, contents, data if contents.whole else ())
+
+
+def data_of(session: Session, version: Version) -> list[Artifact]:
+    """Return the files of a version that an executor brings into the draft of its record."""
+    artifacts = _artifacts(session, version.id)
+    _, held = _manifest(session, version, artifacts)
+    return [one for one in artifacts if one is not held]
+
+
+def mirrors(session: Session, version: Version) -> dict[str, list[int]]:
+    """Say where a version is read, and which of its shards there, by position; none are all.
+
+    Those that have all of it; only where none has, those that have a part.
+    """
+    shards = _shards(session, version.id)
+    held: dict[str, list[int]] = {}
+    for shard in shards:
+        for site in webseeds.sites(session, shard.id):
+            if site.driver not in WHOLE_DRIVERS:
+                held.setdefault(site.read_url, []).append(shard.position)
+    whole = {url: list[int]() for url, there in held.items() if len(there) == len(shards)}
+    return whole or held
+
+
+def _artifacts(session: Session, version: str) -> list[Artifact]:
+    rows = session.exec(
+        select(Artifact).where(Artifact.version_id == version, col(Artifact.shard_id).is_not(None))
+    ).all()
+    return sorted(rows, key=lambda one: one.path)
+
+
+def _manifest(
+    session: Session, version: Version, artifacts: Sequence[Artifact]
+) -> tuple[Paper, Artifact | None]:
+    """Return the manifest, and the file of the version that it is, which needs no executor."""
+    data = manifests.of(session, version)
+    digest = hashlib.sha256(data).hexdigest()
+    held = next((one for one in artifacts if one.role == "manifest" and one.sha256 == digest), None)
+    return Paper(held.path if held else _MANIFEST, data), held
+
+
+def _shards(session: Session, version: str) -> Sequence[Shard]:
+    return session.exec(
+        select(Shard).where(Shard.version_id == version).order_by(col(Shard.position))
+    ).all()
+
+
+def _torrents(
+    session: Session, settings: CentreSettings, version: Version, mirrors: Mirrors
+) -> list[Paper]:
+    shards = _shards(session, version.id)
+    named = Counter(shard.name for shard in shards)
+    papers = []
+    for shard in shards:
+        seeds = [url for url, there in mirrors.items() if not there or shard.position in there]
+        several = f".{shard.infohash}" if named[shard.name] > 1 else ""
+        data = torrents.torrent_with(session, shard, seeds, settings.trackers)
+        papers.append(Paper(f"{shard.name[:_LONGEST]}{several}.torrent", data))
+    return papers
+
+
+def _url(version: Version, root: str) -> str:
+    return f"{root.rstrip('/')}/{quote(holdings.folder(version))}/"
+
+
+def _previous(session: Session, version: Version, site: str) -> str:
+    """Name a record of the same dataset at a repository: its concept gets the version."""
+    record = (
+        select(Publication.record)
+        .join(Version, col(Version.id) == col(Publication.version_id))
+        .where(
+            Version.dataset_id == version.dataset_id,
+            Version.id != version.id,
+            Publication.site_id == site,
+            Publication.state == PublicationState.PUBLISHED,
+        )
+        .order_by(col(Publication.published_at).desc())
+    )
+    return session.exec(record).first() or ""
