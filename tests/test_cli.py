@@ -3,25 +3,20 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
-from fleet.cli import main as cli
 from fleet.control import sites
 from fleet.store.database import Store
 from fleet.store.tables import Replica
 from tests.centre_support import Centre
-from tests.cli_support import Ended
+from tests.cli_support import Run, refused, runner
 from tests.databases import refusing
 
 SAMPLE = Path(__file__).resolve().parents[1] / "ansible" / "sites.sample.yaml"
 SOURCE = "https://origin.example/a.csv"
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -33,7 +28,7 @@ def run(
 ) -> Run:
     """Run a command as ``fleet`` would, against an empty database."""
     monkeypatch.setenv("FLEET_DATABASE_URL", str(sqlite_store.engine.url))
-    return _runner(tmp_path, monkeypatch, capsys)
+    return runner(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -45,7 +40,7 @@ def on_each(
 ) -> Run:
     """Run a command against an empty database of each kind."""
     monkeypatch.setenv("FLEET_DATABASE_URL", database_url)
-    return _runner(tmp_path, monkeypatch, capsys)
+    return runner(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -54,30 +49,7 @@ def bare(
 ) -> Run:
     """Run a command on a machine that has no database yet."""
     monkeypatch.delenv("FLEET_DATABASE_URL", raising=False)
-    return _runner(tmp_path, monkeypatch, capsys)
-
-
-def _runner(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.setenv("FLEET_HOME", str(home))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["fleet", *words])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        return Ended(int(caught.value.code or 0), out, err)
-
-    return run
-
-
-def _refused(ended: Ended, *said: str) -> None:
-    """It ended with exit code 1, and one line that says these."""
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err.startswith("fleet: ")
-    assert ended.err.endswith("\n")
-    assert ended.err.count("\n") == 1, ended.err
-    assert all(word in ended.err for word in said), ended.err
+    return runner(tmp_path, monkeypatch, capsys)
 
 
 def test_a_dry_run_shows_every_file_with_its_sources(bare: Run, tmp_path: Path) -> None:
@@ -128,26 +100,26 @@ def test_a_dry_run_shows_what_was_published_of_each_file(bare: Run, tmp_path: Pa
 
 
 def test_an_import_that_is_no_dry_run_says_which_command_brings_it_in(bare: Run) -> None:
-    _refused(bare("import", SOURCE), "--dry-run", f"fleet mirror {SOURCE}")
+    refused(bare("import", SOURCE), "--dry-run", f"fleet mirror {SOURCE}")
 
 
 def test_what_cannot_be_read_is_refused_by_its_name(bare: Run, tmp_path: Path) -> None:
     missing = tmp_path / "none.txt"
-    _refused(bare("import", "--dry-run", str(missing)), str(missing), "No such file")
-    _refused(bare("import", "--dry-run", "--json", "file:///etc/passwd"))
+    refused(bare("import", "--dry-run", str(missing)), str(missing), "No such file")
+    refused(bare("import", "--dry-run", "--json", "file:///etc/passwd"))
 
 
 def test_without_a_database_every_command_says_what_to_do(bare: Run, tmp_path: Path) -> None:
     said = (str(tmp_path), "fleet upgrade", "FLEET_HOME", "FLEET_DATABASE_URL")
     for words in ("why data", "status", "site list", f"mirror {SOURCE}", "retry tr-1"):
-        _refused(bare(*words.split()), *said)
+        refused(bare(*words.split()), *said)
 
 
 def test_a_home_that_is_not_there_is_named(
     bare: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLEET_HOME", str(tmp_path / "none"))
-    _refused(bare("status"), str(tmp_path / "none" / "fleet.db"), "FLEET_HOME")
+    refused(bare("status"), str(tmp_path / "none" / "fleet.db"), "FLEET_HOME")
 
 
 def test_upgrade_makes_the_database_and_a_second_time_nothing(bare: Run, tmp_path: Path) -> None:
@@ -193,12 +165,12 @@ def test_a_token_that_was_printed_belongs_to_the_site(run: Run, sqlite_store: St
     assert found.id == "netcup"
 
 
-def test_a_bad_sites_file_or_an_unknown_site_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_bad_sites_file_or_an_unknown_site_isrefused(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "sites.yaml"
     path.write_text("sites:\n  - {id: toronto, kind: node, driver: posix, capacity: much}\n")
-    _refused(run("site", "apply", str(path)), str(path), "capacity", "'much' is not a size")
+    refused(run("site", "apply", str(path)), str(path), "capacity", "'much' is not a size")
     assert run("site", "list", "--json").json == []
-    _refused(run("site", "token", "atlantis"), "there is no site 'atlantis'", "fleet site list")
+    refused(run("site", "token", "atlantis"), "there is no site 'atlantis'", "fleet site list")
 
 
 def test_a_site_that_could_not_be_retired_ends_the_command_with_the_rest_told(
@@ -255,7 +227,7 @@ def test_status_tells_how_far_a_dataset_is(on_each: Run, database_url: str, tmp_
 
 def test_an_unknown_name_is_refused_in_one_line(run: Run) -> None:
     for name in ("atlantis", "ve-none", "", "a name\nof two lines"):
-        _refused(run("why", name), "nothing is called", "give a dataset, site, or the id of")
+        refused(run("why", name), "nothing is called", "give a dataset, site, or the id of")
 
 
 def test_a_bad_rule_is_refused_and_names_its_part(run: Run) -> None:
@@ -269,7 +241,7 @@ def test_a_bad_rule_is_refused_and_names_its_part(run: Run) -> None:
         ('{"spread": ["country"]}', "rule, spread: "),
         ('{"deadline": "soon"}', "rule, deadline: "),
     ):
-        _refused(run("mirror", SOURCE, "--rule", rule), said)
+        refused(run("mirror", SOURCE, "--rule", rule), said)
     assert run("status", "--json").json["datasets"] == []
 
 
@@ -283,13 +255,13 @@ def test_a_bad_selector_is_refused_and_pointed_at(run: Run) -> None:
     assert run("status", "--json").json["datasets"] == []
 
 
-def test_bad_names_and_sources_are_refused(run: Run, tmp_path: Path) -> None:
-    _refused(run("mirror", SOURCE, "--dataset", "../up"), "dataset '../up'", "letters, digits")
-    _refused(run("mirror", SOURCE, "--label", "a b"), "version 'a b'")
-    _refused(run("mirror", str(tmp_path / "none.txt")), "No such file")
-    _refused(run("retry", "tr-none"), "there is no transfer 'tr-none'")
-    _refused(run("report", "toronto", "slow"), "there is no site 'toronto'")
-    _refused(run("report", "toronto", "ugly"), "a symptom is one of unreachable, slow")
+def test_bad_names_and_sources_arerefused(run: Run, tmp_path: Path) -> None:
+    refused(run("mirror", SOURCE, "--dataset", "../up"), "dataset '../up'", "letters, digits")
+    refused(run("mirror", SOURCE, "--label", "a b"), "version 'a b'")
+    refused(run("mirror", str(tmp_path / "none.txt")), "No such file")
+    refused(run("retry", "tr-none"), "there is no transfer 'tr-none'")
+    refused(run("report", "toronto", "slow"), "there is no site 'toronto'")
+    refused(run("report", "toronto", "ugly"), "a symptom is one of unreachable, slow")
     assert run("status", "--json").json["datasets"] == []
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fleet.cli import ledger, local
+from fleet.cli import describing, ledger, local
 from fleet.cli.catalogue.app import app as catalogue_app
 from fleet.cli.torrent.app import app as torrent_app
 from fleet.control.errors import FleetError, UndoneError
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 site_app = typer.Typer(help="Sites that can hold replicas.", no_args_is_help=True)
 app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(describing.app, name="dataset")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(site_app, name="site")
 app.add_typer(torrent_app, name="torrent")
@@ -85,6 +86,35 @@ def mirror(
     if done is not None and not done.complete:
         if not as_json:
             _print_why(local.why(mirrored.version))
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def publish(
+    version: Annotated[
+        str, typer.Argument(help="A version's id, DATASET/VERSION, or a dataset: its latest.")
+    ],
+    at: Annotated[
+        str, typer.Option(metavar="SITE", help="The repository; else those its rule selects.")
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a version in repositories: records with DOIs, which hold the data and cite them.
+
+    A version that is too large for a record gets one with its manifest,
+    checksums and torrents, and where it can be had. What was refused before is
+    tried again. A DOI is for ever: a record can be withdrawn, but not changed.
+    """
+    from fleet.cli import publishing, tables
+
+    name = publishing.start(version, at)
+    found = publishing.wait(name, quiet=as_json) if wait else publishing.lines(name)
+    if as_json:
+        _print_json(publishing.as_json(name, found))
+    else:
+        tables.show_publications([asdict(one) for one in found])
+    if wait and not publishing.complete(found):
         raise typer.Exit(INCOMPLETE)
 
 

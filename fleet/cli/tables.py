@@ -109,6 +109,21 @@ def show_adopted(torrents: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
+def show_publications(data: list[dict[str, Any]]) -> None:
+    """Print a version's records, and what those wait for that are not published."""
+    table = _table("site", "state", "DOI", "record", "why")
+    for one in data:
+        again = f" (looked at again {_local(one['look_at'])})" if one["look_at"] else ""
+        table.add_row(
+            one["site"],
+            Text(one["state"], style=_style(one["state"])),
+            one["doi"],
+            one["url"],
+            Text(_in_local_time(clean(one["reason"])) + again),
+        )
+    Console().print(table)
+
+
 def show_figures(data: list[dict[str, Any]]) -> None:
     """Print what the tracker counts, one torrent a row."""
     table = _table("torrent", "seeds", "leechers", "downloads")

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.background import BackgroundTask
 
-from fleet.control import blueprints, exports, mirror, suspensions
+from fleet.control import blueprints, exports, mirror, publications, published, suspensions
 from fleet.control.blueprints import BundleSpec
 from fleet.control.mirror import RuleSpec
 from fleet.web.access import AdminDep, SettingsDep, StoreDep
@@ -52,6 +52,23 @@ def mirror_dataset(
         settings=settings,
     )
     return asdict(mirrored)
+
+
+class PublishRequest(BaseModel):
+    """A version, by its id or as DATASET/VERSION, and a repository; else those its rule selects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str
+    at: str = ""
+
+
+@router.post("/publish", status_code=202)
+def publish(request: PublishRequest, store: StoreDep) -> list[dict[str, Any]]:
+    """Publish a version in repositories, or try again what was refused."""
+    version = publications.ask(store, request.version, request.at)
+    with store.read() as session:
+        return [asdict(one) for one in published.of_version(session, version)]
 
 
 @router.get("/ledger.parquet")
