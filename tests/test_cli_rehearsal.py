@@ -42,21 +42,18 @@ def test_a_newcomer_mirrors_into_a_bucket_without_an_account(
         assert hashlib.sha256(found.content).digest() == hashlib.sha256(b"a,b\n1,2\n").digest()
 
 
-def test_the_next_rehearsal_has_a_bucket_of_its_own(store: Store) -> None:
+def test_the_next_rehearsal_has_sites_of_its_own(store: Store) -> None:
     for number in (1, 2):
-        name = rehearsal.give_up(store)
-        assert name == f"bucket-{number}"
-        sites.apply(store, (rehearsal.Rehearsal.make(name, 1, 2, 3).spec,))
+        assert rehearsal.give_up(store) == number
+        sites.apply(store, rehearsal.Rehearsal.make(number, 1, 2, 3).specs)
     rehearsal.give_up(store)
     with store.read() as session:
-        assert {row.id: row.retired for row in session.exec(select(Site)).all()} == {
-            "bucket-1": True,
-            "bucket-2": True,
-        }
+        found = {row.id: row.retired for row in session.exec(select(Site)).all()}
+    assert found == dict.fromkeys(("bucket-1", "zenodo-1", "bucket-2", "zenodo-2"), True)
 
 
 def test_its_keys_are_new_each_time_and_in_no_argument(tmp_path: Path) -> None:
-    one, other = (rehearsal.Rehearsal.make("bucket-1", 1, 2, 3) for _ in range(2))
+    one, other = (rehearsal.Rehearsal.make(1, 1, 2, 3) for _ in range(2))
     assert one.secret != other.secret
     program = one.program({}, tmp_path)
     assert one.secret not in " ".join(program.argv)

@@ -1,9 +1,9 @@
 """Stand-ins for the repositories of others, so that a newcomer can try them without an account.
 
-`fleet up --with-test-repositories` runs them as one program: a bucket of an S3 service, which
-becomes a site, a Zenodo and an Internet Archive, which datasets can be imported from.  What they
-are given is forgotten when that program ends: so the next `fleet up` gives the bucket up as lost,
-and makes another.
+`fleet up --with-test-repositories` runs them as one program: a bucket of an S3 service and a
+Zenodo, which become sites, and an Internet Archive; datasets can be imported from both.  What they
+are given is forgotten when that program ends: so the next `fleet up` gives these sites up as lost,
+and makes others.  Their DOIs are no DOIs: nobody resolves them.
 
 The program is ``python -m fleet.cli.rehearsal``; all that it needs is in its environment.
 """
@@ -16,18 +16,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlmodel import select
 
 from fleet.cli.supervisor import Program
 from fleet.control import sites
 from fleet.control.sites import SiteSpec
-from fleet.places import BucketPlace
 from fleet.store.database import Store
 from fleet.store.tables import Site
 
 BUCKET = "open-data"
 _PROVIDER = "rehearsal"
+_KINDS = {"bucket": ("object_store", "s3"), "zenodo": ("repository", "zenodo")}
 _LOOPBACK = "http://127.0.0.1:"
 _VARIABLE = "FLEET_REHEARSAL"
 
@@ -39,37 +40,34 @@ class Rehearsal:
     s3: int
     zenodo: int
     archive: int
-    site: str
+    number: int
     key_id: str
     secret: str
     token: str
 
     @classmethod
-    def make(cls, site: str, s3: int, zenodo: int, archive: int) -> "Rehearsal":
-        """Make one with new keys on these ports, whose bucket is a site of this name."""
+    def make(cls, number: int, s3: int, zenodo: int, archive: int) -> "Rehearsal":
+        """Make one with new keys on these ports, whose sites have this number."""
         key_id = f"REHEARSAL{secrets.token_hex(6).upper()}"
         secret, token = secrets.token_urlsafe(30), secrets.token_urlsafe(30)
-        return cls(s3, zenodo, archive, site, key_id, secret, token)
+        return cls(s3, zenodo, archive, number, key_id, secret, token)
 
     @property
-    def spec(self) -> SiteSpec:
-        """The bucket, as a line of the sites file."""
-        return SiteSpec.model_validate(
-            {
-                "id": self.site,
-                "kind": "object_store",
-                "driver": "s3",
-                "operator": _PROVIDER,
-                "provider": _PROVIDER,
-                "read_url": f"http://127.0.0.1:{self.s3}/{BUCKET}",
-                "store": {"endpoint": f"http://127.0.0.1:{self.s3}", "bucket": BUCKET},
-            }
+    def specs(self) -> tuple[SiteSpec, ...]:
+        """The bucket and the Zenodo, as lines of the sites file."""
+        s3, zenodo = f"{_LOOPBACK}{self.s3}", f"{_LOOPBACK}{self.zenodo}"
+        bucket = {"endpoint": s3, "bucket": BUCKET}
+        return (
+            _spec("bucket", self.number, store=bucket, read_url=f"{s3}/{BUCKET}"),
+            _spec("zenodo", self.number, store={"endpoint": zenodo}),
         )
 
     @property
     def keys(self) -> str:
         """What stands in the file of keys."""
-        return json.dumps({self.site: {"key_id": self.key_id, "secret": self.secret}}) + "\n"
+        bucket, zenodo = (spec.id for spec in self.specs)
+        opened = {"key_id": self.key_id, "secret": self.secret}
+        return json.dumps({bucket: opened, zenodo: {"token": self.token}}) + "\n"
 
     @property
     def settings(self) -> dict[str, str]:
@@ -92,25 +90,24 @@ class Rehearsal:
         )
 
 
-def give_up(store: Store) -> str:
-    """Give up the buckets of former rehearsals, which are lost; name the next one."""
+def give_up(store: Store) -> int:
+    """Give up the sites of former rehearsals, which are lost; number the next ones."""
     with store.read() as session:
         rows = session.exec(select(Site).where(Site.provider == _PROVIDER)).all()
+    mine = [(row, *row.id.rpartition("-")[::2]) for row in rows]
     lost = tuple(
-        SiteSpec(
-            id=row.id,
-            kind="object_store",
-            driver="s3",
-            operator=_PROVIDER,
-            provider=_PROVIDER,
-            store=BucketPlace(**row.store),
-            retired="lost",
-        )
-        for row in rows
-        if not row.retired and row.store["endpoint"].startswith(_LOOPBACK)
+        _spec(name, int(number), store=row.store, retired="lost")
+        for row, name, number in mine
+        if name in _KINDS and not row.retired and row.store["endpoint"].startswith(_LOOPBACK)
     )
     sites.apply(store, lost)
-    return f"bucket-{len(rows) + 1}"
+    return 1 + max((int(number) for _, name, number in mine if name in _KINDS), default=0)
+
+
+def _spec(name: str, number: int, **more: Any) -> SiteSpec:
+    kind, driver = _KINDS[name]
+    usual = {"kind": kind, "driver": driver, "operator": _PROVIDER, "provider": _PROVIDER}
+    return SiteSpec.model_validate({"id": f"{name}-{number}", **usual, **more})
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ def plant(
     if repositories:
         keys = home / "repositories" / "keys.yaml"
         _secret(keys, rehearsal.keys)
-        sites.apply(store, (rehearsal.spec,))
+        sites.apply(store, rehearsal.specs)
         env |= {**rehearsal.settings, "FLEET_KEYS_FILE": str(keys)}
         programs.append(rehearsal.program(env, home))
     programs += _centre(env, home, admin, after)
