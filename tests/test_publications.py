@@ -84,6 +84,7 @@ def test_a_version_that_is_too_large_for_a_record_has_its_papers_there(office: O
     assert (row.state, row.whole, office.version(version).doi) == ("published", False, record.doi)
     papers = {"SHA256SUMS", "MIRRORS.txt", "manifest.json", "data.torrent"}
     assert bytes_of(record).keys() == papers
+    assert ", without the data: there are 105 files, and a record takes 100" in row.reason
     assert "zenodo" not in office.centre.replicas()
     assert not office.centre.transfers(kind="publish")
 
@@ -405,7 +406,7 @@ def test_the_papers_are_the_same_when_a_publication_is_done_again_after_its_answ
     office.describe()
     taken = []
 
-    def die(_hold: Hold, done: object, *, whole: bool) -> None:
+    def die(_hold: Hold, done: object, _without: str) -> None:
         taken.append(done)
         raise SupersededError("killed")
 

@@ -102,8 +102,9 @@ def as_json(mirrored: Mirrored, done: progress.Progress | None) -> dict[str, Any
 def _shown(done: progress.Progress) -> dict[str, Any]:
     waiting = done.live and not done.active
     if done.replicas_wanted:
+        copying = "waiting to copy" if waiting else "copying"
         return {
-            "description": "waiting to copy" if waiting else "copying",
+            "description": "publishing" if done.publishing and not done.live else copying,
             "total": done.bytes_wanted,
             "completed": min(done.bytes_done, done.bytes_wanted),
             "copies": f"{done.replicas_available}/{done.replicas_wanted} copies",

@@ -9,27 +9,27 @@ Rules this module keeps:
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from sqlmodel import Session, col, select
 
-from fleet.control import descriptions, manifests, torrents, webseeds
+from fleet.control import descriptions, incidents, manifests, reading, torrents
+from fleet.control.errors import RefusedError
 from fleet.invenio import Wanted
 from fleet.places import RecordsPlace
 from fleet.planning.executors import WHOLE_DRIVERS
 from fleet.planning.repositories import RecordLimits
-from fleet.planning.states import PublicationState
+from fleet.planning.states import PublicationState, ReplicaState
 from fleet.repositories import Contents, Deposit, Paper, composed, urn
 from fleet.settings import CentreSettings
 from fleet.store import holdings
-from fleet.store.tables import Artifact, Publication, Shard, Site, Version
+from fleet.store.tables import Artifact, Publication, Replica, Shard, Site, Version
 
 Mirrors = Mapping[str, Sequence[int]]
 _MANIFEST = "manifest.json"
 _LONGEST = 200  # characters of a torrent's name
-_SOMEWHERE: Mirrors = {"https://mirror.example.org/": ()}
+_SOMEWHERE = ("https://mirror.example.org/",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +68,25 @@ def prepare(
     """
     version = session.get_one(Version, row.version_id)
     limits = RecordLimits()
-    mirrors: Mirrors = row.mirrors if final else row.mirrors or _SOMEWHERE
+    urls = _urls(session, version, row.mirrors)
     artifacts = _artifacts(session, version.id)
-    manifest, held = _manifest(session, version, artifacts)
+    papers, held = _manifest(session, version, artifacts)
     data = tuple(
         Wanted(one.path, one.size or 0, one.md5 or "") for one in artifacts if one is not held
     )
     contents = composed(
         data,
         {one.path: one.sha256 or "" for one in artifacts},
-        [manifest],
-        _torrents(session, settings, version, mirrors),
-        [_url(version, root) for root in mirrors],
+        papers,
+        _torrents(session, settings, version, row.mirrors),
+        urls if final or urls else _SOMEWHERE,
         limits,
     )
     described = descriptions.for_record(
         session,
         version,
         whole=contents.whole,
-        mirrors=tuple(_url(version, root) for root in row.mirrors),
+        mirrors=urls,
     )
     site = session.get_one(Site, row.site_id)
     deposit = Deposit(
@@ -108,17 +108,30 @@ def data_of(session: Session, version: Version) -> list[Artifact]:
 
 
 def mirrors(session: Session, version: Version) -> dict[str, list[int]]:
-    """Say where a version is read, and which of its shards there, by position; none are all.
+    """Name the sites where a version is read, with its shards there by position; none are all.
 
     Those that have all of it; only where none has, those that have a part.
     """
-    shards = _shards(session, version.id)
+    faults = incidents.reasons(session)
+    rows = session.exec(
+        select(Replica.site_id, Shard.position)
+        .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .join(Site, col(Site.id) == col(Replica.site_id))
+        .where(
+            Shard.version_id == version.id,
+            Replica.state == ReplicaState.AVAILABLE,
+            col(Replica.proved_at).is_not(None),
+            col(Site.retired).is_(False),
+            col(Site.driver).not_in(WHOLE_DRIVERS),
+        )
+        .order_by(col(Replica.site_id), col(Shard.position))
+    ).all()
     held: dict[str, list[int]] = {}
-    for shard in shards:
-        for site in webseeds.sites(session, shard.id):
-            if site.driver not in WHOLE_DRIVERS:
-                held.setdefault(site.read_url, []).append(shard.position)
-    whole = {url: list[int]() for url, there in held.items() if len(there) == len(shards)}
+    for site, position in rows:
+        if site not in faults:
+            held.setdefault(site, []).append(position)
+    shards = len(_shards(session, version.id))
+    whole = {site: list[int]() for site, there in held.items() if len(there) == shards}
     return whole or held
 
 
@@ -131,12 +144,18 @@ def _artifacts(session: Session, version: str) -> list[Artifact]:
 
 def _manifest(
     session: Session, version: Version, artifacts: Sequence[Artifact]
-) -> tuple[Paper, Artifact | None]:
-    """Return the manifest, and the file of the version that it is, which needs no executor."""
-    data = manifests.of(session, version)
+) -> tuple[list[Paper], Artifact | None]:
+    """Return the manifest, and the file of the version that it is, which needs no executor.
+
+    A version that no manifest can list has its checksums all the same.
+    """
+    try:
+        data = manifests.of(session, version)
+    except RefusedError:
+        return [], None
     digest = hashlib.sha256(data).hexdigest()
     held = next((one for one in artifacts if one.role == "manifest" and one.sha256 == digest), None)
-    return Paper(held.path if held else _MANIFEST, data), held
+    return [Paper(held.path if held else _MANIFEST, data)], held
 
 
 def _shards(session: Session, version: str) -> Sequence[Shard]:
@@ -148,19 +167,28 @@ def _shards(session: Session, version: str) -> Sequence[Shard]:
 def _torrents(
     session: Session, settings: CentreSettings, version: Version, mirrors: Mirrors
 ) -> list[Paper]:
-    shards = _shards(session, version.id)
+    shards, sites = _shards(session, version.id), _sites(session, mirrors)
     named = Counter(shard.name for shard in shards)
     papers = []
     for shard in shards:
-        seeds = [url for url, there in mirrors.items() if not there or shard.position in there]
+        near = [
+            sites[name] for name, there in mirrors.items() if not there or shard.position in there
+        ]
         several = f".{shard.infohash}" if named[shard.name] > 1 else ""
-        data = torrents.torrent_with(session, shard, seeds, settings.trackers)
+        data = torrents.torrent_with(session, shard, near, settings.trackers)
         papers.append(Paper(f"{shard.name[:_LONGEST]}{several}.torrent", data))
     return papers
 
 
-def _url(version: Version, root: str) -> str:
-    return f"{root.rstrip('/')}/{quote(holdings.folder(version))}/"
+def _sites(session: Session, names: Iterable[str]) -> dict[str, Site]:
+    return {name: session.get_one(Site, name) for name in names}
+
+
+def _urls(session: Session, version: Version, mirrors: Mirrors) -> tuple[str, ...]:
+    """Name the addresses below which the files of a version are read at its mirrors."""
+    folder = holdings.folder(version)
+    sites = _sites(session, mirrors).values()
+    return tuple(reading.at(site).url(folder, "") for site in sites)
 
 
 def _previous(session: Session, version: Version, site: str) -> str:

@@ -113,14 +113,16 @@ class Hold:
             row.whole = whole
             _end(row, PublicationState.CLOSING, reason, now)
 
-    def published(self, done: Published, *, whole: bool) -> None:
-        """Note that the version is published; where its data are in the record it has copies."""
+    def published(self, done: Published, without: str = "") -> None:
+        """Note that the version is published; ``without`` says why its data are not in it."""
         with self._last() as (session, row, now):
             version = holdings.lock(session, Version, row.version_id)
             version.doi = version.doi or done.doi
-            row.record, row.doi, row.whole, row.published_at = done.id, done.doi, whole, now
-            _end(row, PublicationState.PUBLISHED, f"published as {done.url}", None)
-            if whole:
+            row.record, row.doi, row.published_at = done.id, done.doi, now
+            row.whole = not without
+            told = f", without the data: {without}" if without else ""
+            _end(row, PublicationState.PUBLISHED, f"published as {done.url}{told}", None)
+            if row.whole:
                 _arrive(session, self._settings, row, now)
             publications.wake_others(session, row, now)
 

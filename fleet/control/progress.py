@@ -6,11 +6,27 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from fleet.control.errors import NotFoundError
-from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
+from fleet.planning.states import (
+    ArtifactState,
+    PublicationState,
+    ReplicaState,
+    TransferState,
+    VersionState,
+)
 from fleet.store import faults, holdings
-from fleet.store.tables import Artifact, Attempt, Placement, Replica, Shard, Transfer, Version
+from fleet.store.tables import (
+    Artifact,
+    Attempt,
+    Placement,
+    Publication,
+    Replica,
+    Shard,
+    Transfer,
+    Version,
+)
 from fleet.store.transfers import LIVE
 
+_PUBLICATION_ENDED = (PublicationState.PUBLISHED, PublicationState.REFUSED)
 _GOING = (ReplicaState.LEAVING, ReplicaState.RETIRED)
 
 
@@ -19,6 +35,7 @@ class Progress:
     """Counts of one version; ``bytes_done`` counts every site's copy, as ``bytes_wanted`` does.
 
     Of its ``live`` transfers, ``active`` ones were announced or run; the others wait.
+    ``publishing`` counts the repositories where it is to become a record, and is none yet.
     """
 
     state: str
@@ -34,6 +51,7 @@ class Progress:
     live: int
     active: int
     suspended: int
+    publishing: int
     short: int
     settled: bool
 
@@ -66,7 +84,7 @@ def of(session: Session, version_id: str) -> Progress:
     )
     transfers = holdings.counts(session, version_id)
     wanted, available, bytes_wanted, bytes_available = _replicas(session, version_id)
-    dirty = _dirty(session, version)
+    dirty, publishing = _dirty(session, version), _publishing(session, version_id)
     live = sum(transfers.get(state, 0) for state in LIVE)
     return Progress(
         state=version.state,
@@ -87,8 +105,9 @@ def of(session: Session, version_id: str) -> Progress:
         live=live,
         active=live - transfers.get(TransferState.WAITING, 0),
         suspended=transfers.get(TransferState.SUSPENDED, 0),
+        publishing=publishing,
         short=_short(session, version_id),
-        settled=not dirty and live == 0,
+        settled=not dirty and live == publishing == 0,
     )
 
 
@@ -129,6 +148,18 @@ def _dirty(session: Session, version: Version) -> bool:
         ).first()
         is not None
     )
+
+
+def _publishing(session: Session, version_id: str) -> int:
+    """Count the publications that are under way by themselves."""
+    return session.exec(
+        select(func.count())
+        .select_from(Publication)
+        .where(
+            Publication.version_id == version_id,
+            col(Publication.state).not_in(_PUBLICATION_ENDED),
+        )
+    ).one()
 
 
 def _short(session: Session, version_id: str) -> int:

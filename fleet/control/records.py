@@ -121,7 +121,7 @@ def _close(store: Store, settings: CentreSettings, held: Hold) -> None:
             files = DraftFiles(repository.calls, memory.record)
             files.fill(prepared.contents.files, _opener(prepared))
         done = repository.publisher.finish(prepared.deposit, memory)
-    held.published(done, whole=prepared.contents.whole)
+    held.published(done, prepared.contents.reason)
 
 
 def _opener(prepared: Prepared) -> Callable[[Wanted], BinaryIO]:

@@ -6,11 +6,11 @@ Rules this module keeps:
 - The same store gives the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlmodel import Session, col, select
 
-from fleet.control import webseeds
+from fleet.control import reading, webseeds
 from fleet.control.alias_checks import data_of, move_in
 from fleet.control.errors import NotFoundError
 from fleet.control.sealing import metainfo
@@ -21,7 +21,6 @@ from fleet.torrent.adoption import own_files
 from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
 from fleet.torrent.parsed import parse
 from fleet.torrent.reissue import in_one, reissue
-from fleet.torrent.shard import web_seed
 
 
 def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) -> bytes:
@@ -44,13 +43,17 @@ def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) 
 
 
 def torrent_with(
-    session: Session, shard: Shard, web_seeds: Sequence[str], trackers: Sequence[str]
+    session: Session, shard: Shard, sites: Iterable[Site], trackers: Sequence[str]
 ) -> bytes:
-    """Return the ``.torrent`` file of a shard with the sites, by their URLs, that are named."""
+    """Return the ``.torrent`` file of a shard with these sites as its web seeds."""
     meta = metainfo(session, shard)
     return torrent_bytes(
         meta,
-        web_seeds=[web_seed(url, shard.folder, meta) for url in web_seeds],
+        web_seeds=[
+            webseeds.address(site, shard.folder, meta)
+            for site in sites
+            if meta.single or reading.at(site).in_folders
+        ],
         trackers=trackers,
         comment=in_one(_comments(session, shard)),
     )

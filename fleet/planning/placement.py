@@ -199,8 +199,8 @@ def obstacle(site: SiteFacts, size: int, taken: int = 0) -> str:
 
 def _published_there(site: SiteFacts) -> str:
     return (
-        f"{site.id} takes whole versions only: it has this one once its record is published, and "
-        "`fleet why` tells of the version what that waits for"
+        f"{site.id} takes whole versions only: it has this shard once they are published there, "
+        "and `fleet why` of the version tells what that waits for, or why its data are not there"
     )
 
 

@@ -419,7 +419,7 @@ class Publication(SQLModel, table=True):
 
     ``asked``, ``record`` and ``doi`` are what ``fleet.repositories.Memory`` has; whoever speaks to
     the repository holds it until ``held_until``, under ``fence``.  ``mirrors`` were written into
-    its papers: where a site is read, with the positions of the shards there, or none for all.
+    its papers: sites, each with the positions of the shards that it has, or none for all.
     ``whole`` says whether the data are in it or only those, and ``by_hand`` that a person asked.
     """
 
