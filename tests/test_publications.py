@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from fleet.control import holds, sites, suspensions
+from fleet.control import holds, records, sites, suspensions
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.holds import Hold, SupersededError
 from fleet.control.mirror import RuleSpec
@@ -56,6 +56,7 @@ def test_a_rule_that_selects_a_repository_has_the_version_published_there(office
     assert office.centre.replicas()["zenodo"] == ["available"]
     assert "takes whole versions only" not in office.told(version)
     assert not office.centre.transfers(kind="copy", target_id="zenodo")
+    assert office.centre.transfers(kind="probe", target_id="zenodo")
 
 
 def test_an_executor_is_told_which_draft_to_fill_and_given_no_more_than_it_needs(
@@ -372,6 +373,18 @@ def test_one_that_was_superseded_may_write_nothing_down_and_asks_for_nothing_mor
         first.close("", whole=True)
     second.remember(Memory(asked=1.0))
     assert office.row().asked == 1.0
+
+
+def test_who_could_not_hold_a_publication_asks_its_repository_for_nothing(office: Office) -> None:
+    office.centre.mirror("a.csv", rule=EVERYWHERE)
+    office.describe()
+    office.centre.work()
+    settings = office.centre.settings.model_copy(update={"lease_seconds": 1e-6})
+    told = records.advance(office.centre.store, settings, office.row().id)
+    assert "could not be held any longer" in told
+    assert not office.zenodo.log
+    office.work(60)
+    assert office.row().state == "published"
 
 
 def test_a_hold_is_renewed_while_its_step_lasts(office: Office) -> None:

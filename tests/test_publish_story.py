@@ -78,12 +78,13 @@ def test_two_versions_become_two_records_of_one_concept_whoever_is_killed(
             }
         )
         first = {"large.bin": 3 * MIB, "small.csv": 3000}
-        one = _mirror(fleet, tmp_path, "v1", first)
+        one = _mirror(fleet, tmp_path, "v1", first, RuleSpec(selector="kind=node"))
         _describe(fleet, tmp_path)
+        _enqueue(fleet, "data/v1", "zenodo")
         fleet.until("v1 is published", lambda: _states(fleet) == {"v1": "published"}, 150)
         assert len(kills.done) == 4
         fleet.until("it counts as copies", lambda: set(_copies(fleet)) == {"available"}, 30)
-        two = _mirror(fleet, tmp_path, "v2", first | {"more.csv": 5000})
+        two = _mirror(fleet, tmp_path, "v2", first | {"more.csv": 5000}, RULE)
         both = {"v1": "published", "v2": "published"}
         fleet.until("v2 is published", lambda: _states(fleet) == both, 100)
 
@@ -153,7 +154,7 @@ def _fleet(home: Path, database_url: str, zenodo: Zenodo) -> Iterator[RunningFle
 
 
 def _mirror(
-    fleet: RunningFleet, folder: Path, label: str, sizes: dict[str, int], rule: RuleSpec = RULE
+    fleet: RunningFleet, folder: Path, label: str, sizes: dict[str, int], rule: RuleSpec
 ) -> dict[str, str]:
     """Mirror files of these sizes; return their sha256s."""
     digests, source = {}, folder / label
@@ -205,6 +206,19 @@ def _fills(fleet: RunningFleet, attempt: Attempt) -> bool:
 
 def _page(fleet: RunningFleet) -> str:
     return httpx.get(f"{fleet.tree.page_url}en/datasets/data", trust_env=False).text
+
+
+def _enqueue(fleet: RunningFleet, version: str, at: str) -> None:
+    """Have it published by the Celery task, as from Flower."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "celery", "--app=fleet.control.consumer", "call"),
+            *("fleet.publish", f"--args={json.dumps([version, at])}", "--queue=admin"),
+        ],
+        env=dict(fleet.tree.programs[1].env),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def _command(fleet: RunningFleet, *words: str) -> "subprocess.Popen[str]":

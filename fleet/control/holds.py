@@ -2,13 +2,15 @@
 
 Rules this module keeps:
 
-- A hold raises the publication's fence; whoever has a lower one may write nothing down, and hears
-  of it before it asks the repository for anything more.
+- A hold raises the publication's fence; whoever has a lower one may write nothing down.
+- Before each request it is checked that the hold was renewed in time: who was stopped, or cut off
+  from the store, asks the repository for nothing more.
 - What a step came to is committed with the end of its hold.  Who dies lets its hold run out, and
   the next tick wakes another.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -50,7 +52,7 @@ class Hold:
     def __init__(self, store: Store, settings: CentreSettings, row: Publication) -> None:
         self.row = row
         self._store, self._settings = store, settings
-        self._ended = threading.Event()
+        self._ended, self._renewed = threading.Event(), time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="hold", daemon=True)
 
     def __enter__(self) -> Self:
@@ -69,6 +71,15 @@ class Hold:
     def memory(self) -> Memory:
         """What was remembered of it last."""
         return Memory(self.row.asked, self.row.record, self.row.doi)
+
+    def check(self) -> None:
+        """Return if nobody else can have been given the publication, as far as is known here.
+
+        Raises:
+            SupersededError: it was, or the hold was not renewed in time.
+        """
+        if time.monotonic() - self._renewed >= self._settings.lease_seconds:
+            raise SupersededError(f"publication {self.row.id} could not be held any longer")
 
     def remember(self, memory: Memory) -> None:
         """Keep what was learned of the repository, for good.
@@ -168,10 +179,13 @@ class Hold:
 
     def _renew(self) -> None:
         while not self._ended.wait(self._settings.lease_seconds / 3):
+            asked = time.monotonic()
             try:
                 with self._store.write() as session:
                     _extend(self._own(session), self._settings, self._store.now(session))
+                self._renewed = asked
             except SupersededError:
+                self._renewed = float("-inf")
                 return
             except SQLAlchemyError as error:
                 _log.warning("publication not renewed", id=self.row.id, reason=str(error))

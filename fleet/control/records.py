@@ -18,7 +18,7 @@ from fleet.control.deposits import Prepared
 from fleet.control.descriptions import LackingError
 from fleet.control.errors import RefusedError
 from fleet.control.holds import Hold, SupersededError
-from fleet.invenio import Calls, DraftFiles, Gone, RepositoryError, Wanted
+from fleet.invenio import Calls, DraftFiles, Gone, Patience, RepositoryError, Wanted
 from fleet.planning.publications import LOOK_AGAIN, lacks_mirrors
 from fleet.planning.states import PublicationState
 from fleet.repositories import Publisher
@@ -136,7 +136,7 @@ def _opened(store: Store, settings: CentreSettings, held: Hold) -> Iterator[_Rep
     """Open a repository with the token that publishes there."""
     with store.read() as session:
         url, token = _door(session, settings, held.row.site_id, store)
-    with Calls(url, settings.user_agent, token) as calls:
+    with Calls(url, settings.user_agent, token, Patience(turn=held.check)) as calls:
         yield _Repository(calls, Publisher(calls, held.remember))
 
 
