@@ -1,4 +1,4 @@
-"""`fleet up --with-test-repositories`: a bucket that is written to, repositories to import from."""
+"""`fleet up --with-test-repositories`: a bucket and a Zenodo to write to, and to import from."""
 
 import hashlib
 from pathlib import Path
@@ -8,15 +8,16 @@ import pytest
 from sqlmodel import select
 
 from fleet.cli import rehearsal
-from fleet.control import mirror, sites
+from fleet.control import descriptions, mirror, publications, published, sites
 from fleet.control.mirror import RuleSpec
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Site
+from tests.publications_support import DESCRIBED
 from tests.running_fleet import running_fleet
 
 
 @pytest.mark.timeout(200)
-def test_a_newcomer_mirrors_into_a_bucket_without_an_account(
+def test_a_newcomer_mirrors_into_a_bucket_and_publishes_a_record_without_an_account(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str
 ) -> None:
     home = tmp_path_factory.mktemp("fleet")  # short enough for the sockets below it
@@ -27,7 +28,7 @@ def test_a_newcomer_mirrors_into_a_bucket_without_an_account(
         home, database_url, repositories=True, lease_seconds=10, tick_seconds=0.2
     ) as fleet:
         fleet.until("all programs ready", fleet.all_ready)
-        rule = RuleSpec(copies=2, selector="id=toronto | provider=rehearsal")
+        rule = RuleSpec(copies=2, selector="id=toronto | kind=object_store")
         mirror.mirror_dataset(fleet.store, str(source), rule, dataset="data", label="v1")
 
         def held() -> list[str]:
@@ -40,6 +41,18 @@ def test_a_newcomer_mirrors_into_a_bucket_without_an_account(
             url = session.get_one(Site, "bucket-1").read_url
         found = httpx.get(f"{url}/data/v1/a.csv", trust_env=False).raise_for_status()
         assert hashlib.sha256(found.content).digest() == hashlib.sha256(b"a,b\n1,2\n").digest()
+
+        descriptions.keep(fleet.store, "data", DESCRIBED)
+        version = publications.ask(fleet.store, "data", "zenodo-1")
+
+        def record() -> str:
+            with fleet.store.read() as session:
+                (line,) = published.of_version(session, version)
+            return line.url
+
+        fleet.until("it has a record", record, 90)
+        told = httpx.get(record().replace("/records", "/api/records"), trust_env=False)
+        assert told.json()["metadata"]["title"] == "Buildings"
 
 
 def test_the_next_rehearsal_has_sites_of_its_own(store: Store) -> None:

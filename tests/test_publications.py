@@ -201,6 +201,18 @@ def test_without_a_rule_that_says_where_a_repository_has_to_be_named(office: Off
     assert office.row().version_id == version
 
 
+def test_a_version_that_is_still_being_brought_in_is_published_once_it_is_complete(
+    office: Office,
+) -> None:
+    version = office.centre.mirror("a.csv", rule=RuleSpec(copies=1, selector="kind=node"))
+    office.publish(version, at="zenodo")
+    office.describe()
+    office.round()
+    assert "is not published yet: not all its files are known" in office.told(version)
+    office.work(60)
+    assert office.row().state == "published"
+
+
 def test_a_superseded_version_is_begun_only_where_a_person_asks(office: Office) -> None:
     one = office.centre.mirror("a.csv", rule=EVERYWHERE)
     office.work()

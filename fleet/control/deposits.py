@@ -27,7 +27,7 @@ from fleet.store import holdings
 from fleet.store.tables import Artifact, Publication, Replica, Shard, Site, Version
 
 Mirrors = Mapping[str, Sequence[int]]
-_MANIFEST = "manifest.json"
+_MANIFEST, _ROLE = "manifest.json", "manifest"
 _LONGEST = 200  # characters of a torrent's name
 _SOMEWHERE = ("https://mirror.example.org/",)
 
@@ -147,15 +147,20 @@ def _manifest(
 ) -> tuple[list[Paper], Artifact | None]:
     """Return the manifest, and the file of the version that it is, which needs no executor.
 
-    A version that no manifest can list has its checksums all the same.
+    A version that has one as it was before its md5s were known has it brought like its data, and
+    one that no manifest can list has its checksums all the same.
     """
+    own = next((one for one in artifacts if one.role == _ROLE), None)
     try:
         data = manifests.of(session, version)
     except RefusedError:
         return [], None
-    digest = hashlib.sha256(data).hexdigest()
-    held = next((one for one in artifacts if one.role == "manifest" and one.sha256 == digest), None)
-    return [Paper(held.path if held else _MANIFEST, data)], held
+    if own is None:
+        return [Paper(_MANIFEST, data)], None
+    complete = all(one.md5 for one in artifacts if one is not own)
+    if not complete or own.sha256 != hashlib.sha256(data).hexdigest():
+        return [], None
+    return [Paper(own.path, data)], own
 
 
 def _shards(session: Session, version: str) -> Sequence[Shard]:

@@ -122,6 +122,8 @@ def step(store: Store, settings: CentreSettings) -> bool:
 
 
 def _look(session: Session, settings: CentreSettings, name: str, now: datetime) -> None:
+    if session.get(Publication, name) is None:
+        return
     row = holdings.lock(session, Publication, name)
     if row.look_at is None or row.look_at > now:
         return
