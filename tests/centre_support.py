@@ -164,7 +164,7 @@ class Centre:
         if order.shard and "pieces" in order.digests:
             hasher = PieceHasher(order.piece_length or 0)
             for item in order.items:
-                hasher.update(self._content(item))
+                hasher.update(self.content(item))
             pieces = self._blob(hasher.finish())
         return Outcome(
             attempt=order.attempt,
@@ -180,7 +180,7 @@ class Centre:
         """Report an item well, with all the digests that an ingest asks for."""
         if order.task == "probe":
             return ItemResult(artifact=item.artifact, ok=True)
-        data, blobs_beside = self._content(item), dict[str, bytes]()
+        data, blobs_beside = self.content(item), dict[str, bytes]()
         ingest = order.task == "pull" and order.shard is None
         found = (
             digest(data, order.digests, pieces_of(order, len(data)))
@@ -192,7 +192,7 @@ class Centre:
             self._blob(data_beside)
         return result
 
-    def _content(self, item: Item) -> bytes:
+    def content(self, item: Item) -> bytes:
         """The bytes of an item: a manifest's are those that the centre keeps, or kept once."""
         digest = item.sha256 or ""
         place = kept.place(self.settings, digest)

@@ -17,7 +17,7 @@ from fleet.places import RecordsPlace
 from fleet.rehearsal.zenodo import TOKEN, Zenodo
 from fleet.rehearsal.zenodo.state import Record
 from fleet.store.tables import Publication, Version
-from tests.centre_support import Centre, content
+from tests.centre_support import Centre
 from tests.publish_support import AGENT
 from tests.zenodo_support import md5
 
@@ -83,7 +83,7 @@ class Office:
     def carry_out(self, order: Order) -> None:
         """Do an executor's part."""
         if order.task == "publish":
-            fill(order)
+            fill(self.centre, order)
         self.centre.report(order)
 
     def work(self, seconds: float = 0.0) -> None:
@@ -131,13 +131,12 @@ class Office:
         return [one for one in self.zenodo.records.records.values() if one.published]
 
 
-def fill(order: Order) -> None:
+def fill(centre: Centre, order: Order) -> None:
     """Put an order's files into the draft that its grant names, with the token of the grant."""
     assert order.grant is not None
     place = order.grant.place
     assert isinstance(place, RecordsPlace)
-    wanted = [
-        Wanted(one.path, len(content(one.path)), md5(content(one.path))) for one in order.items
-    ]
+    held = {one.path: centre.content(one) for one in order.items}
+    wanted = [Wanted(name, len(data), md5(data)) for name, data in held.items()]
     with Calls(place.endpoint, AGENT, order.grant.token or "") as calls:
-        DraftFiles(calls, place.record).fill(wanted, lambda one: io.BytesIO(content(one.key)))
+        DraftFiles(calls, place.record).fill(wanted, lambda one: io.BytesIO(held[one.key]))

@@ -78,7 +78,7 @@ def prepare(
         data,
         {one.path: one.sha256 or "" for one in artifacts},
         papers,
-        _torrents(session, settings, version, row.mirrors),
+        _torrents(session, settings, version, row.mirrors, held),
         urls if final or urls else _SOMEWHERE,
         limits,
     )
@@ -170,9 +170,16 @@ def _shards(session: Session, version: str) -> Sequence[Shard]:
 
 
 def _torrents(
-    session: Session, settings: CentreSettings, version: Version, mirrors: Mirrors
+    session: Session,
+    settings: CentreSettings,
+    version: Version,
+    mirrors: Mirrors,
+    manifest: Artifact | None,
 ) -> list[Paper]:
-    shards, sites = _shards(session, version.id), _sites(session, mirrors)
+    """Make the torrents of a version, but of the manifest, which is in the record itself."""
+    own = manifest.shard_id if manifest else None
+    shards = [one for one in _shards(session, version.id) if one.id != own or one.files > 1]
+    sites = _sites(session, mirrors)
     named = Counter(shard.name for shard in shards)
     papers = []
     for shard in shards:
