@@ -90,6 +90,17 @@ def test_a_version_that_is_too_large_for_a_record_has_its_papers_there(office: O
     assert not office.centre.transfers(kind="publish")
 
 
+def test_papers_have_the_manifest_though_no_md5_of_the_data_is_known(office: Office) -> None:
+    paths = [f"{number}.csv" for number in range(101)]
+    version = office.centre.mirror(*paths, rule=RuleSpec(selector="kind=node"))
+    office.describe()
+    office.publish(version, at="zenodo")
+    office.work(60)
+    (record,) = office.records()
+    papers = {"SHA256SUMS", "MIRRORS.txt", "manifest.json", "data.torrent"}
+    assert bytes_of(record).keys() == papers
+
+
 def test_papers_without_data_wait_until_they_can_name_a_mirror(office: Office) -> None:
     for name in ("toronto", "amsterdam", "netcup"):
         office.centre.apply_sites(name, trusted=True, read_url="")

@@ -28,6 +28,7 @@ from fleet.store.tables import Artifact, Publication, Replica, Shard, Site, Vers
 
 Mirrors = Mapping[str, Sequence[int]]
 _MANIFEST, _ROLE = "manifest.json", "manifest"
+_LIMITS = RecordLimits()
 _LONGEST = 200  # characters of a torrent's name
 _SOMEWHERE = ("https://mirror.example.org/",)
 
@@ -67,21 +68,11 @@ def prepare(
         Unfit: not even its papers go into a record.
     """
     version = session.get_one(Version, row.version_id)
-    limits = RecordLimits()
     urls = _urls(session, version, row.mirrors)
-    artifacts = _artifacts(session, version.id)
-    papers, held = _manifest(session, version, artifacts)
-    data = tuple(
-        Wanted(one.path, one.size or 0, one.md5 or "") for one in artifacts if one is not held
-    )
-    contents = composed(
-        data,
-        {one.path: one.sha256 or "" for one in artifacts},
-        papers,
-        _torrents(session, settings, version, row.mirrors, held),
-        urls if final or urls else _SOMEWHERE,
-        limits,
-    )
+    told = urls if final or urls else _SOMEWHERE
+    data, contents = _contents(session, settings, version, row.mirrors, told, whole=True)
+    if not contents.whole:
+        data, contents = _contents(session, settings, version, row.mirrors, told, whole=False)
     described = descriptions.for_record(
         session,
         version,
@@ -95,15 +86,35 @@ def prepare(
         contents.files,
         previous=_previous(session, version, row.site_id),
         community=place(site).community,
-        limits=limits,
+        limits=_LIMITS,
     )
     return Prepared(deposit, contents, data if contents.whole else ())
+
+
+def _contents(
+    session: Session,
+    settings: CentreSettings,
+    version: Version,
+    mirrors: Mirrors,
+    urls: Sequence[str],
+    *,
+    whole: bool,
+) -> tuple[tuple[Wanted, ...], Contents]:
+    """Choose the files of a record that is to have the data, or to lead to them."""
+    artifacts = _artifacts(session, version.id)
+    papers, held = _manifest(session, version, artifacts, whole=whole)
+    data = tuple(
+        Wanted(one.path, one.size or 0, one.md5 or "") for one in artifacts if one is not held
+    )
+    sums = {one.path: one.sha256 or "" for one in artifacts}
+    made = _torrents(session, settings, version, mirrors, held)
+    return data, composed(data, sums, papers, made, urls, _LIMITS)
 
 
 def data_of(session: Session, version: Version) -> list[Artifact]:
     """Return the files of a version that an executor brings into the draft of its record."""
     artifacts = _artifacts(session, version.id)
-    _, held = _manifest(session, version, artifacts)
+    _, held = _manifest(session, version, artifacts, whole=True)
     return [one for one in artifacts if one is not held]
 
 
@@ -143,12 +154,13 @@ def _artifacts(session: Session, version: str) -> list[Artifact]:
 
 
 def _manifest(
-    session: Session, version: Version, artifacts: Sequence[Artifact]
+    session: Session, version: Version, artifacts: Sequence[Artifact], *, whole: bool
 ) -> tuple[list[Paper], Artifact | None]:
     """Return the manifest, and the file of the version that it is, which needs no executor.
 
-    A version that has one as it was before its md5s were known has it brought like its data, and
-    one that no manifest can list has its checksums all the same.
+    One that was written before all md5s were known is brought like the data, where those are: as
+    they come the md5s are learned, and it could not be written again as it was.  A version that no
+    manifest can list has its checksums all the same.
     """
     own = next((one for one in artifacts if one.role == _ROLE), None)
     try:
@@ -157,8 +169,8 @@ def _manifest(
         return [], None
     if own is None:
         return [Paper(_MANIFEST, data)], None
-    complete = all(one.md5 for one in artifacts if one is not own)
-    if not complete or own.sha256 != hashlib.sha256(data).hexdigest():
+    lasts = not whole or all(one.md5 for one in artifacts if one is not own)
+    if not lasts or own.sha256 != hashlib.sha256(data).hexdigest():
         return [], None
     return [Paper(own.path, data)], own
 
