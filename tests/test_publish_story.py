@@ -189,7 +189,7 @@ def _copies(fleet: RunningFleet, site: str = "zenodo") -> list[str]:
 
 
 def _everywhere(fleet: RunningFleet) -> bool:
-    return all(_copies(fleet, site) == ["available"] for site in fleet.tree.sites)
+    return all(set(_copies(fleet, site)) == {"available"} for site in fleet.tree.sites)
 
 
 def _kill_executor(fleet: RunningFleet) -> None:
