@@ -305,6 +305,35 @@ def test_a_filling_that_is_given_up_waits_for_a_person_and_begins_anew_when_aske
     assert [one.state for one in office.centre.transfers(kind="publish")] == ["cancelled", "done"]
 
 
+def test_a_draft_that_was_filled_after_it_was_given_up_is_published(office: Office) -> None:
+    office.centre.mirror("a.csv", rule=EVERYWHERE)
+    office.describe()
+    for _ in range(office.centre.settings.max_attempts - 1):
+        office.centre.report(office.order(), items=(), reason="the disk is full")
+        office.centre.advance(100)
+    late = office.order()
+    for _ in range(4):
+        office.centre.advance(office.centre.settings.lease_seconds)
+        office.centre.tick()
+    assert office.row().state == "refused"
+    office.carry_out(late)
+    office.work(60)
+    assert office.row().state == "published"
+
+
+def test_tokens_lose_the_blanks_around_them_and_odd_ones_are_told_to_nobody(office: Office) -> None:
+    keys = office.centre.folder / "keys.yaml"
+    keys.write_text(f'zenodo: {{token: "{FILL_TOKEN}", publish_token: "se cret"}}\n')
+    office.centre.mirror("a.csv", rule=EVERYWHERE)
+    office.describe()
+    office.work()
+    assert "zenodo.publish_token" in office.row().reason
+    assert "se cret" not in office.row().reason
+    keys.write_text(f"zenodo:\n  token: |\n    {TOKEN}\n")
+    office.work(600)
+    assert office.row().state == "published"
+
+
 def test_without_keys_a_publication_waits_and_says_which(office: Office) -> None:
     keys = office.centre.folder / "keys.yaml"
     whole = keys.read_text()
@@ -455,6 +484,28 @@ def test_the_papers_are_the_same_when_a_publication_is_done_again_after_its_answ
     with office.centre.store.write() as session:
         for copy in session.exec(select(Replica)).all():
             copy.proved_at = None
+    office.work(60)
+    assert office.row().state == "published"
+    assert len(office.records()) == 1
+
+
+def test_a_record_that_was_published_is_not_held_against_papers_as_they_would_be_now(
+    office: Office,
+) -> None:
+    office.centre.mirror("a.csv", rule=EVERYWHERE)
+    office.describe()
+    published, killed = Hold.published, []
+
+    def die(_hold: Hold, done: object, _without: str) -> None:
+        killed.append(done)
+        raise SupersededError("killed")
+
+    Hold.published = die
+    office.work(60)
+    Hold.published = published
+    assert killed
+    trackers = ("http://tracker.example/announce",)
+    office.centre.settings = office.centre.settings.model_copy(update={"trackers": trackers})
     office.work(60)
     assert office.row().state == "published"
     assert len(office.records()) == 1

@@ -267,6 +267,10 @@ def test_of_a_version_that_is_withdrawn_no_file_is_left(proved: Centre) -> None:
     assert (edition.state, edition.find("a.csv")) == ("withdrawn", None)
     assert snapshot.edition("data", "latest") is None
     assert snapshot.owner("a.csv") == ""
+    with proved.store.write() as session:
+        _doubted(session)  # what becomes of its copies is nobody's business any more
+    snapshot.refresh(proved.store)
+    assert snapshot.edition("data", label) is not None
 
 
 def test_old_names_of_datasets_are_known(proved: Centre) -> None:

@@ -84,6 +84,7 @@ def prepare(
         urn(version.id),
         described,
         contents.files,
+        papers=frozenset(contents.papers),
         previous=_previous(session, version, row.site_id),
         community=place(site).community,
         limits=_LIMITS,

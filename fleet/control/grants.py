@@ -12,10 +12,18 @@ Rules this module keeps:
 import stat
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 from sqlmodel import Session, select
 
 from fleet.control import facts
@@ -41,13 +49,24 @@ class _Keys(BaseModel):
     expires: AwareDatetime | None = None
 
 
+def _sendable(secret: SecretStr) -> SecretStr:
+    """Take a token without the blanks around it, as a YAML block leaves them."""
+    value = secret.get_secret_value().strip()
+    if not value.isascii() or not value.isprintable() or not value or " " in value:
+        raise ValueError("a token has printable ASCII characters only, and no blanks")
+    return SecretStr(value)
+
+
+_Token = Annotated[SecretStr, AfterValidator(_sendable)]
+
+
 class _Tokens(BaseModel):
     """What opens a repository; one token does both where no other is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    token: SecretStr
-    publish_token: SecretStr | None = None
+    token: _Token
+    publish_token: _Token | None = None
     expires: AwareDatetime | None = None
 
 

@@ -88,15 +88,17 @@ class Hold:
             SupersededError: another holds the publication.
         """
         with self._store.write() as session:
-            self.row = self._own(session)
-            self.row.asked, self.row.record, self.row.doi = memory.asked, memory.record, memory.doi
-            _extend(self.row, self._settings, self._store.now(session))
+            row = self._own(session)
+            row.asked, row.record, row.doi = memory.asked, memory.record, memory.doi
+            _extend(row, self._settings, self._store.now(session))
+        self.row = row
 
     def freeze(self, mirrors: dict[str, list[int]]) -> None:
         """Keep which mirrors the papers name, so that they are made alike again."""
         with self._store.write() as session:
-            self.row = self._own(session)
-            self.row.mirrors = mirrors
+            row = self._own(session)
+            row.mirrors = mirrors
+        self.row = row
 
     def fill(self, size: int, reason: str) -> None:
         """Have an executor bring the data into the draft."""

@@ -18,15 +18,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from fleet.control import facts
 from fleet.importers import BUNDLE
 from fleet.planning.states import ArtifactState, VersionState
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import faults
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Version
+from fleet.store.tables import Artifact, Replica, Version
 
 AT_LEAST = timedelta(days=1)
 _ROLES = ("manifest", "source")
@@ -105,12 +106,18 @@ def _has_enough(session: Session, artifact: Artifact, version: Version) -> bool:
         return artifact.state == ArtifactState.EXCLUDED
     rule = facts.rule_of(session, version.dataset_id)
     least = rule.min_copies if rule is not None else 1
-    return holdings.good(session, artifact.shard_id) >= least
+    good = select(func.count()).where(Replica.shard_id == artifact.shard_id, faults.counts())
+    return session.exec(good).one() >= least
 
 
 def _forget(session: Session, sha256: str) -> None:
     """Have a file be had from the centre no more."""
-    for artifact in session.exec(select(Artifact).where(Artifact.sha256 == sha256)).all():
+    rows = (
+        select(Artifact)
+        .join(Version, col(Version.id) == col(Artifact.version_id))
+        .where(Artifact.sha256 == sha256, Version.state != VersionState.DRAFT)
+    )
+    for artifact in session.exec(rows).all():  # a draft's was kept anew since
         artifact.origins = [one for one in artifact.origins if not one.startswith(BUNDLE)]
 
 

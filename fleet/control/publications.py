@@ -24,6 +24,7 @@ from fleet.store.tables import Publication, Site, Transfer, Version, Wakeup
 
 _AT_ONCE = 20
 _OPEN = (PublicationState.WANTED, PublicationState.CLOSING)
+_ENDED = (PublicationState.PUBLISHED, PublicationState.REFUSED)
 
 
 def make(session: Session, dataset: str, now: datetime) -> None:
@@ -127,14 +128,23 @@ def _look(session: Session, settings: CentreSettings, name: str, now: datetime) 
     row = holdings.lock(session, Publication, name)
     if row.look_at is None or row.look_at > now:
         return
-    if row.state == PublicationState.FILLING:
+    if row.state == PublicationState.FILLING or _filled_late(session, row):
         _look_at_fill(session, row, now)
+    if row.state in _ENDED:
+        row.look_at = None  # else it would stand in the way of those that are due
     if row.state not in _OPEN or not _may_go_on(session, row, now):
         return
     session.add(
         Wakeup(site_id=row.site_id, task=wakeups.ADVANCE, publication_id=row.id, created_at=now)
     )
     row.look_at = now + timedelta(seconds=settings.lease_seconds)
+
+
+def _filled_late(session: Session, row: Publication) -> bool:
+    """Whether a draft that was given up was filled all the same."""
+    if row.state != PublicationState.REFUSED or row.transfer_id is None:
+        return False
+    return session.get_one(Transfer, row.transfer_id).state == TransferState.DONE
 
 
 def _look_at_fill(session: Session, row: Publication, now: datetime) -> None:
@@ -170,9 +180,16 @@ def _may_go_on(session: Session, row: Publication, now: datetime) -> bool:
 def wake_others(session: Session, row: Publication, now: datetime) -> None:
     """Look at the other versions of the same dataset at a repository: one of them is next."""
     dataset = session.get_one(Version, row.version_id).dataset_id
-    for other in _of_dataset(session, dataset, row.site_id):
-        if other.id != row.id and other.state == PublicationState.WANTED:
-            other.look_at = now
+    versions = select(Version.id).where(Version.dataset_id == dataset, Version.id != row.version_id)
+    session.exec(
+        update(Publication)
+        .where(
+            col(Publication.version_id).in_(versions),
+            col(Publication.site_id) == row.site_id,
+            col(Publication.state) == PublicationState.WANTED,
+        )
+        .values(look_at=now)
+    )
 
 
 def _again(session: Session, row: Publication, now: datetime) -> None:

@@ -137,7 +137,8 @@ class Snapshot:
             by_version.setdefault(note.version, []).append(note)
         latest = {name: line.latest and line.latest.files for name, line in self._lines.items()}
         try:
-            for one, times in told.items():
+            # a version that is new before the one that it superseded: else none would be latest
+            for one, times in sorted(told.items(), key=lambda told: self._is_public(told[0])):
                 before = self._seen.get(one)
                 if before is None or before.changes != times:
                     with store.read() as session:
@@ -149,6 +150,9 @@ class Snapshot:
             now = {name: line.latest and line.latest.files for name, line in self._lines.items()}
             if latest != now:
                 self._owners = _owners(self._lines)
+
+    def _is_public(self, version: str) -> bool:
+        return version in self._seen and self._seen[version].label != ""
 
     def _read(
         self,
@@ -166,7 +170,8 @@ class Snapshot:
         seen = _Seen(row.dataset_id, row.label, times)
         known = self._lines.get(row.dataset_id, _NO_LINE).editions.get(row.label)
         changed = sum(note.changes for note in notes)
-        if known is not None and before is not None and before.changes + changed == times:
+        offered = known is not None and known.state in SERVED
+        if known and offered and before is not None and before.changes + changed == times:
             shards = list({note.shard for note in notes})
             self._put(seen, self._shelf.mended(session, known, shards))
         else:
@@ -205,4 +210,6 @@ def _held(line: _Line, name: str) -> datetime:
     """Say since when a dataset has had a bare name, to its latest version, without a break."""
     newest_first = sorted(line.editions.values(), key=lambda one: one.sequence, reverse=True)
     served = (one for one in newest_first if one.state in SERVED)
-    return min(one.since for one in takewhile(lambda one: name in one.files.bare, served))
+    since = (one.since for one in takewhile(lambda one: name in one.files.bare, served))
+    last = line.latest or newest_first[0]  # while what followed it is not known to be latest yet
+    return min(since, default=last.since)

@@ -193,6 +193,8 @@ class Calls:
             with self._http.stream(method, path, **more) as response:
                 self._heed(response)
                 yield response
+        except httpx.LocalProtocolError as error:  # its words may be our own header, with the token
+            raise RepositoryError(f"{doing}: it could not be asked of {self.url}") from error
         except httpx.HTTPError as error:
             why = self.plain(str(error)) or type(error).__name__
             raise Unsure(f"{doing}: no answer from {self.url} ({why})") from error

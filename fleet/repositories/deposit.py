@@ -15,6 +15,7 @@ class Deposit:
         urn: our own name of the version, which the record bears; see ``urn``.
         description: its metadata.
         files: all that the record shall hold.
+        papers: names of those of them that are made here, and may be made otherwise later.
         previous: id of any published record of the same dataset; its concept gets the version.
         community: slug of the community that is asked to take in the dataset's first record.
         limits: of the repository.
@@ -23,6 +24,7 @@ class Deposit:
     urn: str
     description: Description
     files: tuple[Wanted, ...]
+    papers: frozenset[str] = frozenset()
     previous: str = ""
     community: str = ""
     limits: RecordLimits = field(default_factory=RecordLimits)

@@ -83,10 +83,12 @@ class Drafts:
     def find(self, name: str) -> Record | None:
         """Read a record, or where it is not published its draft.
 
-        The record first: one whose metadata a person edits has a draft beside it.
+        The record first: one whose metadata a person edits has a draft beside it.  And last, for a
+        draft may become the record between the first two.
         """
         doing = f"record {name}: read what there is of it"
-        for path in (f"/api/records/{part(name)}", f"/api/records/{part(name)}/draft"):
+        at = f"/api/records/{part(name)}"
+        for path in (at, f"{at}/draft", at):
             found = self._calls.get(path, doing, record)
             if found is not None and found.id != name:
                 raise Unfit(f"{doing}: that leads to {found.id}; give a version's id, no concept's")

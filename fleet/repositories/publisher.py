@@ -57,11 +57,12 @@ class Publisher:
     def finish(self, deposit: Deposit, memory: Memory) -> Published:
         """Publish a draft that has all its files, and read the record back."""
         found = self._drafts.known(memory.record)
-        if not found.published:
+        before = found.published
+        if not before:
             self._check(deposit, memory, found)
             found = self._published(deposit, found)
         done = published(self._calls, found)
-        _verify(deposit, memory, done)
+        _verify(deposit, memory, done, before=before)
         if not deposit.previous:
             self._drafts.strays(deposit, found)
         return done
@@ -166,14 +167,20 @@ def _body(described: Json, pids: Json) -> Json:
     return {**body, "pids": pids} if pids else body
 
 
-def _verify(deposit: Deposit, memory: Memory, done: Published) -> None:
-    """Hold a record against what should have been published."""
+def _verify(deposit: Deposit, memory: Memory, done: Published, *, before: bool) -> None:
+    """Hold a record against what should have been published.
+
+    Of one that was published ``before`` the papers are what they were then: mirrors and trackers
+    may have changed since.
+    """
     where = f"record {done.id}"
     if memory.doi and done.doi != memory.doi:
         raise Corrupt(f"{where}: its DOI is {done.doi}, and {memory.doi} was reserved: look at it")
     held = {(one.key, one.size, one.md5) for one in done.files}
     wanted = {(one.key, one.size, one.md5) for one in deposit.files}
-    if odd := sorted({key for key, _, _ in held ^ wanted}):
+    papers = deposit.papers if before else frozenset()
+    data = {one for one in wanted if one[0] not in papers}
+    if odd := sorted({key for key, _, _ in (data - held if before else held ^ wanted)}):
         raise Corrupt(
             f"{where}: it is published, and other than they should be are {', '.join(odd[:5])}: "
             f"a record cannot be mended; withdraw it or publish a new version"

@@ -93,7 +93,7 @@ async def _stay_informed(snapshot: Snapshot, store: Store) -> None:
 
 
 async def _repeat(do: Callable[[], None], seconds: float, failed: str, well: str) -> None:
-    """Do something for ever; a database that fails is asked again."""
+    """Do something for ever; what fails is tried again."""
     trouble = ""
     while True:
         before, trouble = trouble, ""
@@ -102,6 +102,8 @@ async def _repeat(do: Callable[[], None], seconds: float, failed: str, well: str
         except SQLAlchemyError as error:
             # The driver's own words: SQLAlchemy's add the parameters, which are never the same.
             trouble = str(error.orig if isinstance(error, DBAPIError) else error)
+        except Exception as error:  # noqa: BLE001 - what ends here would never be done again
+            trouble = f"{type(error).__name__}: {error}"
         if trouble and trouble != before:
             _log.warning(f"the server is {failed}", reason=trouble)
         elif before and not trouble:

@@ -12,6 +12,7 @@ Rules this module keeps:
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from io import RawIOBase
@@ -22,11 +23,12 @@ from botocore.exceptions import ClientError
 
 from workers.lease import Lease
 from workers.pull.pace import Pace
-from workers.storage.contract import BLOCK, Content, StorageError
+from workers.storage.contract import BLOCK, Content, StorageError, Unfit
 from workers.storage.s3.client import Place, code_of, told
 
 MD5_BYTES: Final = 16
 WATCH_SECONDS: Final = 0.2
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 # keys may lack the right, services the call, and rclone's says this where nothing was begun
 _NO_LIST: Final = frozenset({"AccessDenied", "NotImplemented", "NoSuchUpload"})
 
@@ -183,6 +185,11 @@ class Upload:
                     **named, PartNumber=at + 1, Body=part, ContentLength=len(part)
                 )
             found, wanted = _tag(answer), digests[at].hex()
+            if _MD5.fullmatch(found) is None:
+                raise Unfit(
+                    f"part {at + 1} of {path} is tagged {found[:80]!r} there, which is no md5, as "
+                    f"where a bucket encrypts with keys of its own: it cannot be checked"
+                )
             if found != wanted:
                 raise StorageError(
                     f"part {at + 1} of {path} has md5 {found} there, and was sent as {wanted}"
