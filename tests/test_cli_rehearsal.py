@@ -36,7 +36,9 @@ def test_a_newcomer_mirrors_into_a_bucket_and_publishes_a_record_without_an_acco
                 rows = session.exec(select(Replica).where(Replica.site_id == "bucket-1")).all()
             return [row.state for row in rows]
 
-        fleet.until("it lies in the bucket", lambda: held() == ["available"], 90)
+        fleet.until(
+            "it and its manifest lie in the bucket", lambda: held() == ["available"] * 2, 90
+        )
         with fleet.store.read() as session:
             url = session.get_one(Site, "bucket-1").read_url
         found = httpx.get(f"{url}/data/v1/a.csv", trust_env=False).raise_for_status()
