@@ -13,7 +13,7 @@ from sqlmodel import select
 from fleet.messages import Order
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
-from fleet.store.tables import Blob, Observation, Replica
+from fleet.store.tables import Blob, Observation, Shard
 from fleet.web import worker_api
 from tests.api_support import Api, served, three_sites
 
@@ -133,7 +133,7 @@ def test_what_a_site_sees_of_its_own_copy_only_demotes_it(api: Api) -> None:
     api.centre.mirror("a.csv")
     api.centre.work()
     with api.centre.store.read() as session:
-        shard = session.exec(select(Replica.shard_id)).first()
+        shard = session.exec(select(Shard.id).order_by(Shard.position)).first()
     seen = {"kind": "bit rot", "site": "toronto", "shard": shard, "at": MOMENT}
     assert api.ask("toronto", "POST", "observations", json=seen).status_code == 204
     assert api.centre.replicas()["toronto"] == ["suspect"]
@@ -148,7 +148,7 @@ def test_a_site_speaks_for_nobody_else(api: Api) -> None:
     api.centre.mirror("a.csv")
     api.centre.work()
     with api.centre.store.read() as session:
-        shard = session.exec(select(Replica.shard_id)).first()
+        shard = session.exec(select(Shard.id).order_by(Shard.position)).first()
     seen = {"kind": "bit rot", "site": "amsterdam", "shard": shard, "at": MOMENT}
     answer = api.ask("toronto", "POST", "observations", json=seen)
     assert answer.status_code == 422

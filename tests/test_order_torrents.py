@@ -8,7 +8,7 @@ from sqlmodel import select
 from fleet.control import observations, why
 from fleet.control.mirror import RuleSpec
 from fleet.messages import ItemResult, Observation, Order, Source
-from fleet.store.tables import Artifact, Replica, Rule
+from fleet.store.tables import Artifact, Rule, Shard
 from tests.centre_support import MOMENT, Centre
 
 SITES = ("toronto", "amsterdam", "netcup")
@@ -161,7 +161,7 @@ def test_a_verify_names_the_torrent_where_others_seed_the_shard(hidden: Centre) 
     hidden.apply_sites("amsterdam", read_url="", peer="amsterdam.example:6881")
     hidden.report(_spread(hidden, "toronto", "amsterdam")["amsterdam"])
     with hidden.store.read() as session:
-        shard = session.exec(select(Replica.shard_id)).first()
+        shard = session.exec(select(Shard.id).order_by(Shard.position)).first()
     for site in ("toronto", "amsterdam"):  # a copy in doubt mends the other one's pieces
         seen = Observation(kind="bit rot", site=site, shard=shard, at=MOMENT)
         observations.keep(hidden.store, seen)
@@ -176,7 +176,7 @@ def test_a_verify_names_the_torrent_where_others_seed_the_shard(hidden: Centre) 
 
 def test_a_verify_of_the_only_copy_names_no_torrent(hidden: Centre) -> None:
     with hidden.store.read() as session:
-        shard = session.exec(select(Replica.shard_id)).first()
+        shard = session.exec(select(Shard.id).order_by(Shard.position)).first()
     seen = Observation(kind="bit rot", site="toronto", shard=shard, at=MOMENT)
     observations.keep(hidden.store, seen)
     hidden.tick()
@@ -189,7 +189,7 @@ def test_a_verify_brings_the_web_seeds_of_the_others_along(centre: Centre) -> No
     centre.mirror("a.csv", "b.csv")
     centre.prove()
     with centre.store.read() as session:
-        shard = session.exec(select(Replica.shard_id)).first()
+        shard = session.exec(select(Shard.id).order_by(Shard.position)).first()
     seen = Observation(kind="bit rot", site="toronto", shard=shard, at=MOMENT)
     observations.keep(centre.store, seen)
     centre.tick()

@@ -162,10 +162,12 @@ def settle(fleet: RunningFleet, version: str) -> None:
 
 
 def on_disk(home: Path, site: str) -> dict[str, str]:
-    """The digests of the files at a site, by their paths."""
+    """The digests of the data files at a site, by their paths."""
     root = home / "sites" / site / "data"
-    return {
+    found = {
         "/".join(path.relative_to(root).parts[2:]): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
         if path.is_file() and not path.relative_to(root).parts[0].startswith(".")
     }
+    del found["manifest.json"]
+    return found
