@@ -42,7 +42,9 @@ def _listed(centre: Centre) -> set[str]:
 def _why(centre: Centre, site: str) -> tuple[str, str]:
     """What `fleet why` says of a site's copy as a web seed."""
     with centre.store.read() as session:
-        replica = session.exec(select(Replica).where(Replica.site_id == site)).first()
+        copies = select(Replica).join(Shard, col(Shard.id) == col(Replica.shard_id))
+        first = copies.where(Replica.site_id == site).order_by(Shard.position)
+        replica = session.exec(first).first()
         name, now = replica.id if replica else "", centre.store.now(session)
         causes = why.explain(session, name, now).causes
     [found] = [one for one in causes if one.thing == f"web seed at {site}"]
