@@ -166,6 +166,15 @@ class Client:
     office: Office
     root: Path
 
+    @classmethod
+    def that_has(cls, files: dict[str, bytes], office: Office, server: FaultServer) -> "Client":
+        """One that synced a first state from a good mirror."""
+        office.publish(files)
+        made = cls(office, office.folder / "home")
+        made.sync(offer(server, office.place))
+        assert made.files == files
+        return made
+
     @property
     def home(self) -> Home:
         return Home(self.root)

@@ -4,7 +4,7 @@ Each attack is refused with its reason, leaves what was synced before as it was,
 the same client from taking good metadata afterwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,7 @@ def office(tmp_path: Path) -> Office:
 @pytest.fixture
 def client(office: Office, good: FaultServer) -> Client:
     """A client that has the first state."""
-    office.publish(ONE)
-    made = Client(office, office.folder / "home")
-    made.sync(offer(good, office.place))
-    assert made.files == ONE
-    return made
+    return Client.that_has(ONE, office, good)
 
 
 def past(office: Office) -> datetime:
@@ -168,41 +164,29 @@ def test_signed_parts_that_were_never_one_state_do_not_mix(
 # Keys
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_stranger_s_signature_is_refused(
-    client: Client, bad: FaultServer, good: FaultServer, role: str
-) -> None:
-    thief = client.office.thief("evil", roots=True)
-    thief.edit(role, keys=[CryptoSigner.generate_ed25519()])
-    if role in BELOW:
-        thief.cover(targets=role == Targets.type)
-    with pytest.raises(SyncError, match="not signed by enough of the keys"):
-        client.sync(offer(bad, thief.place))
-    assert client.files == ONE
+def _strangers(_thief: Office, _role: str) -> list[CryptoSigner]:
+    return [CryptoSigner.generate_ed25519()]
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_stranger_s_signature_under_the_right_name_is_refused(
-    client: Client, bad: FaultServer, good: FaultServer, role: str
-) -> None:
-    thief = client.office.thief("evil", roots=True)
+def _strangers_by_the_right_names(thief: Office, role: str) -> list[CryptoSigner]:
     names = [key.public_key.keyid for key in thief.keys(role)]
-    strangers = [CryptoSigner.generate_ed25519(keyid=name) for name in names]
-    thief.edit(role, keys=strangers)
-    if role in BELOW:
-        thief.cover(targets=role == Targets.type)
-    with pytest.raises(SyncError, match="not signed by enough of the keys"):
-        client.sync(offer(bad, thief.place))
-    assert client.files == ONE
+    return [CryptoSigner.generate_ed25519(keyid=name) for name in names]
 
 
+def _another_roles(thief: Office, role: str) -> list[CryptoSigner]:
+    return [thief.online[Timestamp.type if role != Timestamp.type else Targets.type]]
+
+
+@pytest.mark.parametrize("keys", [_strangers, _strangers_by_the_right_names, _another_roles])
 @pytest.mark.parametrize("role", ROLES)
-def test_a_key_of_another_role_is_refused(
-    client: Client, bad: FaultServer, good: FaultServer, role: str
+def test_what_other_keys_signed_is_refused(
+    client: Client,
+    bad: FaultServer,
+    role: str,
+    keys: Callable[[Office, str], list[CryptoSigner]],
 ) -> None:
     thief = client.office.thief("evil", roots=True)
-    other = Timestamp.type if role != Timestamp.type else Targets.type
-    thief.edit(role, keys=[thief.online[other]])
+    thief.edit(role, keys=keys(thief, role))
     if role in BELOW:
         thief.cover(targets=role == Targets.type)
     with pytest.raises(SyncError, match="not signed by enough of the keys"):

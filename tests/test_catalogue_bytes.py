@@ -37,11 +37,7 @@ def office(tmp_path: Path) -> Office:
 @pytest.fixture
 def client(office: Office, good: FaultServer) -> Client:
     """A client that has the first state."""
-    office.publish(ONE)
-    made = Client(office, office.folder / "home")
-    made.sync(offer(good, office.place))
-    assert made.files == ONE
-    return made
+    return Client.that_has(ONE, office, good)
 
 
 def victim(office: Office, role: str) -> str:
