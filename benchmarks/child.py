@@ -1,21 +1,18 @@
 """The process that pulls when a benchmark measures us: `python -m benchmarks.child`.
 
-It is ready once it has imported everything and says so; then it reads a ``Task`` from its standard
-input, pulls, and prints one ``Report``.  One task, one process: so memory is that of one pull.
+It pulls what a ``Task`` says (see ``jobs``).
 """
 
-import json
 import os
 import signal
-import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import certifi
 
-from benchmarks.engine import READY, Report, Task
+from benchmarks.engine import Report, Task
 from benchmarks.forgetful import watch_syncs
+from benchmarks.jobs import answer
 from fleet.messages import Order
 from fleet.settings import SiteSettings
 from workers.lease import Lease
@@ -26,12 +23,7 @@ from workers.storage.posix import PosixStorage
 def main() -> None:
     """Do one task."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark decides when we end
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints, prints elsewhere
-    print(READY, file=answers, flush=True)
-    line = sys.stdin.readline()
-    if line:
-        print(json.dumps(asdict(_do(Task(**json.loads(line))))), file=answers, flush=True)
+    answer(lambda told: _do(Task(**told)))
 
 
 def _do(task: Task) -> Report:

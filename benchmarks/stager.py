@@ -1,20 +1,17 @@
 """The node that stages when a benchmark measures it: `python -m benchmarks.stager`.
 
-It is ready once it has imported everything and says so; then it reads a ``Job`` from its standard
-input, carries the order out for a bucket, and prints one ``Report``.
+It carries the order of a ``Job`` out for a bucket (see ``jobs``).
 """
 
-import json
-import os
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.child import peak_memory
-from benchmarks.engine import READY, STALL_SECONDS
+from benchmarks.engine import STALL_SECONDS
+from benchmarks.jobs import answer
 from fleet.messages import Order
 from fleet.settings import SiteSettings
 from workers.lease import Lease
@@ -50,11 +47,7 @@ class Report:
 
 def main() -> None:
     """Do one job."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints, prints elsewhere
-    print(READY, file=answers, flush=True)
-    if line := sys.stdin.readline():
-        print(json.dumps(asdict(_do(Job(**json.loads(line))))), file=answers, flush=True)
+    answer(lambda told: _do(Job(**told)))
 
 
 def _do(job: Job) -> Report:

@@ -7,20 +7,18 @@ read back.
 """
 
 import hashlib
-import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.contest import missed, options, show
-from benchmarks.engine import FOLDER, HOME, item, order
+from benchmarks.engine import FOLDER, item, order
 from benchmarks.ground import MIB, ground, make_file, require, say
+from benchmarks.jobs import ask
 from benchmarks.nginx import Nginx
 from benchmarks.stager import AGENT, Job, Report
 from fleet.messages import Item
@@ -80,23 +78,6 @@ class Disk:
         return sum(blocks.values())
 
 
-def stage(job: Job) -> Report:
-    """Have a process of its own do a job."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.stager"],
-        cwd=HOME,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        told, _ = process.communicate(json.dumps(asdict(job)) + "\n")
-    if process.returncode:
-        raise RuntimeError("the node failed; see above why")
-    return Report(**json.loads(told))
-
-
 def artifacts(folder: Path, size: int, web: Nginx) -> Iterator[Item]:
     """Make the files of the shard, ``size`` bytes together, and one that is too large beside."""
     sizes = [one for one in LARGEST if sum(LARGEST) <= size]
@@ -128,7 +109,7 @@ def measure(folder: Path, size: int) -> dict[str, object]:
         say("staging it")
         disk = Disk(home)
         with disk.watched():
-            report = stage(job)
+            report = Report(**ask("benchmarks.stager", job))
         say("reading it back")
         incomplete = lacking(server.endpoint, good)
         asked = web.sent()[urlsplit(large.sources[0].url).query.removeprefix("run=")]

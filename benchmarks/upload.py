@@ -7,17 +7,14 @@ keeps what it is sent in memory and gets an eighth of it.
 """
 
 import hashlib
-import json
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 from benchmarks.contest import ROUNDS, Contest, missed, options, show
-from benchmarks.engine import HOME
 from benchmarks.ground import MIB, ground, say
+from benchmarks.jobs import ask
 from benchmarks.uploader import AGENT, PART, Job, Report
 from tests.storage_support import BUCKET, KEYS, Buckets, aws, moto, rclone
 from workers.storage.s3 import Bucket, Place
@@ -26,23 +23,6 @@ SIZE = 2048 * MIB
 SERVERS = {"strict": aws, "rclone": rclone, "moto": moto}
 IN_MEMORY = 8  # part of the file that moto gets
 WANTED = {"vs_obstore": (">=", 0.9), "peak_memory_mb": ("<=", 200.0)}
-
-
-def upload(job: Job) -> Report:
-    """Have a process of its own upload."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.uploader"],
-        cwd=HOME,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        told, _ = process.communicate(json.dumps(asdict(job)) + "\n")
-    if process.returncode:
-        raise RuntimeError(f"{job.who} failed; see above why")
-    return Report(**json.loads(told))
 
 
 @dataclass(frozen=True)
@@ -110,7 +90,7 @@ def _run(who: str, endpoint: str, staged: Staged, peaks: list[float], _folder: P
         sha256=staged.sha256,
         parts=staged.parts,
     )
-    report = upload(job)
+    report = Report(**ask("benchmarks.uploader", job))
     if who == "fleet":
         peaks.append(report.peak_memory_mb)
     Bucket(Place(endpoint, BUCKET, "", "us-east-1"), lambda: KEYS, AGENT).remove(path)

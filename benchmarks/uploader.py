@@ -1,21 +1,17 @@
 """The process that uploads when a benchmark measures it: `python -m benchmarks.uploader`.
 
-It is ready once it has imported everything and says so; then it reads a ``Job`` from its standard
-input, writes the file to the bucket, and prints one ``Report``.
+It writes the file of a ``Job`` to a bucket (see ``jobs``).
 """
 
-import json
-import os
-import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
 from obstore.store import S3Store
 
 from benchmarks.child import peak_memory
-from benchmarks.engine import READY
+from benchmarks.jobs import answer
 from workers.lease import Lease
 from workers.storage.contract import Content
 from workers.storage.s3 import Bucket, Keys, Place
@@ -50,15 +46,13 @@ class Report:
 
 def main() -> None:
     """Do one job."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints, prints elsewhere
-    print(READY, file=answers, flush=True)
-    if line := sys.stdin.readline():
-        job = Job(**json.loads(line))
-        began = time.perf_counter()
-        {"fleet": _fleet, "obstore": _obstore}[job.who](job)
-        report = Report(time.perf_counter() - began, peak_memory() / 1e6)
-        print(json.dumps(asdict(report)), file=answers, flush=True)
+    answer(lambda told: _do(Job(**told)))
+
+
+def _do(job: Job) -> Report:
+    began = time.perf_counter()
+    {"fleet": _fleet, "obstore": _obstore}[job.who](job)
+    return Report(time.perf_counter() - began, peak_memory() / 1e6)
 
 
 def _fleet(job: Job) -> None:
