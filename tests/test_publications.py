@@ -6,9 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
-from fleet.control import holds, records, sites, suspensions
+from fleet.control import deposits, holds, records, sites, suspensions
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.holds import Hold, SupersededError
 from fleet.control.mirror import RuleSpec
@@ -405,6 +406,26 @@ def test_a_fault_of_ours_is_tried_again_and_given_up_in_the_end(office: Office) 
     row = office.row()
     assert (row.state, row.attempts) == ("refused", TRIES)
     assert row.reason.startswith(f"gave up after {TRIES} attempts: ")
+
+
+def test_a_step_that_the_database_breaks_off_is_no_failure_of_it_and_shows_no_statement(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.centre.mirror("a.csv", rule=EVERYWHERE)
+    office.describe()
+
+    def deadlock(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("deadlock detected"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(deposits, "prepare", deadlock)
+        while office.row_or_none() is None or "broke" not in office.row().reason:
+            office.round()
+    row = office.row()
+    assert (row.state, row.attempts) == ("wanted", 0)
+    assert row.reason == "the database broke a step off: deadlock detected"
+    office.work(60)
+    assert office.row().state == "published"
 
 
 def test_one_that_was_superseded_may_write_nothing_down_and_asks_for_nothing_more(

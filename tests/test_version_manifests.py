@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import BinaryIO
 
@@ -154,6 +155,13 @@ def test_a_bundle_is_kept_for_a_day_and_while_a_version_of_it_is_a_draft(centre:
     assert kept.let_go(centre.store, centre.settings, second)
     assert not place.exists()
     assert [one.origins for one in _files(centre).values() if one.role == "source"] == [[]]
+
+
+def test_what_was_lost_with_its_folder_is_let_go_of(centre: Centre) -> None:
+    version = centre.mirror("a.csv")
+    centre.work()
+    shutil.rmtree(kept.place(centre.settings, ""))
+    assert kept.let_go(centre.store, centre.settings, version)
 
 
 def _mirror(centre: Centre, bundle: blueprints.Kept, label: str) -> str:

@@ -123,13 +123,13 @@ def _forget(session: Session, sha256: str) -> None:
 
 def _delete(path: Path, before: datetime | None) -> bool:
     """Delete a file, unless it was not kept ``before`` that; whether it is gone."""
-    with _alone(path.parent):
-        try:
+    try:
+        with _alone(path.parent):
             if before is not None and path.stat().st_mtime >= before.timestamp():
                 return False
             path.unlink()
-        except FileNotFoundError:
-            pass  # who deleted it may have been killed before it could note that
+    except FileNotFoundError:
+        pass  # who deleted it may have been killed before it could note that; or all was lost
     return True
 
 

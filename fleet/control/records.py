@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from fleet.control import deposits, grants, holds
@@ -19,7 +20,7 @@ from fleet.control.descriptions import LackingError
 from fleet.control.errors import RefusedError
 from fleet.control.holds import Hold, SupersededError
 from fleet.invenio import Calls, DraftFiles, Gone, Patience, RepositoryError, Wanted
-from fleet.planning.publications import LOOK_AGAIN, lacks_mirrors
+from fleet.planning.publications import LOOK_AGAIN, SOON, lacks_mirrors
 from fleet.planning.states import PublicationState
 from fleet.repositories import Publisher
 from fleet.settings import CentreSettings
@@ -71,6 +72,8 @@ def _tried(step: "_Step", store: Store, settings: CentreSettings, held: Hold) ->
             held.wait(str(error), error.wait)
         else:
             held.fail(str(error))
+    except DBAPIError as error:  # it was in another's way, or away; its own words show statements
+        held.wait(f"the database broke a step off: {error.orig}", SOON.total_seconds())
     except Exception as error:  # noqa: BLE001 - one bad publication never stops the others
         _log.exception("publication set aside", publication=held.row.id)
         held.fail(f"set aside, see the consumer's log: {type(error).__name__}: {error}")

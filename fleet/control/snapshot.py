@@ -135,7 +135,7 @@ class Snapshot:
         by_version: dict[str, list[Note]] = {}
         for note in notes:
             by_version.setdefault(note.version, []).append(note)
-        latest = {name: line.latest and line.latest.files for name, line in self._lines.items()}
+        before_all = _standings(self._lines)
         try:
             # a version that is new before the one that it superseded: else none would be latest
             for one, times in sorted(told.items(), key=lambda told: self._is_public(told[0])):
@@ -147,8 +147,7 @@ class Snapshot:
                 self._put(self._seen[one], None)
                 del self._seen[one]
         finally:
-            now = {name: line.latest and line.latest.files for name, line in self._lines.items()}
-            if latest != now:
+            if before_all != _standings(self._lines):
                 self._owners = _owners(self._lines)
 
     def _is_public(self, version: str) -> bool:
@@ -193,6 +192,14 @@ class Snapshot:
 
 
 _NO_LINE: Final = _Line()
+
+
+def _standings(lines: Mapping[str, _Line]) -> list[tuple[str, object]]:
+    """Tell apart all that who has a bare name depends on."""
+    return [
+        (name, [(one.label, one.state, one.files) for one in line.editions.values()])
+        for name, line in lines.items()
+    ]
 
 
 def _owners(lines: Mapping[str, _Line]) -> Mapping[str, str]:

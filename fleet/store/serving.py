@@ -24,13 +24,14 @@ def newest(session: Session, dataset: str) -> Version | None:
 
 
 def datasets_at(session: Session, site: str) -> Sequence[str]:
-    """Name the datasets that a site has copies of, or is to have."""
+    """Name the datasets that a site has copies of, or is to have, in the order that all take."""
     return session.exec(
         select(Version.dataset_id)
         .join(Shard, col(Shard.version_id) == col(Version.id))
         .join(Replica, col(Replica.shard_id) == col(Shard.id))
         .where(Replica.site_id == site)
         .distinct()
+        .order_by(Version.dataset_id)
     ).all()
 
 

@@ -23,6 +23,7 @@ Scope = Mapping[str, Any]
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _REMEMBERED = 10_000
+_LONGEST = 64  # more than any address has: what is remembered is not for others to make large
 
 
 class Askers:
@@ -60,7 +61,7 @@ class Askers:
         if _COUNTRY.fullmatch(said):
             return self._asker(said)
         forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
-        hops = [hop.strip() for hop in reversed(forwarded)]
+        hops = [hop.strip()[:_LONGEST] for hop in reversed(forwarded)]
         outside = next((hop for hop in hops if not self._trusts(hop)), "")
         return self._asker(self._looks_up(outside))
 
