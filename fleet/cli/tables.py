@@ -110,15 +110,14 @@ def show_adopted(torrents: list[dict[str, Any]]) -> None:
 
 
 def show_publications(data: list[dict[str, Any]]) -> None:
-    """Print a version's records, and what those wait for that are not published."""
-    table = _table("site", "state", "DOI", "record", "why")
+    """Print a version's records, by their DOIs, and what those wait for that are not published."""
+    table = _table("site", "state", "record", "why")
     for one in data:
         again = f" (looked at again {_local(one['look_at'])})" if one["look_at"] else ""
         table.add_row(
             one["site"],
             Text(one["state"], style=_style(one["state"])),
-            one["doi"],
-            one["url"],
+            one["doi"] or one["url"],
             Text(_in_local_time(clean(one["reason"])) + again),
         )
     Console().print(table)

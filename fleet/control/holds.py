@@ -201,7 +201,8 @@ def _arrive(session: Session, settings: CentreSettings, row: Publication, now: d
     """Count what is in a record as copies: the repository's md5s are those of verified bytes."""
     shards = session.exec(select(Shard.id).where(Shard.version_id == row.version_id)).all()
     for shard in holdings.lock_shards(session, shards):
-        replicas.arrive(session, settings, shard.id, row.site_id, now)
+        how = "it was published there with its version's record"
+        replicas.arrive(session, settings, shard.id, row.site_id, now, how)
         shard.dirty = True
     probes.ensure(session, row.site_id, now)
 

@@ -55,14 +55,19 @@ def failed(session: Session, shard: str, site: str, reason: str) -> None:
 
 
 def arrive(
-    session: Session, settings: CentreSettings, shard: str, site: str, now: datetime
+    session: Session,
+    settings: CentreSettings,
+    shard: str,
+    site: str,
+    now: datetime,
+    how: str = "its bytes arrived here first",
 ) -> bool:
     """Note that every byte of a shard was verified at a site just now; whether they are new there.
 
-    So are those of a copy that was in doubt.
+    So are those of a copy that was in doubt.  ``how`` is the reason of one nobody had asked for.
     """
     holdings.lock(session, Shard, shard)
-    row = expect(session, shard, site, "its bytes arrived here first")
+    row = expect(session, shard, site, how)
     if row.state == ReplicaState.LEAVING:
         return False
     fresh = row.state != ReplicaState.AVAILABLE
