@@ -13,7 +13,8 @@ from kombu.connection import Connection
 
 ADMIN_QUEUE = "admin"
 ADVANCE = "fleet.advance_publication"
-"""The centre's own task that a wake-up may be for."""
+PRESS = "fleet.write_catalogue"
+"""The centre's own tasks that a wake-up may be for."""
 BULK, LIGHT = "bulk", "light"
 _LANES = {
     "pull": BULK,
@@ -30,7 +31,7 @@ _LEASES, _LEAST_EXPIRY = 10, 300.0
 
 def queue(site: str, task: str) -> str:
     """Name the queue that takes ``task`` for ``site``, such as ``toronto.bulk``."""
-    return ADMIN_QUEUE if task == ADVANCE else f"{site}.{_LANES[task]}"
+    return ADMIN_QUEUE if task in (ADVANCE, PRESS) else f"{site}.{_LANES[task]}"
 
 
 def lane_queue(site: str, lane: str) -> str:

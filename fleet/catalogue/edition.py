@@ -41,6 +41,7 @@ from fleet.descriptions import LANGUAGES
 
 Json = dict[str, Any]
 
+SIDECAR: Final = "collections.parquet"
 IN_FOOTER: Final = 300  # Collections: each costs whoever opens a table a kilobyte and more
 
 
@@ -84,7 +85,7 @@ class Edition:
 
     def write(self) -> None:
         """Write the tables, and the Catalog above all pages."""
-        shelf, sidecar = self._shelf, self._folder / "collections.parquet"
+        shelf, sidecar = self._shelf, self._folder / SIDECAR
         few = shelf.datasets <= IN_FOOTER
         footer = list(shelf.collections()) if few else None
         self._write_tables("catalogue", shelf.columns, shelf.rows(), footer)
@@ -95,6 +96,13 @@ class Edition:
                 table.write_collections(file, shelf.collections())
         with replacing(self._folder / item.CATALOG_FILE) as file:
             file.write(_json(catalog(shelf.collections(), self._base)))
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The tables and the Catalog, by their names: what leads to all the rest, and proves it."""
+        names = (*(f"catalogue{end}" for _, end in _ENDS), SIDECAR, item.CATALOG_FILE)
+        found = {name: self._folder / name for name in names}
+        return {name: path for name, path in found.items() if path.exists()}
 
     def write_dataset(self, dataset: str) -> None:
         """Write the tables of one dataset.

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard
@@ -38,11 +39,16 @@ def datasets(
     """Read datasets one by one, each as it is at one moment; None has no published version.
 
     One that cannot be told of is left out, so that the catalogue keeps what it tells of it.
+
+    Raises:
+        DBAPIError: the database is away.
     """
     for name in names:
         try:
             with store.read() as session:
                 told = dataset(session, settings, name)
+        except DBAPIError:
+            raise
         except Exception:  # noqa: BLE001 - one bad dataset never stops the others
             _log.exception("dataset left out of the catalogue", dataset=name)
             continue

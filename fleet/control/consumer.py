@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from fleet import wakeups
-from fleet.control import blueprints, mirror, publications, published, records, suspensions
+from fleet.control import blueprints, mirror, press, publications, published, records, suspensions
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -72,6 +72,12 @@ def advance_publication(publication: str) -> str:
         return records.advance(store, settings, publication)
     finally:
         _speaking.release()
+
+
+@app.task(name=wakeups.PRESS)
+def write_catalogue() -> str:
+    """Write the catalogue, sign it, and give it to the sites, as far as that is due."""
+    return press.issue(store, settings)
 
 
 @app.task(name="fleet.retry_transfer")

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from fleet.control import facts, incidents, kept, manifests, probes, publications, replicas
+from fleet.control import facts, incidents, issues, kept, manifests, probes, publications, replicas
 from fleet.control.errors import RefusedError
 from fleet.control.sealing import seal
 from fleet.messages import BlobRef
@@ -329,4 +329,5 @@ def _publish(session: Session, version: Version, now: datetime) -> None:
     version.reason = f"published without {excluded} files" if excluded else ""
     version.look_at = now + kept.AT_LEAST
     publications.make(session, version.dataset_id, now)
+    issues.published(session, version)
     holdings.dirty_shards(session, select(Version.id).where(Version.id == version.id))

@@ -6,6 +6,7 @@ from sqlalchemy import Row, bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import gateways, incidents, standing
+from fleet.planning import press
 from fleet.planning.facts import ReplicaFacts, RuleFacts, SiteFacts, WindowFacts
 from fleet.planning.states import ReplicaState
 from fleet.store import loads
@@ -64,7 +65,8 @@ def site(
 
 def rule(row: Rule) -> RuleFacts:
     """Return what a rule asks for."""
-    return RuleFacts(row.copies, row.min_copies, row.selector, tuple(row.spread_by))
+    citable = row.dataset_id != press.DATASET
+    return RuleFacts(row.copies, row.min_copies, row.selector, tuple(row.spread_by), citable)
 
 
 _RULE_OF = (

@@ -1,4 +1,4 @@
-"""Files that the centre keeps until sites have them: bundles of what made a version, and manifests.
+"""Files that the centre keeps until sites have them: manifests, bundles, editions of the catalogue.
 
 Rules this module keeps:
 
@@ -6,7 +6,8 @@ Rules this module keeps:
   of versions has it and however often it is made.
 - It is deleted once every version that has it is published with as many good copies of it as its
   rule wants at least.  From then on the centre is no origin of it any more.
-- A bundle stays for a day all the same: a version that is to have it may not be committed yet.
+- What is no manifest stays for a day all the same: a version that is to have it may not be
+  committed yet.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import func
+from sqlalchemy import Text, cast, func
 from sqlmodel import Session, col, select
 
 from fleet.control import facts
@@ -30,7 +31,7 @@ from fleet.store.database import Store
 from fleet.store.tables import Artifact, Replica, Version
 
 AT_LEAST = timedelta(days=1)
-_ROLES = ("manifest", "source")
+_MANIFEST = "manifest"
 
 
 def place(settings: CentreSettings, sha256: str) -> Path:
@@ -67,7 +68,7 @@ def let_go(store: Store, settings: CentreSettings, version: str) -> bool:
         now, held = store.now(session), _held(session, version)
         done = [one for one in held if _is_elsewhere(session, one)]
     for sha256 in done:
-        before = now - AT_LEAST if held[sha256] == "source" else None
+        before = None if held[sha256] == _MANIFEST else now - AT_LEAST
         if _delete(place(settings, sha256), before):
             with store.write() as session:
                 _forget(session, sha256)
@@ -77,7 +78,9 @@ def let_go(store: Store, settings: CentreSettings, version: str) -> bool:
 
 def _held(session: Session, version: str) -> dict[str, str]:
     """Map the files of a version that have the centre as an origin, by digest, to their roles."""
-    rows = select(Artifact).where(Artifact.version_id == version, col(Artifact.role).in_(_ROLES))
+    rows = select(Artifact).where(
+        Artifact.version_id == version, cast(col(Artifact.origins), Text).contains(BUNDLE)
+    )
     return {one.sha256: one.role for one in session.exec(rows) if one.sha256 and _is_kept(one)}
 
 
@@ -102,6 +105,8 @@ def _is_elsewhere(session: Session, sha256: str) -> bool:
 def _has_enough(session: Session, artifact: Artifact, version: Version) -> bool:
     if version.state == VersionState.DRAFT:
         return False
+    if version.unneeded:
+        return True
     if artifact.shard_id is None:
         return artifact.state == ArtifactState.EXCLUDED
     rule = facts.rule_of(session, version.dataset_id)

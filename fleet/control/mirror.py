@@ -29,7 +29,7 @@ from fleet.control.blueprints import Kept
 from fleet.control.errors import RefusedError
 from fleet.importers.draft import Draft, DraftArtifact, ImportRefused
 from fleet.importers.paths import collision_key
-from fleet.planning import selector
+from fleet.planning import press, selector
 from fleet.planning.states import ArtifactState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
@@ -130,6 +130,7 @@ def mirror_dataset(
         draft = _with(draft, bundle)
     dataset = _checked("dataset", dataset or draft.name)
     with store.read() as session:
+        _check_free(session, dataset)
         today = store.now(session).date().isoformat()
     label = _checked("version", label or today)
     asked = (source, rule.model_dump_json() if rule else "", dataset, label)
@@ -149,6 +150,15 @@ def mirror_dataset(
     if mirrored is None:
         raise RefusedError(f"request {key} was taken over while it was made; try again")
     return replace(mirrored, repeated=False)
+
+
+def enter(session: Session, draft: Draft, dataset: str, label: str, now: datetime) -> Version:
+    """Commit a draft of a few files that the centre keeps, under the dataset's rule."""
+    version = _draft(session, "", draft, dataset, label, now)
+    rows = [_artifact(version.id, number, one) for number, one in enumerate(draft.artifacts, 1)]
+    session.connection().execute(insert(Artifact), rows)
+    _hand_over(session, version.id, None, now)
+    return version
 
 
 def required_root(settings: CentreSettings) -> Path:
@@ -187,6 +197,16 @@ def _with(draft: Draft, bundle: Kept) -> Draft:
         artifacts=(*draft.artifacts, bundle.artifact),
         notes=(*draft.notes, *bundle.notes),
     )
+
+
+def _check_free(session: Session, dataset: str) -> None:
+    """Refuse the dataset that the catalogue's editions are versions of, by any of its names."""
+    found = holdings.find_dataset(session, dataset)
+    if press.DATASET in (dataset, found.id if found is not None else ""):
+        raise RefusedError(
+            f"{dataset!r} is the dataset of this fleet's own catalogue: give another name with "
+            "--dataset"
+        )
 
 
 def _asked_before(store: Store, key: str) -> Mirrored | None:
@@ -278,6 +298,10 @@ def _commit(
     if request.version_id != version_id:
         return
     request.committed, request.created_at = True, store.now(session)
+    _hand_over(session, version_id, spec, request.created_at)
+
+
+def _hand_over(session: Session, version_id: str, spec: RuleSpec | None, now: datetime) -> None:
     version = holdings.lock(session, Version, version_id)
     version.dirty, version.reason = True, "waits for the scheduler"
     if spec is None and facts.rule_of(session, version.dataset_id) is not None:
@@ -293,7 +317,7 @@ def _commit(
             priority=spec.priority,
             deadline=spec.deadline,
             expires=spec.expires,
-            look_at=store.now(session),
+            look_at=now,
         )
     )
 

@@ -10,7 +10,7 @@ Rules this module keeps:
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -22,8 +22,9 @@ from fleet.control import facts, incidents, repairs, standing, tombstones
 from fleet.control.revisits import LOOK_AGAIN
 from fleet.planning import repair
 from fleet.planning.facts import Choice, Decision, ReplicaFacts
-from fleet.planning.lapse import keep
+from fleet.planning.lapse import keep, let_go
 from fleet.planning.placement import Field, Taken, place
+from fleet.planning.press import READ_ON
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import placing
@@ -108,10 +109,10 @@ def _serve(
             for row in shard.replicas.values()
         ]
         urgent = _urgency(shard, rule, field, gone, judged, held)
-        if shard.under_way:
+        if shard.under_way and not shard.unneeded:
             repairs.hasten(session, shard.id, urgent)
         expired = rule.expires is not None and rule.expires <= now
-        choose = keep if expired else place
+        choose = let_go if shard.unneeded else keep if expired else place
         try:
             decision = choose(field, shard.size, held, taken)
         except Exception as error:  # noqa: BLE001 - one bad shard never stops the others
@@ -120,7 +121,9 @@ def _serve(
             continue
         _record(changes, shard, rule, decision, now)
         if decision.surplus or shard.marked:
-            tombstones.reconcile(session, settings, shard.id, decision.surplus, now)
+            grace = timedelta(days=settings.grace_days)
+            grace = min(grace, READ_ON) if shard.unneeded else grace
+            tombstones.reconcile(session, shard.id, decision.surplus, now, grace)
         for choice in decision.choices:
             if _expect(changes, shard, choice):
                 taken[choice.site].room += shard.size

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from fleet import wakeups
 from fleet.control import facts, incidents
 from fleet.control.errors import NotFoundError, RefusedError
+from fleet.planning import press
 from fleet.planning import publications as planning
 from fleet.planning.executors import WHOLE_DRIVERS
 from fleet.planning.publications import PublicationFacts
@@ -52,12 +53,16 @@ def ask(store: Store, name: str, at: str = "") -> str:
 
     Raises:
         NotFoundError: there is no such version, or site.
-        RefusedError: it was withdrawn, or no repository is named.
+        RefusedError: it was withdrawn, is the catalogue's, or no repository is named.
     """
     with store.write() as session:
         now, version = store.now(session), named(session, name)
         if version.state == VersionState.WITHDRAWN:
             raise RefusedError(f"{holdings.folder(version)} was withdrawn: it is not published")
+        if version.dataset_id == press.DATASET:
+            raise RefusedError(
+                "editions of the catalogue get no DOI: each lives for days, and a record for ever"
+            )
         for site in _chosen(session, version, at, now):
             row = _of(session, version.id, site)
             if row is None:
@@ -219,7 +224,7 @@ def _chosen(session: Session, version: Version, at: str, now: datetime) -> Seque
 
 def _ruled(session: Session, dataset: str, now: datetime) -> list[str]:
     """Name the repositories that the rule of a dataset asks for."""
-    rule = facts.rule_of(session, dataset)
+    rule = facts.rule_of(session, dataset) if dataset != press.DATASET else None
     if rule is None or (rule.expires is not None and rule.expires <= now):
         return []
     places = [facts.site(site) for site in _repositories(session)]

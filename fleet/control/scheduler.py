@@ -23,6 +23,7 @@ from fleet.control import (
     offices,
     outbox,
     placements,
+    press,
     publications,
     retirement,
     revisits,
@@ -58,6 +59,7 @@ def tick(store: Store, settings: CentreSettings, *, most: float = TICK_MOST) -> 
         lambda: tombstones.step(store),
         lambda: fixity.step(store, settings),
         lambda: traffic.step(store),
+        lambda: press.step(store, settings),
         lambda: dispatch.step(store, settings),
     )
     end = time.monotonic() + most

@@ -21,7 +21,6 @@ from fleet.planning.facts import Choice
 from fleet.planning.spread import gateway
 from fleet.planning.states import AttemptState, TransferKind, TransferState
 from fleet.planning.tombstones import Act, OtherCopy, next_act
-from fleet.settings import CentreSettings
 from fleet.store import holdings, transfers
 from fleet.store.database import Store
 from fleet.store.tables import (
@@ -49,12 +48,15 @@ def marked(session: Session, shard: str) -> set[str]:
 
 def reconcile(
     session: Session,
-    settings: CentreSettings,
     shard: str,
     surplus: Iterable[Choice],
     now: datetime,
+    grace: timedelta,
 ) -> None:
-    """Give each surplus copy of a locked shard a tombstone, and lift those of the others."""
+    """Give each surplus copy of a locked shard a tombstone, and lift those of the others.
+
+    Nothing is dropped within ``grace``.
+    """
     extra = {one.site: one.reason for one in surplus}
     rows = session.exec(select(Tombstone).where(Tombstone.shard_id == shard)).all()
     for row in rows:
@@ -65,7 +67,7 @@ def reconcile(
             row.reason = reason
         else:
             session.delete(row)
-    drop_after = now + timedelta(days=settings.grace_days)
+    drop_after = now + grace
     for site, reason in extra.items():
         if not _give_up_copying(session, shard, site, reason, now):
             session.add(
@@ -199,7 +201,7 @@ def _next_act(session: Session, row: Tombstone, now: datetime) -> Act:
     rule = facts.rule_of(session, version.dataset_id)
     return next_act(
         row.drop_after,
-        max(1, rule.min_copies if rule else 1),
+        0 if version.unneeded else max(1, rule.min_copies if rule else 1),
         _others(session, row),
         waits_for,
         now,

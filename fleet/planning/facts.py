@@ -38,12 +38,16 @@ class SiteFacts:
 
 @dataclass(frozen=True, slots=True)
 class RuleFacts:
-    """What must hold; ``copies`` None asks for every site that matches."""
+    """What must hold; ``copies`` None asks for every site that matches.
+
+    Of what is not ``citable`` no record with a DOI is made.
+    """
 
     copies: int | None = None
     min_copies: int = 1
     selector: str = ""
     spread_by: tuple[str, ...] = ()
+    citable: bool = True
 
 
 class ReplicaFacts(NamedTuple):

@@ -1,21 +1,25 @@
-"""What stays of a dataset whose rule has expired.
+"""What stays of a dataset whose rule has expired, and of a version that nobody needs any more.
 
-Nothing is copied or mended for it any more.  Its last ``min`` copies stay until a person says
-otherwise, since nobody asked for it to be lost; what is beyond them is surplus.  Only while a site
-with one of them is to be retired, and fewer would stay, are they placed anew, as far as they would
-go with it: what a gateway has goes for as long as it fronts a site that is retired.
+For the dataset nothing is copied or mended any more.  Its last ``min`` copies stay until a person
+says otherwise, since nobody asked for it to be lost; what is beyond them is surplus.  Only while a
+site with one of them is to be retired, and fewer would stay, are they placed anew, as far as they
+would go with it: what a gateway has goes for as long as it fronts a site that is retired.
+
+Of a version that is unneeded every copy is surplus.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from fleet.planning import executors
 from fleet.planning.facts import Choice, Decision, ReplicaFacts, SiteFacts
 from fleet.planning.placement import Field, Taken, place
 from fleet.planning.repair import independent
 from fleet.planning.states import ReplicaState
 
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
+_GONE = frozenset({ReplicaState.RETIRED, ReplicaState.LEAVING})
 
 
 def keep(
@@ -42,6 +46,27 @@ def keep(
         ),
         short=decision.short if going else "",
         surplus=decision.surplus,
+    )
+
+
+def let_go(
+    field: Field,
+    _size: int,
+    replicas: Sequence[ReplicaFacts],
+    _taken: Mapping[str, Taken] = MappingProxyType({}),
+) -> Decision:
+    """Choose no copy of a shard of a version that is unneeded."""
+    held = {one.site for one in replicas if one.state not in _GONE}
+    reason = "newer ones have taken its version's place"
+    return Decision(
+        choices=(),
+        surplus=tuple(
+            Choice(site.id, reason)
+            for site in field.sites
+            if site.id in held
+            and not site.retired  # nothing on its disks is touched
+            and site.driver not in executors.WHOLE_DRIVERS  # a record is for good
+        ),
     )
 
 

@@ -27,6 +27,7 @@ FOLDER: Final = "processed"
 MANIFESTS: Final = "latest"
 MOST: Final = 10_000  # files of a set
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -188,9 +189,11 @@ def decode(data: bytes) -> Manifest:
         said: dict[str, Any] = json.loads(data)
         files = {name: File(**file) for name, file in said["files"].items()}
         found = Manifest(**said | {"files": files, "gone": tuple(said["gone"])})
-        check(found)
         if not isinstance(found.sequence, int):
             raise Refused(f"{found.sequence!r} is no sequence")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if not isinstance(found.version, str) or not _LABEL.fullmatch(found.version):
+            raise Refused(f"{found.version!r} is no version's label")
+        check(found)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Refused(f"it is no manifest of a latest set: {error}") from error
     return found

@@ -164,7 +164,8 @@ def _sort_out(
         site = field.matching[at]
         copy, since = copies.get(site.id), taken.get(site.id, _NOTHING)
         needs = 0 if copy and copy.state in _ROOM_TAKEN else size
-        problem = obstacle(site, needs, since.room)
+        problem = _uncited(site, field.rule) if needs else ""
+        problem = problem or obstacle(site, needs, since.room)
         if needs and site.id in field.idle:  # what is there already stays
             problem = problem or field.idle[site.id]
         if copy and copy.state == ReplicaState.LEAVING:
@@ -195,6 +196,12 @@ def obstacle(site: SiteFacts, size: int, taken: int = 0) -> str:
     if site.free is not None and size > site.free - taken:
         return f"{site.id} has {site.free - taken:,} bytes free and needs {size:,}"
     return ""
+
+
+def _uncited(site: SiteFacts, rule: RuleFacts) -> str:
+    if rule.citable or site.driver not in executors.WHOLE_DRIVERS:
+        return ""
+    return f"{site.id} gives a DOI, which is for ever, and editions of the catalogue get none"
 
 
 def _published_there(site: SiteFacts) -> str:

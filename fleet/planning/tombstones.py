@@ -56,7 +56,7 @@ def next_act(
 
     Args:
         drop_after: when its grace is over.
-        least: how many others must be there.
+        least: how many others must be there; 0: no copy is needed.
         others: the copies that serve the rule.
         busy: what is under way at the copy itself; empty: nothing.
         now: the present moment.
@@ -65,6 +65,8 @@ def next_act(
         return Act("wait", f"is kept until {drop_after:%Y-%m-%d %H:%M} UTC", drop_after)
     if busy:
         return Act("wait", f"waits for {busy}", now + _LOOK_AGAIN)
+    if not least:
+        return Act("drop", "no copy of it is needed any more")
     good = [one for one in others if one.good]
     if len(good) < least:
         reason = f"is kept: {len(good)} of the {least} other copies that must be there are good"

@@ -8,6 +8,7 @@ from sqlalchemy import Select, select
 from sqlmodel import Session, col
 from sqlmodel import select as rows_of
 
+from fleet.planning import press
 from fleet.planning.states import ArtifactState
 from fleet.store import faults
 from fleet.store.tables import Artifact, Replica, Shard, Site, Version
@@ -16,8 +17,10 @@ _ROWS_AT_ONCE = 5_000
 
 
 def datasets(session: Session) -> list[str]:
-    """Return the datasets that have a published version, by code point."""
-    published = rows_of(Version.dataset_id).where(col(Version.sequence).is_not(None))
+    """Return the datasets that are told, by code point: all that have a published version."""
+    published = rows_of(Version.dataset_id).where(
+        col(Version.sequence).is_not(None), Version.dataset_id != press.DATASET
+    )
     return sorted(session.exec(published.distinct()).all())  # a database's own order may differ
 
 

@@ -49,7 +49,7 @@ _SHARD, _REPLICA, _PLACEMENT, _TRANSFER, _TOMBSTONE = (
 
 @dataclass(slots=True)
 class Standing:
-    """What the store knows of one shard: its rule, and what serves it.
+    """What the store knows of one shard: its rule, and what serves it; ``unneeded`` as a version.
 
     ``replicas``, by site, have ``id, site_id, state, verified_at``, ``placements`` have ``id,
     rule_id, site_id, reason``; ``under_way`` names the sites that a copy goes to, or one that was
@@ -59,6 +59,7 @@ class Standing:
     id: str
     version: str
     size: int
+    unneeded: bool
     rule: Rule | None = None
     replicas: dict[str, Row[Any]] = field(default_factory=dict)
     placements: list[Row[Any]] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Changes:
 
 
 _DIRTY = (
-    select(_SHARD.c.id, _SHARD.c.version_id, _SHARD.c.size)
+    select(_SHARD.c.id, _SHARD.c.version_id, _SHARD.c.size, col(Version.unneeded))
     .join(Version, col(Version.id) == _SHARD.c.version_id)
     .where(_SHARD.c.dirty == true(), col(Version.state).in_(_PLACED))
     .order_by(_SHARD.c.id)

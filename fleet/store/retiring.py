@@ -134,6 +134,7 @@ def _needed(site: str, fronted: Fronted) -> Select[Any]:
             col(Replica.site_id) == site,
             col(Replica.state).in_(SEEDED),
             col(Version.state) != VersionState.WITHDRAWN,
+            col(Version.unneeded) == false(),
             others < least,
         )
     )

@@ -11,7 +11,7 @@ Rules this module keeps:
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, UniqueConstraint, false, text
 from sqlalchemy.types import JSON
 from sqlmodel import Field, SQLModel
 
@@ -54,6 +54,7 @@ class Version(SQLModel, table=True):
     """An immutable set of artifacts, once it is published.
 
     ``sequence`` is given then, and rises from one published version of a dataset to the next.
+    No copy of one that is ``unneeded`` has to be anywhere.
     """
 
     __table_args__ = (
@@ -74,6 +75,7 @@ class Version(SQLModel, table=True):
     sequence: int | None = None
     created_at: datetime = moment(default=...)
     published_at: datetime | None = moment()
+    unneeded: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     dirty: bool = Field(default=False, index=True)
     look_at: datetime | None = moment(index=True)
     reason: str = ""
@@ -224,6 +226,57 @@ class VersionChange(SQLModel, table=True):
     version_id: str
     shard_id: str | None = None
     changes: int = count(default=...)
+
+
+class DatasetChange(SQLModel, table=True):
+    """That something changed of what the catalogue tells of a dataset, or of all that a site has.
+
+    A ``proof`` is that a copy was read again and is well.  Triggers note them, as rows for the
+    reason that ``SiteLoad`` has; see migration 0017.
+    """
+
+    id: int | None = Field(
+        default=None,
+        sa_type=BigInteger().with_variant(Integer(), "sqlite"),
+        primary_key=True,
+    )
+    dataset_id: str | None = None
+    site_id: str | None = None
+    proof: bool = False
+
+
+class Untold(SQLModel, table=True):
+    """A dataset that changed since the catalogue last told of it; ``changes`` counts how often.
+
+    If it is a ``proof``, nothing changed but that copies were read again.
+    """
+
+    dataset_id: str = Field(primary_key=True)
+    changes: int
+    proof: bool
+    since: datetime = moment(default=...)
+    until: datetime = moment(default=...)
+
+
+class Press(SQLModel, table=True):
+    """How far the catalogue is: one row.
+
+    ``again`` is when it is looked at even if nothing changes, ``made`` what besides the datasets
+    it was made of, ``signed`` and ``mirrored`` are marks of signed states, ``begun`` is when the
+    last edition was given to the sites; ``reason`` is what a person should see to.
+    """
+
+    id: str = Field(primary_key=True)
+    gathered_at: datetime | None = moment()
+    woken_at: datetime | None = moment()
+    look_at: datetime | None = moment()
+    written_at: datetime | None = moment()
+    again: datetime | None = moment()
+    made: str = ""
+    signed: str = ""
+    mirrored: str = ""
+    begun: datetime | None = moment()
+    reason: str = ""
 
 
 class Window(SQLModel, table=True):

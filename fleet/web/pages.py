@@ -8,9 +8,10 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
+from fleet.catalogue.item import CATALOG_FILE
 from fleet.control import views
 from fleet.web import refusals
-from fleet.web.access import StoreDep
+from fleet.web.access import SettingsDep, StoreDep
 from fleet.web.redirector import Redirector
 from fleet.web.refusals import Refusal
 from fleet.web.words import Language, preferred, words_of
@@ -27,10 +28,16 @@ def root(accept_language: Annotated[str, Header()] = "") -> RedirectResponse:
 
 
 @router.get("/{language}/")
-def home(language: Language, request: Request, store: StoreDep) -> HTMLResponse:
-    """List datasets and sites."""
+def home(
+    language: Language, request: Request, store: StoreDep, settings: SettingsDep
+) -> HTMLResponse:
+    """List datasets and sites, and lead to the catalogue once it is written."""
     with store.read() as session:
-        details = {"datasets": views.datasets(session), "sites": views.sites(session)}
+        details: dict[str, Any] = {
+            "datasets": views.datasets(session),
+            "sites": views.sites(session),
+        }
+    details["catalogue"] = (settings.catalogue / CATALOG_FILE).exists()
     return _page(request, language, "home.html", "", details)
 
 

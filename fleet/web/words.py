@@ -66,6 +66,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "held": ("Held", "Conservé"),
     "health": ("Health", "État de santé"),
     "none_yet": ("Nothing is mirrored yet.", "Rien n’est encore répliqué."),
+    "catalogue": ("The catalogue of all versions", "Le catalogue de toutes les versions"),
     "no_fault": ("no known fault", "aucune panne connue"),
     "first_files": ("The first files; see also", "Les premiers fichiers; voir aussi"),
     "newer": (

@@ -21,6 +21,7 @@ from urllib.request import url2pathname
 import httpcore
 import httpx
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalError
+from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
 from fleet.guard import ForbiddenAddressError, Guard, TooLateError
@@ -43,7 +44,7 @@ class MirrorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where a copy of the repository folder is: a URL that ends in a slash.
+    """Where a copy of the repository folder is, or of one state: a URL that ends in a slash.
 
     Attributes:
         name: as it was given.
@@ -83,9 +84,10 @@ class Mirror:
         """Where what is signed lies."""
         return f"{self.base}metadata/"
 
-    def target(self, path: str) -> str:
-        """Return where a file lies."""
-        return f"{self.base}targets/{quote(path)}"
+    def places(self, target: TargetFile) -> tuple[str, str]:
+        """Return where a file lies: by its digest, or by its name where only one state is."""
+        fixed = target.get_prefixed_paths()[0]
+        return f"{self.base}targets/{quote(fixed)}", f"{self.base}{quote(target.path)}"
 
 
 class Fetcher(FetcherInterface):

@@ -18,12 +18,14 @@ from pathlib import Path
 from tuf.api.exceptions import (
     BadVersionNumberError,
     DownloadError,
+    DownloadHTTPError,
     DownloadLengthMismatchError,
     RepositoryError,
 )
 from tuf.api.metadata import TargetFile
 
 from fleet.catalogue.client.home import Home
+from fleet.catalogue.client.located import LostError, located
 from fleet.catalogue.client.mirrors import Fetcher, Mirror
 from fleet.catalogue.client.reasons import reason
 from fleet.catalogue.client.signed import Signed, fault, newest
@@ -89,8 +91,10 @@ def sync(
         OSError: the folder cannot be written.
     """
     with home.locked():
-        root = trusted(home.begun, trust, mirrors, fetcher)
-        signed, sources = _asked(home, mirrors, root, now, fetcher)
+        found, lost = _found(mirrors, fetcher)
+        root = trusted(home.begun, trust, found, fetcher)
+        signed, sources = _asked(home, found, root, now, fetcher)
+        sources.refusals[:0] = lost
         if signed is None:
             raise SyncError(_nothing(home, sources.refusals))
         home.begin(root)
@@ -100,6 +104,19 @@ def sync(
                 _gather(home, signed, folder, sources, progress)
         mended = () if changed else _mended(home, signed, sources)
         return Synced(home.current, signed, changed, mended, tuple(sources.refusals))
+
+
+def _found(
+    mirrors: Sequence[Mirror], fetcher: Fetcher
+) -> tuple[Sequence[Mirror], Sequence[Refusal]]:
+    """Find where at each mirror the catalogue lies; one that leads nowhere is refused."""
+    found, lost = list[Mirror](), list[Refusal]()
+    for mirror in mirrors:
+        try:
+            found.append(located(mirror, fetcher))
+        except LostError as error:
+            lost.append(Refusal(mirror.name, str(error)))
+    return found, lost
 
 
 def _asked(
@@ -147,7 +164,19 @@ class _Sources:
     def _from(
         self, mirror: Mirror, target: TargetFile, place: Path, received: Callable[[int], None]
     ) -> None:
-        url, got = mirror.target(target.get_prefixed_paths()[0]), 0
+        fixed, plain = mirror.places(target)
+        try:
+            self._read(fixed, target, place, received)
+        except DownloadHTTPError as error:
+            try:
+                self._read(plain, target, place, received)
+            except DownloadHTTPError:
+                raise error from None
+
+    def _read(
+        self, url: str, target: TargetFile, place: Path, received: Callable[[int], None]
+    ) -> None:
+        got = 0
         with place.open("wb+") as file:
             for block in self._fetcher.fetch(url):
                 got += len(block)
