@@ -78,7 +78,8 @@ class Printer:
 
     def settle(self) -> None:
         """Have all that is known told, signed and mirrored."""
-        self.pass_time(7200, 60)
+        for seconds, step in ((180, 60), (7200, 1800), (180, 60)):
+            self.pass_time(seconds, step)
 
     def untold(self) -> list[str]:
         """What was noted of datasets and is not told, from the next tick on."""

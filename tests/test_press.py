@@ -172,6 +172,7 @@ def test_a_new_site_has_all_told_once_something_lies_there(printer: Printer) -> 
 
 
 def test_a_copy_that_was_read_again_is_told_within_a_day(printer: Printer) -> None:
+    printer.make_keys()
     printer.mirror("roads", "a.csv")
     printer.settle()
     with printer.store.write() as session:

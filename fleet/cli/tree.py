@@ -1,7 +1,7 @@
 """The programs of a whole fleet on one machine: broker, centre, Flower, and a few sites.
 
 Everything listens on loopback.  Tokens are made anew at each start and lie in files that only
-their owner can read.
+their owner can read; so do the keys that sign the catalogue, which are made once.
 """
 
 import os
@@ -10,15 +10,19 @@ import socket
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fleet.catalogue.signing import rotation
+from fleet.catalogue.signing.errors import SigningError
 from fleet.cli.broker import choose
 from fleet.cli.centre import program
 from fleet.cli.rehearsal import Rehearsal, give_up
 from fleet.cli.supervisor import Program
 from fleet.control import sites
+from fleet.control.errors import FleetError
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -36,6 +40,7 @@ class Tree:
     page_url: str
     flower_url: str
     admin_token_file: Path
+    root_key_file: Path
 
 
 def plant(
@@ -71,6 +76,8 @@ def plant(
     )
     sites.apply(store, specs)
     broker = choose(settings.broker_url, home / "broker", persistent=persistent)
+    root_key = home / "catalogue-root-key.pem"
+    _make_keys(home, root_key)
     admin = home / "admin-token"
     _secret(admin, secrets.token_urlsafe(32))
     env = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
@@ -101,7 +108,27 @@ def plant(
         f"http://127.0.0.1:{web}/",
         f"http://127.0.0.1:{flower_port}/",
         admin,
+        root_key,
     )
+
+
+def _make_keys(home: Path, root_key: Path) -> None:
+    """Make the keys that sign the catalogue, where this fleet has none.
+
+    Those that a start which was killed left behind were never told to anybody.
+
+    Raises:
+        FleetError: they cannot be made.
+    """
+    own = CentreSettings(home=home, catalogue_root=None, catalogue_keys_file=None)
+    if any((own.catalogue / "metadata").glob("*.root.json")):
+        return
+    for path in (root_key, own.catalogue_keys):
+        path.unlink(missing_ok=True)
+    try:
+        rotation.init(own.catalogue, own.catalogue_keys, [root_key], 1, datetime.now(UTC))
+    except SigningError as error:
+        raise FleetError(str(error)) from error
 
 
 def _centre(env: dict[str, str], home: Path, admin: Path, after: tuple[str, ...]) -> list[Program]:

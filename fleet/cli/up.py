@@ -46,7 +46,10 @@ def _run(settings: CentreSettings, *, repositories: bool) -> None:
         shower.start()
         supervisor.run(stop)
         shower.join()
-    sys.stdout.write(f"stopped; everything is kept in {settings.home}\n")
+    sys.stdout.write(
+        f"stopped; everything is kept in {settings.home}, the catalogue's root key in "
+        f"{planted.root_key_file}\n"
+    )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fleet.control import (
 )
 from fleet.planning import health
 from fleet.planning.fixity import RISKS
+from fleet.planning.press import DATASET as CATALOGUE
 from fleet.planning.repair import URGENT
 from fleet.planning.states import ReplicaState, TransferKind, TransferState
 from fleet.planning.windows import Work, turn
@@ -26,12 +27,16 @@ from fleet.store.tables import (
     Budget,
     Fixity,
     Incident,
+    Press,
     Replica,
     Rule,
     Site,
     Transfer,
     Uploading,
 )
+
+PRESS = "press"
+"""The id of the only row of its table."""
 
 _ENDED_SHOWN = 3
 
@@ -45,6 +50,16 @@ class Cause:
     reason: str
     again: datetime | None = None
     since: datetime | None = None
+
+
+def press(session: Session) -> list[Cause]:
+    """Tell how far the catalogue is, and what a person should see to."""
+    row = session.get(Press, PRESS)
+    if row is None:
+        return [Cause(CATALOGUE, "not written", "no version was published yet")]
+    state = "not written" if row.written_at is None else "signed" if row.signed else "unsigned"
+    reason = row.reason or "what changes is told once it is quiet for a minute"
+    return [Cause(CATALOGUE, state, reason, row.look_at, row.written_at)]
 
 
 def rule(session: Session, dataset: str, now: datetime) -> list[Cause]:

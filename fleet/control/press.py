@@ -24,6 +24,7 @@ from fleet.catalogue.signing.errors import SigningError
 from fleet.catalogue.signing.keys import read_online
 from fleet.catalogue.whole import alone
 from fleet.control import catalogue, issues
+from fleet.control.causes import PRESS
 from fleet.planning import press as planning
 from fleet.settings import CentreSettings
 from fleet.store import cataloguing, holdings, untold
@@ -32,13 +33,12 @@ from fleet.store.tables import Press, Wakeup
 
 _log = structlog.get_logger()
 _PAUSE = timedelta(seconds=5)  # between two looks at what was noted
-_ONE = "press"
 
 
 def step(store: Store, settings: CentreSettings) -> bool:
     """Gather what changed, and wake who writes when that is due; there is never more of it."""
     with store.read() as session:
-        now, row = store.now(session), session.get(Press, _ONE)
+        now, row = store.now(session), session.get(Press, PRESS)
         gathered = row.gathered_at if row is not None else None
         fresh = (gathered is None or gathered + _PAUSE <= now) and untold.noted(session)
         due = row is not None and row.look_at is not None and row.look_at <= now
@@ -95,11 +95,13 @@ def _write(store: Store, settings: CentreSettings) -> str:
     with store.write() as session:
         now, row = store.now(session), _row(session)
         untold.gather(session, now)
-        due = planning.write_at(untold.span(session, now), row.again)
-        changed, made = untold.rows(session), row.made
-        if due is None or due > now:
+        span = untold.span(session, now)
+        if not _is_due(planning.write_at(span, row.again), now):
             row.woken_at, row.look_at = None, now
             return "nothing is to be told yet"
+        is_news = _is_due(planning.write_at(span, None), now)
+        changed = untold.rows(session) if is_news else []
+        made, before = row.made, row.reason
     with store.read() as session:
         names, sites = cataloguing.datasets(session), cataloguing.sites(session)
     base, ours = f"{settings.centre_url}/catalogue", _made(settings)
@@ -111,6 +113,8 @@ def _write(store: Store, settings: CentreSettings) -> str:
     if wanted:
         edition.write()
     mark, reason = _sign(edition, settings, now) if edition.files else ("", "")
+    if reason and reason != before:
+        _log.warning("the catalogue's signatures", reason=reason)
     with store.write() as session:
         now, row = store.now(session), _row(session)
         untold.forget(session, changed)
@@ -158,10 +162,7 @@ def _sign(edition: Edition, settings: CentreSettings, now: datetime) -> tuple[st
         done = publishing.publish(settings.catalogue, edition.files, keys, now)
         mark = copies.mark(settings.catalogue)
     except SigningError as error:
-        _log.warning("the catalogue is not signed", reason=str(error))
         return "", f"it is not signed, so no site gets it: {error}"
-    for warning in done.warnings:
-        _log.warning("the catalogue's signatures", reason=warning)
     return mark, "; ".join(done.warnings)
 
 
@@ -174,8 +175,7 @@ def _mirror(store: Store, settings: CentreSettings) -> str:
     """Give what is signed to the sites, if that is due."""
     with store.write() as session:
         now = store.now(session)
-        due = _mirror_at(session, now)
-        if due is None or due > now:
+        if not _is_due(_mirror_at(session, now), now):
             return "no edition is begun"
     try:
         draft, label, mark = issues.prepare(settings)
@@ -188,9 +188,13 @@ def _mirror(store: Store, settings: CentreSettings) -> str:
         return f"edition {issues.begin(session, draft, label, now)} is begun"
 
 
+def _is_due(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
+
+
 def _row(session: Session) -> Press:
     """Return the press's row, taken for this unit of work."""
-    if session.get(Press, _ONE) is None:
-        session.add(Press(id=_ONE))
+    if session.get(Press, PRESS) is None:
+        session.add(Press(id=PRESS))
         session.flush()
-    return holdings.lock(session, Press, _ONE)
+    return holdings.lock(session, Press, PRESS)

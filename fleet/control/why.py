@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 from fleet.control import causes, handover, probes, progress, published, served, webseeds
 from fleet.control.causes import Cause
 from fleet.control.errors import NotFoundError
+from fleet.planning.press import DATASET as CATALOGUE
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
 from fleet.store import holdings
 from fleet.store.tables import (
@@ -42,14 +43,10 @@ def explain(session: Session, name: str, now: datetime) -> Why:
     Raises:
         NotFoundError: nothing has that name.
     """
+    own = causes.press(session) if name == CATALOGUE else []
     dataset = holdings.find_dataset(session, name)
-    if dataset is not None:
-        versions = session.exec(
-            select(Version).where(Version.dataset_id == dataset.id).order_by(col(Version.id).desc())
-        ).all()
-        found = [cause for version in versions for cause in _version(session, version)]
-        about = causes.rule(session, dataset.id, now) + _served(session, dataset.id)
-        return _why(found[:1] + about + found[1:])
+    if dataset is not None or own:
+        return _why(own + (_dataset(session, dataset.id, now) if dataset is not None else []))
     if (version := session.get(Version, name)) is not None:
         found = _version(session, version)
         return _why(found[:1] + causes.rule(session, version.dataset_id, now) + found[1:])
@@ -72,6 +69,15 @@ def explain(session: Session, name: str, now: datetime) -> Why:
         f"nothing is called {name!r}: give a dataset, site, or the id of a version, shard, "
         "replica, transfer, attempt, publication or artifact"
     )
+
+
+def _dataset(session: Session, dataset: str, now: datetime) -> list[Cause]:
+    versions = session.exec(
+        select(Version).where(Version.dataset_id == dataset).order_by(col(Version.id).desc())
+    ).all()
+    found = [cause for version in versions for cause in _version(session, version)]
+    about = causes.rule(session, dataset, now) + _served(session, dataset)
+    return found[:1] + about + found[1:]
 
 
 def _why(found: list[Cause]) -> Why:

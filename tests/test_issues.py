@@ -1,0 +1,175 @@
+"""Editions of the catalogue among the datasets: mirrored like them, and let go of."""
+
+from datetime import timedelta
+
+import pytest
+from sqlmodel import col, select
+
+from fleet.control import publications, retirement, why
+from fleet.control.errors import RefusedError
+from fleet.control.mirror import RuleSpec, mirror_dataset
+from fleet.control.snapshot import Snapshot
+from fleet.planning.press import DATASET
+from fleet.store.tables import (
+    Artifact,
+    Dataset,
+    DatasetAlias,
+    Placement,
+    Press,
+    Replica,
+    Rule,
+    Shard,
+    Tombstone,
+    Transfer,
+    Version,
+)
+from tests.centre_support import Centre
+from tests.press_support import Printer
+
+
+@pytest.fixture
+def printer(sqlite_centre: Centre) -> Printer:
+    made = Printer(sqlite_centre)
+    made.make_keys()
+    made.mirror("roads", "a.csv")
+    made.settle()
+    return made
+
+
+def change(printer: Printer, number: int) -> None:
+    with printer.store.write() as session:
+        session.get_one(Dataset, "roads").title = f"Roads {number}"
+    printer.settle()
+
+
+def states(printer: Printer, label: str) -> set[str]:
+    with printer.store.read() as session:
+        rows = (
+            select(Replica.state)
+            .join(Shard, col(Shard.id) == col(Replica.shard_id))
+            .join(Version, col(Version.id) == col(Shard.version_id))
+            .where(Version.dataset_id == DATASET, Version.label == label)
+        )
+        return set(session.exec(rows).all())
+
+
+def test_an_edition_is_on_every_node_and_has_its_own_manifest(printer: Printer) -> None:
+    [edition] = printer.editions()
+    with printer.store.read() as session:
+        rows = session.exec(
+            select(Replica.site_id, Replica.state)
+            .join(Shard, col(Shard.id) == col(Replica.shard_id))
+            .where(Shard.version_id == edition.id)
+        ).all()
+    assert len(rows) == 6
+    assert {site for site, _ in rows} == {"amsterdam", "netcup", "toronto"}
+    assert {state for _, state in rows} == {"available"}
+
+
+def test_copies_of_the_last_three_are_kept_and_others_go_a_day_later(printer: Printer) -> None:
+    for number in range(2, 6):
+        change(printer, number)
+    assert [one.label for one in printer.editions()] == ["1", "2", "3", "4", "5"]
+    assert [one.unneeded for one in printer.editions()] == [True, True, False, False, False]
+    assert states(printer, "1") == states(printer, "2") == {"available"}
+    printer.pass_time(26 * 3600, 6 * 3600)
+    assert states(printer, "1") == states(printer, "2") == {"retired"}
+    assert states(printer, "3") == states(printer, "5") == {"available"}
+    with printer.store.read() as session:
+        assert session.exec(select(Tombstone)).all() == []
+        drops = session.exec(select(Transfer).where(Transfer.kind == "drop")).all()
+        assert {one.state for one in drops} == {"done"}
+        assert "no copy of it is needed" in drops[0].reason
+        gone = [one.id for one in printer.editions()[:2]]
+        placed = select(Placement).join(Shard, col(Shard.id) == col(Placement.shard_id))
+        assert session.exec(placed.where(col(Shard.version_id).in_(gone))).all() == []
+
+
+def test_a_site_is_retired_though_it_holds_old_editions(printer: Printer) -> None:
+    for number in range(2, 6):
+        change(printer, number)
+    printer.pass_time(60)
+    assert retirement.ask(printer.store, "toronto", lost=True).startswith("retired as lost; others")
+
+
+def test_an_edition_that_is_under_way_is_followed_by_one_and_not_by_ten(printer: Printer) -> None:
+    """The nodes do nothing for two hours, while the catalogue changes every few minutes."""
+    with printer.store.write() as session:
+        session.get_one(Press, "press").begun = None
+    for number in range(12):
+        with printer.store.write() as session:
+            session.get_one(Dataset, "roads").title = f"Roads {number}"
+        for _ in range(4):
+            printer.centre.advance(150)
+            printer.centre.tick()
+            printer.issue()
+    assert len(printer.editions()) == 2
+    printer.settle()
+    first, second, third = printer.editions()
+    assert (first.state, second.state, third.state) == ("superseded", "superseded", "published")
+    assert int(third.label) > int(second.label) + 5
+
+
+def test_an_edition_that_gets_nowhere_is_given_up_for_the_next(printer: Printer) -> None:
+    with printer.store.write() as session:
+        session.get_one(Dataset, "roads").title = "Roads"
+    for _ in range(2 * 8):
+        printer.centre.advance(1800)
+        printer.centre.tick()
+        printer.issue()
+        with printer.store.write() as session:
+            session.get_one(Dataset, "roads").title += "!"
+    stuck = printer.editions()[1]
+    assert stuck.state == "withdrawn"
+    assert "newer edition" in stuck.reason
+    with printer.store.read() as session:
+        theirs = session.exec(select(Transfer).where(Transfer.version_id == stuck.id)).all()
+    assert {one.state for one in theirs} == {"cancelled"}
+    printer.settle()
+    assert printer.editions()[-1].state == "published"
+    Snapshot().refresh(printer.store)
+
+
+def test_the_dataset_of_the_catalogue_is_nobody_s_to_mirror(printer: Printer) -> None:
+    with printer.store.write() as session:
+        session.add(DatasetAlias(alias="old", dataset_id=DATASET))
+    listing = printer.centre.folder / "list.txt"
+    listing.write_text("https://origin.example/a.csv\n")
+    for name in (DATASET, "old"):
+        with pytest.raises(RefusedError, match="own catalogue"):
+            mirror_dataset(printer.store, str(listing), RuleSpec(), dataset=name)
+
+
+def test_its_editions_get_no_doi(printer: Printer) -> None:
+    with pytest.raises(RefusedError, match="no DOI"):
+        publications.ask(printer.store, DATASET)
+    printer.centre.apply_sites(
+        *("zenodo",), kind="repository", driver="zenodo", read_url="", store={}
+    )
+    with printer.store.write() as session:
+        rule = Rule(dataset_id=DATASET, selector="kind=node or id=zenodo")
+        rule.look_at = printer.store.now(session)
+        session.add(rule)
+    printer.settle()
+    with printer.store.read() as session:
+        short = select(Placement.reason).where(col(Placement.site_id).is_(None))
+        assert "editions of the catalogue get none" in str(session.exec(short).all())
+
+
+def test_what_the_centre_keeps_of_editions_goes_once_sites_have_it(printer: Printer) -> None:
+    folder = printer.centre.settings.home / "bundles"
+    assert len(list(folder.iterdir())) > 5
+    printer.pass_time(3 * 86400, 12 * 3600)
+    assert list(folder.iterdir()) == []
+    with printer.store.read() as session:
+        assert not [one for one in session.exec(select(Artifact)) if "centre:" in str(one.origins)]
+
+
+def test_it_is_told_how_far_the_catalogue_is(printer: Printer) -> None:
+    with printer.store.read() as session:
+        now = printer.store.now(session)
+        first, second, *_ = why.explain(session, DATASET, now).causes
+    assert (first.thing, first.state) == (DATASET, "signed")
+    assert first.since is not None
+    assert now - first.since < timedelta(days=1)
+    assert second.thing == "catalogue 1"
