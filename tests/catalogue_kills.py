@@ -21,14 +21,16 @@ CHANGES = {
 }
 
 
-def killed_at_each_change(call: Callable[..., None], *given: object) -> Iterator[bool]:
-    """Run a call in processes of their own, each killed one change of the disk later.
+def killed_at_each_change(
+    call: Callable[..., None], *given: object, apart: int = 1
+) -> Iterator[bool]:
+    """Run a call in processes of their own, each killed some changes of the disk later.
 
     Tells of each whether it was killed; the last one was not.
     """
-    at, died = 0, True
+    at, died = 1 - apart, True
     while died:
-        at += 1
+        at += apart
         process = run(_killed, at, call, *given)
         died = process.exitcode == -signal.SIGKILL
         assert died or process.exitcode == 0, process.exitcode

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from fleet import wakeups
 from fleet.catalogue.signing import rotation
-from fleet.control import catalogue, press
+from fleet.control import catalogue, printing
 from fleet.control.mirror import RuleSpec, mirror_dataset
 from fleet.planning.press import DATASET
 from fleet.store import untold
@@ -61,7 +61,7 @@ class Printer:
             return len(session.exec(select(Wakeup.id).where(Wakeup.task == wakeups.PRESS)).all())
 
     def issue(self) -> str:
-        return press.issue(self.store, self.centre.settings)
+        return printing.issue(self.store, self.centre.settings)
 
     def pass_time(self, seconds: float, step: float = 30) -> int:
         """Let time pass, tick by tick, with all that is to be done in it; count the issues."""

@@ -1,4 +1,4 @@
-"""`fleet dataset …`: what is said of datasets."""
+"""`fleet dataset …`: what is said of datasets, and asked for them."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fleet.cli import local
+from fleet.cli import local, mirroring
 
-app = typer.Typer(help="What is said of datasets.", no_args_is_help=True)
+app = typer.Typer(help="What is said of datasets, and asked for them.", no_args_is_help=True)
 
 
 @app.command()
@@ -34,6 +34,22 @@ def describe(
     said = descriptions.read(file)
     name = descriptions.keep(local.store(), dataset, said)
     typer.echo(f"{name}: {', '.join(sorted(said.model_fields_set)) or 'nothing'} said")
+
+
+@app.command()
+def rule(
+    dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
+    rule: Annotated[str, typer.Argument(help="As `fleet mirror --rule` takes it (JSON).")],
+) -> None:
+    """Have a rule hold for all versions of a dataset, in place of the one before.
+
+    \b
+      fleet dataset rule catalogue '{"copies": 3, "min": 2, "selector": "kind=node"}'
+    """  # noqa: D301 - typer takes this sign for "lay out as written"
+    from fleet.control import rules
+
+    name = rules.change(local.store(), dataset, mirroring.spec(rule))
+    typer.echo(f"{name}: looked at anew by this rule")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from fleet.cli import local
 from fleet.control import blueprints, mirror, progress
 from fleet.control.blueprints import Blueprint
 from fleet.control.errors import FleetError
-from fleet.control.mirror import Mirrored
+from fleet.control.mirror import Mirrored, RuleSpec
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -29,11 +29,7 @@ def start(
     Raises:
         FleetError: it is refused; nothing was changed.
     """
-    try:
-        data = json.loads(rule) if rule else None
-    except json.JSONDecodeError as error:
-        raise FleetError(f"--rule is not JSON: {error}") from error
-    spec = None if data is None else mirror.parse_rule(data)
+    wanted = spec(rule) if rule else None
     store = local.store()
     settings = CentreSettings()
     bundle = None if blueprint is None else blueprints.keep(settings, blueprint)
@@ -42,13 +38,26 @@ def start(
     return mirror.mirror_dataset(
         store,
         source,
-        spec,
+        wanted,
         dataset=dataset,
         label=label,
         key=key,
         bundle=bundle,
         settings=settings,
     )
+
+
+def spec(rule: str) -> RuleSpec:
+    """Read a rule as a person writes it.
+
+    Raises:
+        FleetError: it cannot be read; the message says which part.
+    """
+    try:
+        data = json.loads(rule)
+    except json.JSONDecodeError as error:
+        raise FleetError(f"the rule is not JSON: {error}") from error
+    return mirror.parse_rule(data)
 
 
 def blueprint(

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from fleet import wakeups
-from fleet.control import blueprints, mirror, press, publications, published, records, suspensions
+from fleet.control import blueprints, mirror, publications, published, records, suspensions
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -77,7 +77,9 @@ def advance_publication(publication: str) -> str:
 @app.task(name=wakeups.PRESS)
 def write_catalogue() -> str:
     """Write the catalogue, sign it, and give it to the sites, as far as that is due."""
-    return press.issue(store, settings)
+    from fleet.control import printing  # noqa: PLC0415 - what writes tables takes a second
+
+    return printing.issue(store, settings)
 
 
 @app.task(name="fleet.retry_transfer")

@@ -329,5 +329,5 @@ def _publish(session: Session, version: Version, now: datetime) -> None:
     version.reason = f"published without {excluded} files" if excluded else ""
     version.look_at = now + kept.AT_LEAST
     publications.make(session, version.dataset_id, now)
-    issues.published(session, version)
+    issues.published(session, version, now)
     holdings.dirty_shards(session, select(Version.id).where(Version.id == version.id))

@@ -4,32 +4,23 @@ Rules this module keeps:
 
 - An edition is a version of the dataset that is kept for them: its files come from the centre once,
   are cut, placed, seeded and served as those of any version, by that dataset's own rule.
-- The centre keeps its files from before it is committed, since the catalogue goes on changing.
 - Of editions older than the last three no copy is needed any more.
 - One that does not get to the sites is given up for the next one.
 """
 
-import hashlib
-import shutil
 from datetime import datetime
-from pathlib import Path
-from typing import BinaryIO
 
 from sqlalchemy import true, update
 from sqlmodel import Session, col, select
 
-from fleet.catalogue.signing import copies
-from fleet.control import kept, mirror
-from fleet.importers import BUNDLE, Draft, DraftArtifact
-from fleet.importers.media import media_type
+from fleet.control import mirror
+from fleet.importers import Draft, DraftArtifact
 from fleet.planning.press import DATASET, KEPT
 from fleet.planning.states import TransferState, VersionState
-from fleet.settings import CentreSettings
 from fleet.store import holdings, transfers
-from fleet.store.tables import Transfer, Version
+from fleet.store.tables import Press, Transfer, Version
 
 _TITLE = "The catalogue of this fleet / Le catalogue de cette flotte"
-_METADATA = "metadata/"
 
 
 def under_way(session: Session) -> Version | None:
@@ -41,43 +32,15 @@ def under_way(session: Session) -> Version | None:
     ).first()
 
 
-def prepare(settings: CentreSettings) -> tuple[Draft, str, str]:
-    """Keep the files of the state that is signed; return its draft, label and mark.
+def begin(session: Session, files: tuple[DraftArtifact, ...], label: str, now: datetime) -> str:
+    """Commit an edition of files that the centre keeps; return its label.
 
-    Raises:
-        SigningError: nothing is signed.
-        OSError: they cannot be kept.
+    One that did not get to the sites is given up.
     """
-    with copies.copied(settings.catalogue) as copy:
-        files = tuple(_file(settings, name, copy.files[name]) for name in sorted(copy.files))
-        return Draft(DATASET, "folder", files, title=_TITLE), str(copy.state), copy.mark
-
-
-def _file(settings: CentreSettings, name: str, path: Path) -> DraftArtifact:
-    with path.open("rb") as file:
-        sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-
-    def write(place: BinaryIO) -> str:
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, place)
-        return sha256
-
-    kept.keep(settings, write)
-    return DraftArtifact(
-        path=name,
-        sources=(BUNDLE + sha256,),
-        size=size,
-        sha256=sha256,
-        media_type=media_type(name),
-        role="metadata" if name.startswith(_METADATA) else "data",
-    )
-
-
-def begin(session: Session, draft: Draft, label: str, now: datetime) -> str:
-    """Commit an edition, in place of one that did not get there; return its label."""
     stuck = under_way(session)
     if stuck is not None:
         _give_up(session, stuck.id, now)
+    draft = Draft(DATASET, "folder", files, title=_TITLE)
     return mirror.enter(session, draft, DATASET, label, now).label
 
 
@@ -96,10 +59,11 @@ def _give_up(session: Session, version: str, now: datetime) -> None:
     row.state, row.reason, row.unneeded, row.look_at = VersionState.WITHDRAWN, reason, True, now
 
 
-def published(session: Session, version: Version) -> None:
-    """Let go of the copies of older editions, once a newer one is published."""
+def published(session: Session, version: Version, now: datetime) -> None:
+    """Let go of the copies of older editions once a newer one is published; the next may come."""
     if version.dataset_id != DATASET or version.sequence is None:
         return
+    session.exec(update(Press).values(look_at=now))
     older = (
         Version.dataset_id == DATASET,
         col(Version.sequence) <= version.sequence - KEPT,

@@ -306,10 +306,14 @@ def _hand_over(session: Session, version_id: str, spec: RuleSpec | None, now: da
     version.dirty, version.reason = True, "waits for the scheduler"
     if spec is None and facts.rule_of(session, version.dataset_id) is not None:
         return
-    spec = spec or RuleSpec()
+    give_rule(session, version.dataset_id, spec or RuleSpec(), now)
+
+
+def give_rule(session: Session, dataset: str, spec: RuleSpec, now: datetime) -> None:
+    """Have this hold for a dataset from now on."""
     session.add(
         Rule(
-            dataset_id=version.dataset_id,
+            dataset_id=dataset,
             copies=spec.copies,
             min_copies=spec.min,
             selector=spec.selector,
