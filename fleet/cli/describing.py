@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fleet.cli import local, mirroring
+from fleet.cli import local
 
 app = typer.Typer(help="What is said of datasets, and asked for them.", no_args_is_help=True)
 
@@ -39,13 +39,14 @@ def describe(
 @app.command()
 def rule(
     dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
-    rule: Annotated[str, typer.Argument(help="As `fleet mirror --rule` takes it (JSON).")],
+    rule: Annotated[str, typer.Option(metavar="JSON", help="As `fleet mirror` takes it.")],
 ) -> None:
     """Have a rule hold for all versions of a dataset, in place of the one before.
 
     \b
-      fleet dataset rule catalogue '{"copies": 3, "min": 2, "selector": "kind=node"}'
+      fleet dataset rule catalogue --rule '{"copies": 3, "min": 2, "selector": "kind=node"}'
     """  # noqa: D301 - typer takes this sign for "lay out as written"
+    from fleet.cli import mirroring
     from fleet.control import rules
 
     name = rules.change(local.store(), dataset, mirroring.spec(rule))

@@ -56,7 +56,7 @@ def spec(rule: str) -> RuleSpec:
     try:
         data = json.loads(rule)
     except json.JSONDecodeError as error:
-        raise FleetError(f"the rule is not JSON: {error}") from error
+        raise FleetError(f"--rule is not JSON: {error}") from error
     return mirror.parse_rule(data)
 
 

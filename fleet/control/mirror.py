@@ -155,7 +155,7 @@ def mirror_dataset(
 def enter(session: Session, draft: Draft, dataset: str, label: str, now: datetime) -> Version:
     """Commit a draft of a few files that the centre keeps, under the dataset's rule."""
     version = _draft(session, "", draft, dataset, label, now)
-    rows = [_artifact(version.id, number, one) for number, one in enumerate(draft.artifacts, 1)]
+    rows = [_artifact(version.id, 0, one) for one in draft.artifacts]
     session.connection().execute(insert(Artifact), rows)
     _hand_over(session, version.id, None, now)
     return version
@@ -204,8 +204,7 @@ def _check_free(session: Session, dataset: str) -> None:
     found = holdings.find_dataset(session, dataset)
     if press.DATASET in (dataset, found.id if found is not None else ""):
         raise RefusedError(
-            f"{dataset!r} is the dataset of this fleet's own catalogue: give another name with "
-            "--dataset"
+            f"{dataset!r} is this fleet's own catalogue: give another name with --dataset"
         )
 
 
