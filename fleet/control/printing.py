@@ -68,13 +68,13 @@ def _write(store: Store, settings: CentreSettings) -> str:
         is_news = _is_due(planning.write_at(span, None), now)
         changed = untold.rows(session) if is_news else []
         made, before = row.made, row.reason
-    with store.read() as session:
-        names, sites = cataloguing.datasets(session), cataloguing.sites(session)
-    base, ours = f"{settings.centre_url}/catalogue", _made(settings)
+        sites = cataloguing.sites(session)
+    base = f"{settings.centre_url}/catalogue"
+    ours = " ".join((base, *settings.trackers, *sites))
     edition = Edition(settings.catalogue, settings.home / "press" / "rows", base, sites)
     wanted = [one.dataset for one in changed]
     if made != ours or not len(edition) or not edition.files:
-        wanted = sorted({*wanted, *names})
+        wanted = sorted({*wanted, *_all(store)})
     bad = _put(edition, store, settings, wanted)
     if wanted:
         edition.write()
@@ -91,6 +91,13 @@ def _write(store: Store, settings: CentreSettings) -> str:
         row.woken_at, row.look_at = None, now
     told = f"{len(wanted) - len(bad):,} datasets were told anew"
     return "; ".join(filter(None, (told, reason)))
+
+
+def _all(store: Store) -> list[str]:
+    """Name all datasets; until they are told, whoever is killed begins with all of them again."""
+    with store.write() as session:
+        press.row_of(session).made = ""
+        return cataloguing.datasets(session)
 
 
 def _put(
@@ -132,11 +139,6 @@ def _sign(edition: Edition, settings: CentreSettings, now: datetime) -> tuple[st
     return mark, "; ".join(done.warnings)
 
 
-def _made(settings: CentreSettings) -> str:
-    """Name what, besides the datasets, each entry is made of."""
-    return " ".join((settings.centre_url, *settings.trackers))
-
-
 def _mirror(store: Store, settings: CentreSettings) -> str:
     """Give what is signed to the sites, if that is due."""
     with store.write() as session:
@@ -150,10 +152,12 @@ def _mirror(store: Store, settings: CentreSettings) -> str:
         _log.warning("no edition of the catalogue is begun", reason=str(error))
         return f"no edition is begun: {error}"
     with store.write() as session:
-        now, row = store.now(session), press.row_of(session)
+        now = store.now(session)
+        label = issues.begin(session, files, str(copy.state), now)
+        row = press.row_of(session)  # after versions, as where one is published
         row.signed = row.mirrored = copy.mark
         row.begun = row.look_at = now
-        return f"edition {issues.begin(session, files, str(copy.state), now)} is begun"
+        return f"edition {label} is begun"
 
 
 def _kept(settings: CentreSettings, copy: Copy) -> tuple[DraftArtifact, ...]:
