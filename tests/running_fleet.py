@@ -27,8 +27,14 @@ class RunningFleet:
         database_url: str,
         *,
         repositories: bool = False,
+        catalogue: bool = False,
         **settings: float | Path,
     ) -> None:
+        """Plant a fleet.
+
+        Without keys its ``catalogue`` is mirrored to no site: to tests that are about other data
+        it would come as one more dataset, a minute after the last change.
+        """
         self.home = home
         self.settings = CentreSettings(
             home=home,
@@ -47,6 +53,8 @@ class RunningFleet:
             extra=extra,
             repositories=repositories,
         )
+        if not catalogue:
+            self.settings.catalogue_keys.unlink()
         self.events: list[str] = []
         self.supervisor = Supervisor(self.tree.programs, on_event=self.events.append, grace=15)
 
@@ -105,9 +113,16 @@ class RunningFleet:
 
 @contextmanager
 def running_fleet(
-    home: Path, database_url: str, *, repositories: bool = False, **settings: float | Path
+    home: Path,
+    database_url: str,
+    *,
+    repositories: bool = False,
+    catalogue: bool = False,
+    **settings: float | Path,
 ) -> Iterator[RunningFleet]:
-    fleet = RunningFleet(home, database_url, repositories=repositories, **settings)
+    fleet = RunningFleet(
+        home, database_url, repositories=repositories, catalogue=catalogue, **settings
+    )
     try:
         yield fleet
     finally:

@@ -49,7 +49,7 @@ def test_a_fleet_s_catalogue_is_had_from_a_node_once_the_centre_is_gone(
     (source / "roads.csv").write_text("id\n1\n")
     url = f"sqlite:///{home / 'fleet.db'}"
     migrate.upgrade(url)
-    with running_fleet(home, url, tick_seconds=0.5) as fleet:
+    with running_fleet(home, url, catalogue=True, tick_seconds=0.5) as fleet:
         mirror.mirror_dataset(fleet.store, str(source), dataset="roads")
         fleet.until("an edition is at every node", lambda: len(editions(fleet)) == 3, 400)
         [root] = rotation.roots(home / "catalogue")

@@ -37,6 +37,10 @@ def test_it_starts_everything_says_where_the_page_is_and_stops_cleanly_on_ctrl_c
     rest, _ = up.communicate(timeout=60)
     assert up.returncode == 0, rest
     assert str(home) in rest
+    root_key = home / "catalogue-root-key.pem"
+    assert str(root_key) in rest
+    assert root_key.stat().st_mode & 0o777 == 0o600
+    assert (home / "catalogue" / "metadata" / "1.root.json").exists()
     assert len(started) > 10
     assert not [pid for pid in started if Path(f"/proc/{pid}/cmdline").exists()]
 
