@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 from sqlmodel import col, select
 
+from fleet.catalogue.client import Fetcher, Home, Mirror, Trust, sync
+from fleet.catalogue.signing import copies
 from fleet.control import publications, why
 from fleet.control.errors import RefusedError
 from fleet.control.mirror import RuleSpec, mirror_dataset
@@ -21,12 +23,17 @@ from fleet.store.tables import (
     Replica,
     Rule,
     Shard,
+    Site,
     Tombstone,
     Transfer,
     Version,
 )
+from tests.api_support import served
 from tests.centre_support import Centre
+from tests.fault_server import FaultServer
 from tests.press_support import Printer
+from tests.redirect_support import until
+from tests.signing_support import LOOPBACK
 
 
 @pytest.fixture
@@ -186,3 +193,26 @@ def test_it_is_told_how_far_the_catalogue_is(printer: Printer) -> None:
     assert first.since is not None
     assert now - first.since < timedelta(days=1)
     assert second.thing == "catalogue 1"
+
+
+def test_the_redirector_leads_clients_to_a_copy(printer: Printer, server: FaultServer) -> None:
+    for site in ("toronto", "amsterdam", "netcup"):
+        with printer.store.write() as session:
+            session.get_one(Site, site).read_url = server.url("").rstrip("/")
+    printer.settle()
+    printer.centre.prove()
+    edition = printer.editions()[-1]
+    with copies.copied(printer.place) as copy:
+        for name, path in copy.files.items():
+            server.serve(f"{DATASET}/{edition.label}/{name}", path.read_bytes())
+    with printer.store.read() as session:
+        now = printer.store.now(session)
+    folder = printer.centre.folder
+    with served(printer.centre) as api, Fetcher("DataFleet/test", LOOPBACK) as fetcher:
+        address = f"{api.url}/d/{DATASET}/latest/"
+        until(lambda: api.get(f"/d/{DATASET}/latest/catalogue.json").status_code == 307)
+        root = Trust(root=printer.place / "metadata" / "1.root.json")
+        synced = sync(Home(folder / "client"), [Mirror.at(address)], root, now, fetcher)
+    assert synced.refusals == ()
+    tables = {one.name for one in synced.folder.iterdir()}
+    assert {"catalogue.parquet", "catalogue.json"} <= tables

@@ -281,3 +281,24 @@ def test_an_edition_has_the_tables_under_plain_names_and_what_signs_them(printer
         if row.role == "data":
             held = (printer.place / row.path).read_bytes()
             assert row.sha256 == hashlib.sha256(held).hexdigest()
+
+
+def test_what_cannot_be_written_says_why_and_is_tried_again(printer: Printer) -> None:
+    printer.mirror("roads", "a.csv")
+    printer.settle()
+    with printer.store.write() as session:
+        session.get_one(Dataset, "roads").title = "Roads"
+    printer.centre.advance(6)
+    printer.centre.tick()
+    printer.centre.advance(60)
+    table = printer.place / "catalogue.parquet"
+    table.unlink()
+    table.mkdir()
+    with pytest.raises(IsADirectoryError):
+        printer.issue()
+    assert reason(printer).startswith("it cannot be written")
+    table.rmdir()
+    printer.settle()
+    assert printer.page("datasets", "roads", "collection.json")["title"] == "Roads"
+    assert printer.untold() == []
+    assert "cannot be written" not in reason(printer)

@@ -50,10 +50,19 @@ def issue(store: Store, settings: CentreSettings) -> str:
     memory.mkdir(parents=True, exist_ok=True)
     try:
         with alone(memory):
-            wrote = _write(store, settings)
-            return "; ".join((wrote, _mirror(store, settings)))
+            return "; ".join((_write(store, settings), _mirror(store, settings)))
     except BlockingIOError:
         return "another one is at it"
+    except OSError as error:
+        _note(store, f"it cannot be written: {error.filename or ''} {error.strerror or error}")
+        raise
+
+
+def _note(store: Store, reason: str) -> None:
+    """Say why it came to nothing; who writes is woken again when a lease is over."""
+    with store.write() as session:
+        row = press.row_of(session)
+        row.woken_at, row.reason = store.now(session), reason
 
 
 def _write(store: Store, settings: CentreSettings) -> str:
@@ -149,7 +158,7 @@ def _mirror(store: Store, settings: CentreSettings) -> str:
         with copies.copied(settings.catalogue) as copy:
             files = _kept(settings, copy)
     except SigningError as error:
-        _log.warning("no edition of the catalogue is begun", reason=str(error))
+        _note(store, f"no edition is begun: {error}")
         return f"no edition is begun: {error}"
     with store.write() as session:
         now = store.now(session)
