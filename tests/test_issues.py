@@ -8,8 +8,8 @@ from sqlmodel import col, select
 
 from fleet.catalogue.client import Fetcher, Home, Mirror, Trust, sync
 from fleet.catalogue.signing import copies
-from fleet.control import publications, why
-from fleet.control.errors import RefusedError
+from fleet.control import publications, rules, why
+from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.mirror import RuleSpec, mirror_dataset
 from fleet.control.snapshot import Snapshot
 from fleet.planning.press import DATASET
@@ -21,7 +21,6 @@ from fleet.store.tables import (
     Placement,
     Press,
     Replica,
-    Rule,
     Shard,
     Site,
     Tombstone,
@@ -164,14 +163,21 @@ def test_its_editions_get_no_doi(printer: Printer) -> None:
     printer.centre.apply_sites(
         *("zenodo",), kind="repository", driver="zenodo", read_url="", store={}
     )
-    with printer.store.write() as session:
-        rule = Rule(dataset_id=DATASET, selector="kind=node | id=zenodo")
-        rule.look_at = printer.store.now(session)
-        session.add(rule)
+    rules.change(printer.store, DATASET, RuleSpec(selector="kind=node | id=zenodo"))
     printer.settle()
     with printer.store.read() as session:
         short = select(Placement.reason).where(col(Placement.site_id).is_(None))
         assert "editions of the catalogue get none" in str(session.exec(short).all())
+
+
+def test_an_admin_changes_its_rule_as_of_any_dataset(printer: Printer) -> None:
+    with pytest.raises(NotFoundError, match="no dataset 'nothing'"):
+        rules.change(printer.store, "nothing", RuleSpec())
+    assert rules.change(printer.store, DATASET, RuleSpec(selector="id=toronto")) == DATASET
+    printer.centre.work()
+    with printer.store.read() as session:
+        marked = session.exec(select(Tombstone.site_id)).all()
+    assert set(marked) == {"amsterdam", "netcup"}
 
 
 def test_what_the_centre_keeps_of_editions_goes_once_sites_have_it(printer: Printer) -> None:
