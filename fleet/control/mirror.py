@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
 
 from fleet import importers
-from fleet.control import facts
+from fleet.control import facts, rules
 from fleet.control.blueprints import Kept
 from fleet.control.errors import RefusedError
 from fleet.importers.draft import Draft, DraftArtifact, ImportRefused
@@ -34,7 +34,7 @@ from fleet.planning.states import ArtifactState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Dataset, Request, Rule, Version
+from fleet.store.tables import Artifact, Dataset, Request, Version
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,132}")
 _ROWS_AT_ONCE = 1000
@@ -305,24 +305,7 @@ def _hand_over(session: Session, version_id: str, spec: RuleSpec | None, now: da
     version.dirty, version.reason = True, "waits for the scheduler"
     if spec is None and facts.rule_of(session, version.dataset_id) is not None:
         return
-    give_rule(session, version.dataset_id, spec or RuleSpec(), now)
-
-
-def give_rule(session: Session, dataset: str, spec: RuleSpec, now: datetime) -> None:
-    """Have this hold for a dataset from now on."""
-    session.add(
-        Rule(
-            dataset_id=dataset,
-            copies=spec.copies,
-            min_copies=spec.min,
-            selector=spec.selector,
-            spread_by=list(spec.spread_by),
-            priority=spec.priority,
-            deadline=spec.deadline,
-            expires=spec.expires,
-            look_at=now,
-        )
-    )
+    rules.give(session, version.dataset_id, spec or RuleSpec(), now)
 
 
 def _forget(session: Session, version: str) -> None:
