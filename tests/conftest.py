@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import certifi
 import pytest
 
 from fleet.store.clock import DatabaseClock, VirtualClock
@@ -34,6 +35,20 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what a centre keeps out of this user's own folders, where a test names no other."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLEET_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let each client of httpx trust one authority: to read them all takes longer than most tests.
+
+    Servers that speak TLS here have a certificate of their own, which is said where they are asked.
+    """
+    first, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
+    file = tmp_path_factory.mktemp("authorities") / "one.pem"
+    file.write_text(first + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certifi, "where", lambda: str(file))
         yield
 
 
