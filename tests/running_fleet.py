@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from fleet.cli import tree
 from fleet.cli.supervisor import Supervisor
+from fleet.control import sites
 from fleet.planning.states import TransferKind, TransferState
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
@@ -28,9 +29,10 @@ class RunningFleet:
         *,
         repositories: bool = False,
         catalogue: bool = False,
+        only: tuple[str, ...] = (),
         **settings: float | Path,
     ) -> None:
-        """Plant a fleet.
+        """Plant the tree; run all of its sites, or only some: each costs seconds to start.
 
         Without keys its ``catalogue`` is mirrored to no site: to tests that are about other data
         it would come as one more dataset, a minute after the last change.
@@ -56,7 +58,11 @@ class RunningFleet:
         if not catalogue:
             self.settings.catalogue_keys.unlink()
         self.events: list[str] = []
-        self.supervisor = Supervisor(self.tree.programs, on_event=self.events.append, grace=15)
+        idle = [site for site in self.tree.sites if only and site not in only]
+        specs = (one for one in sites.read(tree.LOCAL_SITES) if one.id in idle)
+        sites.apply(self.store, tuple(one.model_copy(update={"retired": True}) for one in specs))
+        programs = [one for one in self.tree.programs if one.name.split()[-1] not in idle]
+        self.supervisor = Supervisor(programs, on_event=self.events.append, grace=15)
 
     def relay_doors(self) -> list[Relay]:
         """Have every site read through a relay that counts."""
@@ -118,10 +124,11 @@ def running_fleet(
     *,
     repositories: bool = False,
     catalogue: bool = False,
+    only: tuple[str, ...] = (),
     **settings: float | Path,
 ) -> Iterator[RunningFleet]:
     fleet = RunningFleet(
-        home, database_url, repositories=repositories, catalogue=catalogue, **settings
+        home, database_url, repositories=repositories, catalogue=catalogue, only=only, **settings
     )
     try:
         yield fleet

@@ -16,6 +16,7 @@ from tests.publications_support import DESCRIBED
 from tests.running_fleet import running_fleet
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 @pytest.mark.timeout(200)
 def test_a_newcomer_mirrors_into_a_bucket_and_publishes_a_record_without_an_account(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str
@@ -25,7 +26,12 @@ def test_a_newcomer_mirrors_into_a_bucket_and_publishes_a_record_without_an_acco
     source.mkdir()
     (source / "a.csv").write_bytes(b"a,b\n1,2\n")
     with running_fleet(
-        home, database_url, repositories=True, lease_seconds=10, tick_seconds=0.2
+        home,
+        database_url,
+        repositories=True,
+        only=("toronto",),
+        lease_seconds=10,
+        tick_seconds=0.2,
     ) as fleet:
         fleet.until("all programs ready", fleet.all_ready)
         rule = RuleSpec(copies=2, selector="id=toronto | kind=object_store")

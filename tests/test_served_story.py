@@ -56,6 +56,7 @@ class Reader:
         }
 
 
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 @pytest.mark.timeout(240)
 def test_a_reader_of_the_manifest_sees_one_version_and_then_the_next_and_old_paths_stay(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str
