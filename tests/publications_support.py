@@ -1,7 +1,8 @@
 """A centre with a repository: the rehearsed Zenodo, and the parts of consumer and executor."""
 
 import io
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sqlmodel import select
@@ -129,6 +130,17 @@ class Office:
 
     def records(self) -> list[Record]:
         return [one for one in self.zenodo.records.records.values() if one.published]
+
+
+@contextmanager
+def opened(centre: Centre) -> Iterator[Office]:
+    """Give a centre a repository that is rehearsed below its folder."""
+    home = centre.folder / "zenodo"
+    home.mkdir()
+    with Zenodo(home, tokens={TOKEN: "1", FILL_TOKEN: "1"}) as zenodo:
+        made = Office(centre, zenodo)
+        made.open()
+        yield made
 
 
 def fill(centre: Centre, order: Order) -> None:

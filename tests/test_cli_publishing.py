@@ -7,12 +7,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from fleet.rehearsal.zenodo import TOKEN, Zenodo
 from fleet.store.database import Store
 from tests.api_support import Api, served
 from tests.centre_support import Centre
 from tests.cli_support import Run, refused, runner
-from tests.publications_support import DESCRIBED, EVERYWHERE, FILL_TOKEN, Office
+from tests.publications_support import DESCRIBED, EVERYWHERE, Office, opened
 
 SAID = """\
 title: {en: Buildings, fr: Bâtiments}
@@ -24,12 +23,8 @@ licence: {id: CC-BY-4.0}
 
 
 @pytest.fixture
-def office(sqlite_centre: Centre, tmp_path: Path) -> Iterator[Office]:
-    home = tmp_path / "zenodo"
-    home.mkdir()
-    with Zenodo(home, tokens={TOKEN: "1", FILL_TOKEN: "1"}) as zenodo:
-        made = Office(sqlite_centre, zenodo)
-        made.open()
+def office(sqlite_centre: Centre) -> Iterator[Office]:
+    with opened(sqlite_centre) as made:
         yield made
 
 
