@@ -18,9 +18,10 @@ up: $(RUN)          ## run a whole fleet on this machine until Ctrl-C
 test: $(DEV)        ## the suite that must always pass, on every core: make test ARGS=-x
 	.venv/bin/pytest -n auto --dist worksteal $(ARGS)
 
-test-all: $(DEV)    ## the slow tests too
+test-all: $(DEV)    ## the slow tests too, those that go by the clock by themselves
 	.venv/bin/pytest -n auto --dist worksteal $(ARGS)
-	.venv/bin/pytest -m slow $(ARGS)
+	.venv/bin/pytest -n auto --dist loadfile -m "slow and not alone" $(ARGS)
+	.venv/bin/pytest -m alone $(ARGS)
 
 lint: $(DEV)        ## every gate
 	.venv/bin/ruff check

@@ -27,6 +27,7 @@ SLOW = 12.0  # MB/s: so slow that every fault hits work under way
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_everything_arrives_once_whatever_dies(
     tmp_path_factory: pytest.TempPathFactory, database_url: str

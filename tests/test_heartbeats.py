@@ -20,6 +20,7 @@ BEATS = 150
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_heartbeats_are_answered_within_a_second_while_the_tick_works(
     database_url: str, tmp_path: Path

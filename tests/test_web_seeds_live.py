@@ -19,6 +19,7 @@ PIECE = 256 * 1024
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_a_new_datasets_web_seeds_are_proved_in_a_minute_and_dropped_when_they_die(
     tmp_path_factory: pytest.TempPathFactory, sqlite_databases: Databases
