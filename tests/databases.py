@@ -19,6 +19,10 @@ from fleet.store.clock import Clock
 from fleet.store.database import Store
 from fleet.store.migrate import upgrade
 
+# For what is the same whatever the store: input that is refused, what programs do with each other.
+on_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+
 
 def _binary(name: str) -> Path:
     found = shutil.which(name)

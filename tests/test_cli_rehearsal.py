@@ -12,11 +12,12 @@ from fleet.control import descriptions, mirror, publications, published, sites
 from fleet.control.mirror import RuleSpec
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Site
+from tests.databases import on_sqlite
 from tests.publications_support import DESCRIBED
 from tests.running_fleet import running_fleet
 
 
-@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.timeout(200)
 def test_a_newcomer_mirrors_into_a_bucket_and_publishes_a_record_without_an_account(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str

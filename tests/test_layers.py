@@ -13,6 +13,7 @@ from fleet.store.tables import Artifact, Observation
 from fleet.torrent.merkle import layer_fault, root_of
 from tests import centre_support
 from tests.centre_support import Centre
+from tests.databases import on_sqlite
 from tests.fault_server import FaultServer
 from tests.pull_support import Site, item, noise, order
 from tests.test_digests import merkle_layer, merkle_root
@@ -73,6 +74,7 @@ def _flipped(layer: bytes) -> bytes:
     return bytes([layer[0] ^ 1]) + layer[1:]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("forge", "reason"),
     [
@@ -101,6 +103,7 @@ def test_a_forged_layer_is_refused_by_name_and_nothing_else_is_lost(
     assert not centre.transfers(state="suspended")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

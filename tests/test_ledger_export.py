@@ -23,6 +23,7 @@ from fleet.store.tables import Artifact, Attempt, DatasetAlias, Incident, Transf
 from tests.centre_support import Centre, content
 from tests.cli_support import Ended
 from tests.conftest import NOON
+from tests.databases import on_sqlite
 from tests.holdings_support import hold
 
 ORIGIN = "https://origin.example"
@@ -252,6 +253,7 @@ def test_the_command_writes_the_file_and_says_what_is_in_it(run: Run, centre: Ce
     assert again.out.startswith("ledger.parquet: 4 rows")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -15,6 +15,7 @@ from fleet.store.tables import Blob
 from fleet.torrent.pieces import piece_length
 from tests.api_support import Api, served
 from tests.centre_support import Centre, content
+from tests.databases import on_sqlite
 from tests.pull_support import v1_pieces
 from workers.centre import Centre as Client
 from workers.centre import CentreFailed, CentreRefused
@@ -71,6 +72,7 @@ def test_there_are_no_piece_hashes_before_a_shard_is_sealed(centre: Centre) -> N
     assert (ingest.known, sealing.known) == (None, None)
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["0" * 64, "census", "a" * 3000])
 def test_a_blob_that_was_never_sent_is_not_found(name: str, api: Api) -> None:
     answer = api.ask("toronto", "GET", f"blobs/{name}")

@@ -23,6 +23,7 @@ from fleet.rehearsal.service import Moment
 from fleet.rehearsal.zenodo import TOKEN, Zenodo
 from fleet.rehearsal.zenodo.state import Record
 from fleet.store.tables import Attempt, Publication, Replica, Transfer, Version
+from tests.databases import on_postgres, on_sqlite
 from tests.publish_support import bytes_of
 from tests.running_fleet import RunningFleet, kill, running_fleet
 
@@ -61,7 +62,7 @@ def zenodo(tmp_path: Path) -> Iterator[Zenodo]:
         yield server
 
 
-@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+@on_postgres
 @pytest.mark.timeout(300)
 def test_two_versions_become_two_records_of_one_concept_whoever_is_killed(
     tmp_path: Path,
@@ -102,7 +103,7 @@ def test_two_versions_become_two_records_of_one_concept_whoever_is_killed(
         assert f"https://doi.org/{records[1].doi}" in _page(fleet)
 
 
-@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.timeout(200)
 def test_a_version_too_large_for_a_record_has_its_papers_there_as_a_newcomer_asks(
     tmp_path: Path,

@@ -12,6 +12,7 @@ from fleet.planning.latest import Manifest, decode, place
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key
 from fleet.rehearsal.s3.strictness import R2
+from tests.databases import on_postgres
 from tests.running_fleet import RunningFleet
 from tests.test_away_story import KEY, SECRET, AwayBucket, running, serving
 
@@ -56,7 +57,7 @@ class Reader:
         }
 
 
-@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+@on_postgres
 @pytest.mark.timeout(240)
 def test_a_reader_of_the_manifest_sees_one_version_and_then_the_next_and_old_paths_stay(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str

@@ -13,6 +13,7 @@ from fleet.messages import DesiredSeeds, UploadCaps, UploadHours
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Seeding, Uploading
 from tests.api_support import Api, served, three_sites
+from tests.databases import on_sqlite
 
 CAPS = UploadSpec(
     bytes_per_second=20_000_000,
@@ -147,6 +148,7 @@ def test_why_and_the_page_tell_what_was_sent_and_why_no_more_is(api: Api) -> Non
     assert told["reason"].startswith("5 B sent in 2026-04, ")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "change",
     [{"month": "March"}, {"sent": -1}, {"sent": 2**63}, {"until": "2026-04-01T00:00:00"}],

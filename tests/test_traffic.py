@@ -19,6 +19,7 @@ from fleet.store.tables import Observation, Site, TrafficBin, Usual
 from tests.api_support import Api, served, three_sites
 from tests.centre_support import Centre
 from tests.conftest import NOON
+from tests.databases import on_sqlite
 from workers.seeder.centre import SeedCentre
 
 WEEK = timedelta(weeks=1)
@@ -62,6 +63,7 @@ def test_bins_are_kept_once_however_often_they_are_told(centre: Centre) -> None:
     assert [one.bytes_in for one in _bins(centre)] == [900, 900]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "start", [NOON + BIN, NOON - timedelta(weeks=9), NOON - timedelta(minutes=5)]
 )
@@ -104,6 +106,7 @@ def test_an_outcomes_bytes_lie_over_the_bins_it_took(centre: Centre) -> None:
     assert found.hours[0] == pytest.approx(80.0)
 
 
+@on_sqlite
 @pytest.mark.parametrize("host", ["btih:0123", "10.0.0.7:8080", "mirror.example", "toronto"])
 def test_of_hosts_that_are_no_providers_nothing_is_kept_or_told(centre: Centre, host: str) -> None:
     centre.mirror("a.csv")

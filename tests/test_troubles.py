@@ -13,6 +13,7 @@ from fleet.messages import ItemResult, Order
 from fleet.settings import CentreSettings
 from fleet.store.tables import Artifact, Observation, Replica, Rule, Shard, Transfer, Version
 from tests.centre_support import Centre
+from tests.databases import on_sqlite
 
 MANY = [f"{number:02}.csv" for number in range(40)]
 DAY = 86_400.0
@@ -253,6 +254,7 @@ def test_a_list_that_was_edited_is_not_taken_for_the_one_asked_for_before(
     assert (edited.artifacts, edited.repeated) == (2, False)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "tell",
     [

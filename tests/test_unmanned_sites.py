@@ -14,6 +14,7 @@ from fleet.messages import Order
 from fleet.places import ItemsPlace
 from fleet.store.tables import Site
 from tests.centre_support import MOMENT, Centre
+from tests.databases import on_sqlite
 
 STORE = {
     "endpoint": "https://r2.example",
@@ -269,6 +270,7 @@ def test_keys_are_given_anew_to_whoever_holds_the_attempt_and_to_nobody_else(
         grants.renew(centre.store, centre.settings, order.attempt, "a")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -14,6 +14,7 @@ from fleet.store.tables import Artifact, Incident, Replica, Shard
 from fleet.torrent.parsed import parse
 from tests import centre_support
 from tests.centre_support import MOMENT, Centre, content
+from tests.databases import on_sqlite
 from tests.fault_server import FaultServer
 from tests.holdings_support import hold
 from tests.pull_support import Site, noise
@@ -358,6 +359,7 @@ def test_a_probe_of_where_a_site_was_read_before_proves_nothing_of_where_it_is_r
     assert item.sources[0].url.startswith("http://never-read.example/")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("fault", "options", "listed"),
     [
