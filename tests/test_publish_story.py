@@ -62,6 +62,7 @@ def zenodo(tmp_path: Path) -> Iterator[Zenodo]:
         yield server
 
 
+@pytest.mark.slow
 @on_postgres
 @pytest.mark.timeout(300)
 def test_two_versions_become_two_records_of_one_concept_whoever_is_killed(
