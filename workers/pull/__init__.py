@@ -55,8 +55,8 @@ def pull(
         Stopped: the lease ended; partial files are left to be resumed.
     """
     watch = Watch() if watch is None else watch
-    watch.items = len(order.items)
-    watch.sizes = {item.artifact: item.size for item in order.items}
+    watch.items += len(order.items)
+    watch.sizes.update({item.artifact: item.size for item in order.items})
     with Web(settings) as web, Landing(storage) as landing:
         known = known if len(order.items) == 1 else b""
         run = Run(order, storage, lease, settings, known, watch, web, landing, Pace(lease))

@@ -82,7 +82,7 @@ def convict(download: Download) -> None:
         liar, evidence = found
         if liar is not None:
             told = Worthless(f"{liar.tally.host}: sent the wrong bytes ({evidence})")
-            liar.tally.blame(told, evidence)
+            liar.tally.blame(told, evidence, liar.source.url)
             download.drop(liar, told)
         download.rewind()
         download.reach()
@@ -95,6 +95,6 @@ def _begin_clean(download: Download) -> None:
 
 
 def _convict(download: Download, mirror: Mirror, fault: Worthless, evidence: str) -> None:
-    mirror.tally.blame(fault, evidence)
+    mirror.tally.blame(fault, evidence, mirror.source.url)
     download.drop(mirror, fault)
     download.spoil()

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import httpx
 
 from fleet.messages import Source, SourceReport
-from workers.pull.faults import Busy, Fault, Local, Passing
+from workers.pull.faults import Busy, Fault, Local, OtherSize, Passing, Worthless
 from workers.pull.web.addresses import host_of, shown
 
 DELAYS = 3
@@ -24,6 +24,8 @@ class Tally:
     counts the items in a row that gave it up because it could not be reached, ``delays`` how often
     in a row it put us off.  Before ``ready_at`` it is not asked; ``out`` is why it is left alone
     for the rest of the attempt.  ``streams`` is how many answers of it are being read now.
+    ``lies`` are the URLs that it sent the wrong bytes of, each with the proof; if it is ``strict``,
+    the first one is the last that it is asked.
     ``throttled`` counts its answers 429 and 503, ``retry_after`` is the longest wait it asked for.
     """
 
@@ -42,6 +44,8 @@ class Tally:
     streams: int = 0
     throttled: int = 0
     retry_after: float | None = None
+    strict: bool = False
+    lies: dict[str, str] = field(default_factory=dict)
     _heard: int = 0
     _latency: float = 0.0
     _since: float = 0.0
@@ -106,8 +110,8 @@ class Tally:
             if fault.asks is not None:
                 self.retry_after = max(fault.asks, self.retry_after or 0.0)
 
-    def blame(self, fault: Fault, evidence: str = "") -> None:
-        """Count a fault of the host, with the proof if it sent wrong bytes.
+    def blame(self, fault: Fault, evidence: str = "", url: str = "") -> None:
+        """Count a fault of the host, with the proof if it sent wrong bytes (of ``url``).
 
         One that wants to be left alone for long is, from now on.
         """
@@ -119,6 +123,21 @@ class Tally:
             self.errors += 1
             self.last_error = str(fault)
             self.evidence = evidence or self.evidence
+            if url and isinstance(fault, Worthless | OtherSize):
+                self.lies.setdefault(url, evidence or str(fault))
+                if self.strict:
+                    self.out = self.out or fault
+
+    def add(self, later: "Tally") -> None:
+        """Add what was counted of it in another pull."""
+        with self._lock:
+            self.bytes += later.bytes
+            self.seconds += later.seconds
+            self.requests += later.requests
+            self.errors += later.errors
+            self.last_error = later.last_error or self.last_error
+            self.evidence = later.evidence or self.evidence
+            self.lies |= later.lies
 
     def report(self) -> SourceReport:
         """Give the counters as they are told to the centre."""
@@ -139,8 +158,9 @@ class Tally:
 
 @dataclass
 class Tallies:
-    """The tallies of all hosts of an attempt."""
+    """The tallies of all hosts of an attempt; whether each is ``strict``."""
 
+    strict: bool = False
     hosts: dict[tuple[str, str | None], Tally] = field(default_factory=dict)
 
     def of(self, source: Source) -> Tally:
@@ -161,7 +181,12 @@ class Tallies:
 
     def named(self, host: str, site: str | None = None) -> Tally:
         """Find the tally of a host, or of what stands for one in reports."""
-        return self.hosts.setdefault((host, site), Tally(host, site))
+        return self.hosts.setdefault((host, site), Tally(host, site, strict=self.strict))
+
+    def add(self, later: "Tallies") -> None:
+        """Add what was counted in another pull of the same hosts."""
+        for (host, site), tally in later.hosts.items():
+            self.named(host, site).add(tally)
 
     @property
     def bytes(self) -> int:

@@ -157,6 +157,7 @@ class ByTorrent:
         def told(progress: Progress) -> None:
             self._run.say(waits_for(progress, swarm))
             counts.take(progress)
+            self._show(items, progress)
 
         with Effort(run.settings, run.lease, "fetch", swarm, want) as effort:
             try:
@@ -170,6 +171,11 @@ class ByTorrent:
             self._fault += "; its seeder did not let go of what it fetched"
             return []
         return self._proved([item for item in items if _looks_whole(item, folder)], folder)
+
+    def _show(self, items: Sequence[Item], progress: Progress) -> None:
+        """Tell whoever watches how far it is: pieces come in any order, so of each a like part."""
+        part = min(progress.done / progress.size, 1.0) if progress.size else 0.0
+        self._run.watch.held.update({item.artifact: int((item.size or 0) * part) for item in items})
 
     def _proved(self, items: Sequence[Item], folder: Path) -> list[_Proved]:
         """Read what was fetched; what is not the artifact goes, unless more of it may come."""

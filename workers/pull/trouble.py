@@ -32,7 +32,7 @@ def take(download: "Download", fetch: Fetch, fault: Fault) -> None:
     if blamed is mirror.tally.out:  # which another item has found out before
         download.drop(mirror, blamed)
         return
-    mirror.tally.blame(blamed, evidence)
+    mirror.tally.blame(blamed, evidence, mirror.source.url)
     if isinstance(blamed, Passing):
         mirror.failed(blamed, monotonic())
         if not mirror.out:

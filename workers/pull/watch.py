@@ -7,7 +7,9 @@ from workers.pull.tally import Tallies
 
 @dataclass
 class Watch:
-    """Counters of one pull; written by its threads, read by whoever wants to show them.
+    """Counters of a pull, or of several; written by its threads, read by whoever shows them.
+
+    Pulls at once have one each, and may share what is kept by artifact and the tallies.
 
     Attributes:
         items: how many are to be pulled.
