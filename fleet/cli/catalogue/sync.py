@@ -37,7 +37,7 @@ def main(
     with words.refusing():
         asked = [Mirror.at(one) for one in mirrors]
         try:
-            synced = _synced(Home(to), asked, Trust(root, pinned), now, quiet=as_json)
+            synced = synced_with_bar(Home(to), asked, Trust(root, pinned), now, quiet=as_json)
         except KeyboardInterrupt:
             sys.stderr.write("fleet: stopped; what was there is still there\n")
             raise typer.Exit(INTERRUPTED) from None
@@ -55,9 +55,10 @@ def main(
         sys.stderr.write(f"fleet: {clean(one.mirror)} was not used: {clean(one.reason)}\n")
 
 
-def _synced(
+def synced_with_bar(
     home: Home, mirrors: Sequence[Mirror], trust: Trust, now: datetime, *, quiet: bool
 ) -> Synced:
+    """Sync, and show how far it is; ``quiet`` shows nothing."""
     settings = CentreSettings()
     typed = typed_networks(one.base for one in mirrors if not one.base.startswith("file:"))
     bar = Progress(*_COLUMNS, console=Console(stderr=True), disable=quiet, transient=True)

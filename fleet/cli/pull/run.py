@@ -10,19 +10,16 @@ Rules this module keeps:
 """
 
 import json
-import signal
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from types import FrameType
-
-from pydantic import ValidationError
 
 from fleet.cli.pull import report
+from fleet.cli.pull.ground import SITE, STAGING, made, settings_for, tidy
+from fleet.cli.pull.hold import Hold, signals
 from fleet.cli.pull.report import Ending
 from fleet.cli.pull.screen import Screen
 from fleet.cli.pull.sight import Observer
@@ -30,32 +27,12 @@ from fleet.cli.pull.wishes import Wish, WrongUsageError, rate, typed_networks, w
 from fleet.cli.text import clean
 from fleet.control.errors import FleetError
 from fleet.messages import Budget, Item, Order, Source
-from fleet.settings import SiteSettings
-from workers.lease import Lease, Stopped
+from workers.lease import Stopped
 from workers.pull import Watch, pull
 from workers.storage.paths import UnsafePathError
 from workers.storage.posix import PosixStorage
 
-SITE = "pull"
-STAGING = ".staging"
 FAILED, USAGE, SIGNALLED = 1, 2, 128
-
-
-class _Hold(Lease):
-    """A hold that a signal takes away."""
-
-    def __init__(self, budget: Budget) -> None:
-        super().__init__(budget)
-        self.signal = 0
-
-    def check(self) -> None:
-        """Return if the work may go on.
-
-        Raises:
-            Stopped: a signal came.
-        """
-        if self.signal:
-            raise Stopped("a signal came")
 
 
 def main(
@@ -78,20 +55,20 @@ def main(
     except WrongUsageError as error:
         _complain(f"{error} (fleet pull --help)")
         return USAGE
-    settings = _settings(to, urls)
-    storage = PosixStorage(_made(to))
+    settings = settings_for(to, typed_networks(urls))
+    storage = PosixStorage(made(to))
     before = {wish.name: _there(storage, to, wish) for wish in wanted}
-    hold, watch, began = _Hold(budget), Watch(), time.monotonic()
+    hold, watch, began = Hold(budget), Watch(), time.monotonic()
     observer = Observer(watch, [storage.root / wish.name for wish in wanted], began)
     try:
-        with _signals(hold), Screen(observer.look, quiet=as_json):
+        with signals(hold), Screen(observer.look, quiet=as_json):
             work = pull(_order(wanted, budget), storage, hold, settings=settings, watch=watch)
     except Stopped:
-        _tidy(storage)
+        tidy(storage)
         _complain(f"stopped; {_how_to_go_on(storage, to, wanted)}")
         return SIGNALLED + hold.signal
     seconds = time.monotonic() - began
-    _tidy(storage)
+    tidy(storage)
     ending = Ending(wanted, work, to, seconds, _replaced(storage, before))
     _tell(ending, as_json=as_json)
     if ending.complete:
@@ -99,26 +76,6 @@ def main(
     if (storage.root / STAGING).exists():
         _complain(_how_to_go_on(storage, to, wanted))
     return FAILED
-
-
-def _settings(to: Path, urls: Sequence[str]) -> SiteSettings:
-    """Read the environment as a site does, and allow the private addresses that were typed."""
-    try:
-        settings = SiteSettings(site=SITE, root=to)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise FleetError(f"the environment's FLEET_{name}: {first['msg']}") from error
-    allowed = settings.allow_networks + typed_networks(urls)
-    return settings.model_copy(update={"allow_networks": allowed})
-
-
-def _made(to: Path) -> Path:
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FleetError(f"{clean(str(to))} cannot be made a folder: {error.strerror}") from error
-    return to.absolute()
 
 
 def _there(storage: PosixStorage, to: Path, wish: Wish) -> int | None:
@@ -154,29 +111,6 @@ def _order(wanted: Sequence[Wish], budget: Budget) -> Order:
     return Order(
         attempt=SITE, fence=0, task="pull", site=SITE, lease_seconds=0, items=items, budget=budget
     )
-
-
-@contextmanager
-def _signals(hold: _Hold) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM take the hold away; whoever repeats them is not kept waiting."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        hold.signal = number
-        signal.signal(number, before[number])
-
-    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _tidy(storage: PosixStorage) -> None:
-    """Remove our folder if nothing is left in it."""
-    with suppress(OSError):
-        (storage.root / STAGING).rmdir()
 
 
 def _how_to_go_on(storage: PosixStorage, to: Path, wanted: Sequence[Wish]) -> str:

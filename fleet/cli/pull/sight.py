@@ -8,6 +8,7 @@ from pathlib import Path
 from workers.pull import Watch
 
 WINDOW_SECONDS = 5.0
+AT_ONCE = 500  # files that are looked for at each look
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Observer:
         """Look at ``watch``, which begins ``now``, and at the places of its files."""
         self._watch = watch
         self._finals = finals
+        self._missing = deque(range(len(finals)))
+        self._landed = bytearray(len(finals))
         self._before: deque[tuple[float, dict[str, int]]] = deque([(now, {})])
 
     def look(self, now: float) -> Sight:
@@ -83,9 +86,13 @@ class Observer:
             )
             for tally in tallies
         ]
+        self._look_for_some()
         total = watch.bytes_total
         return Sight(
-            files=[(final.name, final.exists()) for final in self._finals],
+            files=[
+                (final.name, bool(there))
+                for final, there in zip(self._finals, self._landed, strict=True)
+            ],
             failed=watch.items_failed,
             done=watch.bytes_done if total is None else min(watch.bytes_done, total),
             total=total,
@@ -93,6 +100,15 @@ class Observer:
             hosts=hosts,
             note=watch.note,
         )
+
+    def _look_for_some(self) -> None:
+        """See which of the files that were not there yet are: of many, some at each look."""
+        for _ in range(min(len(self._missing), AT_ONCE)):
+            number = self._missing.popleft()
+            if self._finals[number].exists():
+                self._landed[number] = 1
+            else:
+                self._missing.append(number)
 
     def _since(self, now: float, came: dict[str, int]) -> tuple[float, dict[str, int]]:
         """Remember these counters; give those of some seconds ago."""
