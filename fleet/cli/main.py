@@ -2,7 +2,8 @@
 
 Exit codes: 0 done; 1 refused or failed, with one line on standard error; 2 wrong usage; 3 it was
 carried out, but not everything that was asked for is there (`fleet why` tells what and why).
-`fleet pull`, which a signal may end at any time without harm, then ends with 128 and its number.
+`fleet pull` and `fleet get`, which a signal may end at any time without harm, then end with 128 and
+its number.
 
 Imports stand inside the commands, so that each starts as fast as what it needs.
 """
@@ -134,6 +135,53 @@ def import_(
         _print_json(held)
     else:
         looking.tell(held)
+
+
+@app.command()
+def get(
+    version: Annotated[
+        str, typer.Argument(metavar="DATASET[@VERSION]", help="What to get; else its latest.")
+    ],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH", help="Files or folders of it, or patterns; else all."),
+    ] = None,
+    catalogue: Annotated[
+        list[str],
+        typer.Option(metavar="DIR|URL", help="A synced catalogue, or mirrors of one."),
+    ] = [],  # noqa: B006 - typer has to see a list
+    root_sha256: Annotated[
+        str, typer.Option(metavar="HEX", help="The SHA-256 of its root, for mirrors.")
+    ] = "",
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The folder to put it in.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Download a version of a dataset from all its mirrors at once, and prove every byte.
+
+    What it is, and who has it, stands in the signed catalogue: a folder of
+    `fleet catalogue sync`, or its mirrors with the digest of its root. Bytes come
+    over HTTP and from BitTorrent peers; a mirror that sends wrong ones is named,
+    left alone, and told of to the centre. Stopped or broken off, the same command
+    goes on where it was. It ends with 0 if all is there, 3 if only a part of it
+    is, 1 if nothing is.
+
+    \b
+      fleet get census@2021 --catalogue catalogue --to data
+      fleet get census '*.parquet' --catalogue https://a.example/catalogue --root-sha256 3f5a...
+    """  # noqa: D301 - typer takes this sign for "lay out as written"
+    from fleet.cli.get import run
+
+    if not catalogue:
+        raise typer.BadParameter("give --catalogue DIR, or --catalogue URL with --root-sha256 HEX")
+    code = run.main(
+        version,
+        paths or [],
+        catalogue=catalogue,
+        root_sha256=root_sha256,
+        to=to,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

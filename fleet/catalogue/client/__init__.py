@@ -8,7 +8,7 @@ from fleet.catalogue.client.mirrors import Fetcher, Mirror, MirrorError
 from fleet.catalogue.client.signed import Signed
 from fleet.catalogue.client.sync import Refusal, Synced, SyncError, sync
 from fleet.catalogue.client.trust import Trust, UntrustedError
-from fleet.catalogue.client.verify import Fault, Verified, verify
+from fleet.catalogue.client.verify import Fault, Verified, verify, verify_one
 
 __all__ = [
     "Fault",
@@ -25,4 +25,5 @@ __all__ = [
     "Verified",
     "sync",
     "verify",
+    "verify_one",
 ]

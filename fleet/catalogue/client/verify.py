@@ -1,6 +1,7 @@
 """Verifying what was synced: every signature and every byte, without asking anybody."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,29 @@ def verify(home: Home, now: datetime, read: Callable[[int], None] = lambda _: No
         SyncError: there is none, or what is remembered of its signatures is damaged.
         BlockingIOError: somebody is syncing it.
     """
+    with _held(home) as signed:
+        return Verified(signed, now >= signed.expires, tuple(_faults(home, signed, read)))
+
+
+def verify_one(home: Home, path: str, now: datetime) -> Verified:
+    """Check the signatures and one file of the state that a folder has.
+
+    Raises:
+        SyncError: there is no state, or no such file in it, or what is remembered is damaged.
+        BlockingIOError: somebody is syncing it.
+    """
+    with _held(home) as signed:
+        target = next((one for one in signed.targets if one.path == path), None)
+        if target is None:
+            raise SyncError(f"{home.root} has a catalogue without {path}")
+        why = fault(home.current / path, target)
+        faults = (Fault(path, why),) if why else ()
+        return Verified(signed, now >= signed.expires, faults)
+
+
+@contextmanager
+def _held(home: Home) -> Iterator[Signed]:
+    """Hold a folder, and say what was signed of what it has."""
     if not home.begun.exists() or not home.state():
         raise SyncError(f"{home.root} has no catalogue: bring one with `fleet catalogue sync`")
     with home.locked(), Fetcher("", ()) as nobody:
@@ -68,7 +92,7 @@ def verify(home: Home, now: datetime, read: Callable[[int], None] = lambda _: No
             ) from error
         if signed.name != home.state():
             raise SyncError(f"{home.root} has an older state than was signed since: sync again")
-        return Verified(signed, now >= signed.expires, tuple(_faults(home, signed, read)))
+        yield signed
 
 
 def _faults(home: Home, signed: Signed, read: Callable[[int], None]) -> list[Fault]:
