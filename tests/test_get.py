@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.planning.states import VersionState
-from tests.cli_support import refused
-from tests.get_support import DATASET, LABEL, MANIFEST, User, World, made, world
+from tests.get_support import DATASET, LABEL, User, World, made, world
 from tests.pull_support import noise
 from workers.pull import mirror
 

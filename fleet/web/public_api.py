@@ -4,13 +4,16 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from fleet.control import timetables, torrents, views, why
+from fleet.control import reports, timetables, torrents, views, why
 from fleet.web.access import SettingsDep, StoreDep
 
 router = APIRouter(prefix="/api/v1", tags=["public"])
+_REPORT_BYTES = 8 * 1024
 
 
 @router.get("/health")
@@ -44,6 +47,31 @@ def explain(name: str, store: StoreDep) -> dict[str, Any]:
     """Explain a dataset, version, shard, replica, transfer, attempt, artifact or site."""
     with store.read() as session:
         return asdict(why.explain(session, name, store.now(session)))
+
+
+@router.post("/reports", status_code=202)
+async def report(request: Request, store: StoreDep) -> dict[str, str]:
+    """Tell that a site sent wrong bytes of a file: that copy is then checked.
+
+    The body is ``{"dataset", "version", "path", "site", "wrong"}``, of 8 KiB at most.
+    """
+    body = b""
+    async for block in request.stream():
+        body += block
+        if len(body) > _REPORT_BYTES:
+            raise HTTPException(413, f"a report has {_REPORT_BYTES} bytes at most")
+    try:
+        said = reports.Report.model_validate_json(body)
+    except ValidationError as error:
+        raise HTTPException(422, _first(error)) from error
+    return {"detail": await run_in_threadpool(reports.take, store, said)}
+
+
+def _first(error: ValidationError) -> str:
+    """Say what is wrong with a body, without repeating it."""
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"]
 
 
 @router.get("/traffic.json")
