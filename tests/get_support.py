@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import libtorrent as lt
 import pytest
 
 from fleet.blueprint import manifest
@@ -23,17 +24,32 @@ from fleet.cli import main as cli
 from fleet.planning.reading import SEGMENTS
 from fleet.planning.states import VersionState
 from fleet.torrent.metainfo import magnet, torrent_bytes
+from fleet.torrent.parsed import parse
 from fleet.torrent.pieces import PieceHasher
 from fleet.torrent.shard import shard_metainfo
 from tests.cli_support import Ended
 from tests.fault_server import FaultServer
 from tests.signing_support import LOOPBACK, Office
+from workers.pull import mirror
 
 DATASET, LABEL = "census", "v1"
 MANIFEST = "manifest.json"
 SITES = ("amsterdam", "netcup", "toronto")
 PIECE = 16 * 1024
 NOW = datetime.now(UTC)
+ENVIRONMENT = {
+    "FLEET_ALLOW_NETWORKS": "127.0.0.0/8",
+    "FLEET_STALL_SECONDS": "2",
+    "COLUMNS": "200",
+}
+PEER: Any = {
+    "listen_interfaces": "127.0.0.1:0",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "allow_multiple_connections_per_ip": True,
+}
 
 
 def sha256(body: bytes) -> str:
@@ -119,10 +135,10 @@ class World:
         return f"{DATASET}/{label}/{path}"
 
     def lie(self, site: str, path: str, body: bytes) -> None:
-        """Have a mirror serve other bytes of a file, of the same size."""
-        middle = len(body) // 2
-        wrong = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
-        self.mirrors[site].serve(self.at(path), wrong)
+        """Have a mirror serve a file of the same size with a wrong byte in each piece."""
+        wrong = bytearray(body)
+        wrong[::PIECE] = bytes(byte ^ 1 for byte in wrong[::PIECE])
+        self.mirrors[site].serve(self.at(path), bytes(wrong))
 
     def tell(self, version: Made, *sites: str, **changes: Any) -> Made:
         """Have the catalogue say that these mirrors have it; sync it."""
@@ -209,3 +225,38 @@ def world(folder: Path) -> Iterator[World]:
     with ExitStack() as stack:
         servers = [stack.enter_context(FaultServer()) for _ in range(len(SITES) + 1)]
         yield World(folder, servers[0], dict(zip(SITES, servers[1:], strict=True)))
+
+
+@contextmanager
+def peer(version: Made, infohash: str, folder: Path, *, lies: bool = False) -> Iterator[str]:
+    """A BitTorrent peer that has all of a torrent, or says so and sends all of it wrong."""
+    parsed = parse(version.torrents[infohash])
+    for path, _ in parsed.content:
+        inside = path if parsed.single else path.removeprefix(f"{DATASET}/{version.entry.label}/")
+        body = next(body for name, body in version.files.items() if name.endswith(inside))
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(bytes(byte ^ 0xFF for byte in body) if lies else body)
+    session = lt.session(PEER)
+    params = lt.load_torrent_buffer(version.torrents[infohash])
+    params.save_path = str(folder)
+    params.have_pieces = [True] * params.ti.num_pieces()
+    params.flags |= lt.torrent_flags.no_verify_files | lt.torrent_flags.upload_mode
+    params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    session.add_torrent(params)
+    yield f"127.0.0.1:{session.listen_port()}"
+    del session
+
+
+def downloading(
+    there: World,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> User:
+    """A user of that world, with nothing in the way of what is tested."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FLEET_HOME", str(folder / "home"))
+    monkeypatch.setattr(mirror, "FIRST_WAIT", 0.01)
+    return User(there, folder / "data", monkeypatch, capsys)

@@ -38,7 +38,7 @@ class Hearsay:
         found = self._handle.torrent_file()
         if found is None:
             return b""
-        return bytes(lt.bencode(lt.create_torrent(found).generate()))
+        return b"d4:info" + bytes(found.info_section()) + b"e"
 
     def close(self) -> None:
         """End the session, and wait until it has ended."""

@@ -11,7 +11,7 @@ import httpx
 from fleet.messages import Item, ItemResult
 from workers.digests import Found, digest, kinds, mismatch, parts_of, pieces_of
 from workers.pull.answers import Part, Wanted, judge, looks_like_page, page, refusal
-from workers.pull.faults import Bad, Local
+from workers.pull.faults import Bad, Local, Worthless
 from workers.pull.quick.hosts import Ask, Host
 from workers.pull.run import Run
 from workers.pull.web.heads import Head
@@ -60,6 +60,9 @@ class Delivery:
             raise page(self.wanted(host, ask), "by its first bytes")
         found = digest(body, kinds(order, item), pieces_of(order, len(body)), parts_of(order))
         if wrong := mismatch(item, found):
+            if host.tally.strict:  # all of it came in one answer
+                lied = Worthless(f"{host.tally.host}: sent the wrong bytes ({wrong})")
+                host.tally.blame(lied, wrong, ask.source.url)
             raise Bad(f"{host.tally.host}: sent the wrong bytes ({wrong})")
         host.delivered()
         staged = f"{self._folder}/{next(self._numbers)}"

@@ -1,0 +1,157 @@
+"""`fleet get` by BitTorrent: where mirrors have nothing, beside them, and whoever lies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.cli.get import lanes
+from tests.get_support import (
+    DATASET,
+    MANIFEST,
+    User,
+    World,
+    downloading,
+    made,
+    peer,
+    world,
+)
+from tests.pull_support import noise
+
+MIB = 1024 * 1024
+BUNDLE = {f"tables/{number}.csv": noise(100_000 + number, number) for number in range(6)}
+LARGE = {"a.parquet": noise(9 * MIB, 100), "b.parquet": noise(9 * MIB + 1, 101)}
+SHARDS = [list(BUNDLE), ["a.parquet"], ["b.parquet"], [MANIFEST]]
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def user(
+    there: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> User:
+    return downloading(there, tmp_path, monkeypatch, capsys)
+
+
+def by_peers(told: list[dict[str, int | str]]) -> int:
+    """The bytes that came from peers."""
+    return sum(int(one["bytes"]) for one in told if str(one["host"]).startswith("btih:"))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_what_no_mirror_has_comes_from_peers(
+    there: World, user: User, tmp_path: Path, given: bool
+) -> None:
+    """With the torrent's file from the centre, or by its infohash alone."""
+    before = made(BUNDLE, [list(BUNDLE)])
+    with peer(before, before.infohash, tmp_path / "peer") as address:
+        host, _, port = address.rpartition(":")
+        version = there.tell(made(BUNDLE, [list(BUNDLE)], [(host, int(port))]))
+        if not given:
+            del there.centre.files[f"api/v1/torrents/{version.infohash}.torrent"]
+
+        ended = user.get(DATASET, "tables", "--json")
+
+    assert ended.code == 0, ended
+    assert user.files() == BUNDLE
+    assert by_peers(ended.json["sources"]) >= sum(map(len, BUNDLE.values()))
+    assert not (user.folder / ".staging").exists()
+
+
+def test_mirrors_and_peers_work_at_once(there: World, user: User, tmp_path: Path) -> None:
+    """The mirror waits with the first file until peers have brought the last."""
+    before = made(LARGE, [["a.parquet"], ["b.parquet"]])
+    last = before.entry.shards[1].infohash
+    with peer(before, last, tmp_path / "peer") as address:
+        host, _, port = address.rpartition(":")
+        again = made(LARGE, [["a.parquet"], ["b.parquet"]], [(host, int(port))])
+        version = there.tell(again, "toronto")
+        there.serve(version, "toronto")
+        there.mirrors["toronto"].serve(
+            there.at("a.parquet"), LARGE["a.parquet"], "truncated", cuts=(MIB, MIB, MIB, None)
+        )
+
+        ended = user.get(DATASET, "a.parquet", "b.parquet", "--json")
+
+    assert ended.code == 0, ended
+    assert user.files() == LARGE
+    came = by_peers(ended.json["sources"])
+    assert came >= len(LARGE["b.parquet"]) or there.mirrors["toronto"].sent[there.at("b.parquet")]
+
+
+def test_what_mirrors_have_wrong_comes_from_peers(there: World, user: User, tmp_path: Path) -> None:
+    before = made(BUNDLE, [list(BUNDLE)])
+    with peer(before, before.infohash, tmp_path / "peer") as address:
+        host, _, port = address.rpartition(":")
+        version = there.tell(made(BUNDLE, [list(BUNDLE)], [(host, int(port))]), "toronto")
+        there.serve(version, "toronto")
+        there.lie("toronto", "tables/3.csv", BUNDLE["tables/3.csv"])
+
+        ended = user.get(DATASET, "tables", "--json")
+
+    assert ended.code == 0, ended
+    assert user.files() == BUNDLE
+    assert ("toronto", "tables/3.csv") in [
+        (one["site"], one["path"]) for one in ended.json["corrupt"]
+    ]
+    assert by_peers(ended.json["sources"]) >= len(BUNDLE["tables/3.csv"])
+
+
+def test_a_peer_that_lies_is_named_and_mirrors_bring_it(
+    there: World, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = made(LARGE, [["a.parquet"], ["b.parquet"]])
+    with peer(before, before.entry.shards[1].infohash, tmp_path / "liar", lies=True) as address:
+        host, _, port = address.rpartition(":")
+        again = made(LARGE, [["a.parquet"], ["b.parquet"]], [(host, int(port))])
+        version = there.tell(again, "toronto")
+        there.serve(version, "toronto")
+
+        ended = user.get(DATASET, "--json")
+
+    assert ended.code == 0, ended
+    assert user.files() == version.files
+    assert ended.json["corrupt"] == []
+
+
+def test_from_lying_peers_alone_nothing_comes(there: World, user: User, tmp_path: Path) -> None:
+    before = made(BUNDLE, [list(BUNDLE)])
+    with peer(before, before.infohash, tmp_path / "liar", lies=True) as address:
+        host, _, port = address.rpartition(":")
+        there.tell(made(BUNDLE, [list(BUNDLE)], [(host, int(port))]))
+
+        ended = user.get(DATASET, "tables")
+
+    assert (ended.code, ended.out) == (1, ""), ended
+    assert user.files() == {}
+    assert "by torrent: " in ended.err
+
+
+def test_peers_at_private_addresses_are_not_dialled(
+    there: World, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = made(BUNDLE, [list(BUNDLE)])
+    with peer(before, before.infohash, tmp_path / "peer") as address:
+        port = address.rpartition(":")[2]
+        there.tell(made(BUNDLE, [list(BUNDLE)], [("127.0.0.2", int(port))]))
+        monkeypatch.setenv("FLEET_ALLOW_NETWORKS", "127.0.0.1/32")
+
+        ended = user.get(DATASET, "tables")
+
+    assert ended.code == 1
+    assert "peers connected: 0" in ended.err
+
+
+def test_slow_peers_keep_no_mirror_waiting() -> None:
+    assert lanes.takes_over(left=100, peers_rate=1.0, size=100, http_rate=10.0, quiet=0.0)
+    assert not lanes.takes_over(left=100, peers_rate=9.0, size=100, http_rate=10.0, quiet=0.0)
+    assert not lanes.takes_over(left=1, peers_rate=1.0, size=100, http_rate=10.0, quiet=0.0)
+    assert not lanes.takes_over(left=100, peers_rate=0.0, size=100, http_rate=10.0, quiet=9.0)
+    assert lanes.takes_over(left=100, peers_rate=0.0, size=100, http_rate=0.0, quiet=11.0)
