@@ -149,9 +149,28 @@ def test_peers_at_private_addresses_are_not_dialled(
     assert "peers connected: 0" in ended.err
 
 
+def test_peers_are_found_through_the_trackers_of_the_signed_link(
+    there: World, user: User, tmp_path: Path
+) -> None:
+    before = made(BUNDLE, [list(BUNDLE)])
+    with peer(before, before.infohash, tmp_path / "peer") as address:
+        port = int(address.rpartition(":")[2])
+        found = bytes((127, 0, 0, 1)) + port.to_bytes(2)
+        tracker = there.centre.serve("announce", b"d8:intervali60e5:peers6:" + found + b"e")
+        there.tell(made(BUNDLE, [list(BUNDLE)], trackers=[tracker]))
+
+        ended = user.get(DATASET, "tables", "--json")
+
+    assert ended.code == 0, ended
+    assert user.files() == BUNDLE
+    assert there.centre.asked("announce")
+
+
 def test_slow_peers_keep_no_mirror_waiting() -> None:
     assert lanes.takes_over(left=100, peers_rate=1.0, size=100, http_rate=10.0, quiet=0.0)
     assert not lanes.takes_over(left=100, peers_rate=9.0, size=100, http_rate=10.0, quiet=0.0)
     assert not lanes.takes_over(left=1, peers_rate=1.0, size=100, http_rate=10.0, quiet=0.0)
     assert not lanes.takes_over(left=100, peers_rate=0.0, size=100, http_rate=10.0, quiet=9.0)
+    assert lanes.takes_over(left=100, peers_rate=0.0, size=10, http_rate=10.0, quiet=3.0)
+    assert not lanes.takes_over(left=100, peers_rate=0.0, size=10, http_rate=10.0, quiet=1.0)
     assert lanes.takes_over(left=100, peers_rate=0.0, size=100, http_rate=0.0, quiet=11.0)

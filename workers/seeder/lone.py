@@ -9,6 +9,7 @@ Rules this module keeps:
 """
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -73,7 +74,8 @@ class Lone:
         _trace: TracebackType | None,
     ) -> None:
         """Let go of everything."""
-        self._loop.call_soon_threadsafe(self._over.set)
+        with contextlib.suppress(RuntimeError):  # it could not begin
+            self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
         shutil.rmtree(self._home, ignore_errors=True)
 
@@ -85,9 +87,12 @@ class Lone:
         try:
             path = socket_path(self.settings)
             path.parent.mkdir(parents=True)
-            serving = asyncio.create_task(answer(bind(path), {}, {"fetch": self._talk}))
+            listener = bind(path)
+        except (OSError, ValueError):
+            return  # whoever asks hears that nobody answers
         finally:
             self._ready.set()
+        serving = asyncio.create_task(answer(listener, {}, {"fetch": self._talk}))
         await self._over.wait()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

@@ -5,8 +5,8 @@ Decisions this module takes:
 - A file that is a torrent by itself is a lot too, so that its pieces are checked as they come.
 - The other files of a torrent are cut into lots, so that some can come by HTTP while others come
   from peers.  What no torrent is known of is one lot.
-- HTTP takes from peers what it would have brought in half the time that they still need, and what
-  they have brought nothing of for ``PATIENCE_SECONDS``.
+- HTTP takes from peers what it would bring in half the time that they still need, and what they
+  have brought nothing of for as long as it would take, or for ``PATIENCE_SECONDS``.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,6 +20,8 @@ from fleet.torrent.parsed import ParsedTorrent
 LOT_BYTES: Final = 256 * 1024 * 1024
 LOT_FILES: Final = 1000
 PATIENCE_SECONDS: Final = 10.0
+_LEAST_SECONDS: Final = 2.0
+"""In which peers are dialled and greeted."""
 _WORTH: Final = 2
 
 
@@ -94,11 +96,10 @@ def takes_over(left: int, peers_rate: float, size: int, http_rate: float, quiet:
         http_rate: bytes a second that HTTP brought before; 0 if it is not known.
         quiet: seconds since they brought anything.
     """
-    if quiet > PATIENCE_SECONDS:
+    needed = size / http_rate if http_rate else PATIENCE_SECONDS
+    if quiet > min(max(needed, _LEAST_SECONDS), PATIENCE_SECONDS):
         return True
-    if not http_rate or not peers_rate:
-        return False
-    return left / peers_rate > _WORTH * size / http_rate
+    return bool(http_rate and peers_rate) and left / peers_rate > _WORTH * needed
 
 
 def _last(path: str) -> str:

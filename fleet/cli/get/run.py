@@ -154,7 +154,8 @@ def _have_room(storage: PosixStorage, files: Sequence[File], to: Path) -> None:
         FleetError: it is too much.
     """
     staged = {path.stem: path.stat().st_blocks * 512 for path in _parts(storage)}
-    needed = sum(
+    fetched = sum(path.stat().st_blocks * 512 for path in _from_peers(storage))
+    needed = -fetched + sum(
         max(file.size - staged.get(artifact(file), 0), 0)
         for file in files
         if storage.size(storage.root / file.path) != file.size
@@ -169,6 +170,10 @@ def _have_room(storage: PosixStorage, files: Sequence[File], to: Path) -> None:
 
 def _parts(storage: PosixStorage) -> Sequence[Path]:
     return list((storage.root / STAGING).glob("*.part"))
+
+
+def _from_peers(storage: PosixStorage) -> Sequence[Path]:
+    return list((storage.root / STAGING).glob("btih-*/*"))
 
 
 def _how_to_go_on(storage: PosixStorage, to: Path, files: Sequence[File]) -> str:

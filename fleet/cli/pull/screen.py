@@ -123,8 +123,8 @@ def _bar(sight: Sight, width: int, now: float) -> RenderableType:
 def _hosts(hosts: Sequence[HostLine], most: int) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("From", no_wrap=True, overflow="ellipsis", min_width=12)
-    for title in ("Streams", "Bytes", "Rate", "Faults"):
-        table.add_column(title, justify="right", no_wrap=True)
+    for title, width in (("Streams", 7), ("Bytes", 6), ("Rate", 8), ("Faults", 6)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
     table.add_column("Last fault", no_wrap=True, overflow="ellipsis")
     shown = hosts if len(hosts) <= most else hosts[: most - 1]
     for one in shown:

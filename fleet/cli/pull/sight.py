@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.pull import Watch
+from workers.pull.tally import Tally
 
 WINDOW_SECONDS = 5.0
 AT_ONCE = 500  # files that are looked for at each look
@@ -71,16 +72,16 @@ class Observer:
         """See how it is at ``now``, in seconds of any clock that never goes back."""
         watch = self._watch
         tallies = list(watch.tallies.hosts.values())
-        came = {tally.host: tally.bytes for tally in tallies}
+        came = {_name(tally): tally.bytes for tally in tallies}
         since, before = self._since(now, came)
         seconds = max(now - since, 0.1)
         rates = {host: (count - before.get(host, 0)) / seconds for host, count in came.items()}
         hosts = [
             HostLine(
-                tally.host,
+                _name(tally),
                 tally.streams,
                 tally.bytes,
-                rates[tally.host],
+                rates[_name(tally)],
                 tally.errors,
                 tally.last_error.removeprefix(f"{tally.host}: "),
             )
@@ -116,3 +117,8 @@ class Observer:
         while len(self._before) > 2 and self._before[1][0] <= now - WINDOW_SECONDS:
             self._before.popleft()
         return self._before[0]
+
+
+def _name(tally: Tally) -> str:
+    """Name a host, with the site that is read there if that is known."""
+    return f"{tally.site} ({tally.host})" if tally.site else tally.host
