@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from fleet.cli.get import lanes
+from tests.fault_exchange import Exchange
+from tests.fault_kinds import none
 from tests.get_support import (
     DATASET,
     MANIFEST,
@@ -16,7 +18,7 @@ from tests.get_support import (
     peer,
     world,
 )
-from tests.pull_support import noise
+from tests.pull_support import noise, until
 
 MIB = 1024 * 1024
 BUNDLE = {f"tables/{number}.csv": noise(100_000 + number, number) for number in range(6)}
@@ -65,25 +67,32 @@ def test_what_no_mirror_has_comes_from_peers(
     assert not (user.folder / ".staging").exists()
 
 
-def test_mirrors_and_peers_work_at_once(there: World, user: User, tmp_path: Path) -> None:
-    """The mirror waits with the first file until peers have brought the last."""
+@pytest.mark.usefixtures("scripted")
+def test_mirrors_and_peers_work_at_once(
+    there: World, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mirror sends the first file only once peers have brought the last."""
+
+    def waiting(exchange: Exchange) -> None:
+        until((user.folder / "b.parquet").exists, seconds=60)
+        none(exchange)
+
+    monkeypatch.setenv("FLEET_STALL_SECONDS", "60")
     before = made(LARGE, [["a.parquet"], ["b.parquet"]])
-    last = before.entry.shards[1].infohash
-    with peer(before, last, tmp_path / "peer") as address:
+    with peer(before, before.entry.shards[1].infohash, tmp_path / "peer") as address:
         host, _, port = address.rpartition(":")
         again = made(LARGE, [["a.parquet"], ["b.parquet"]], [(host, int(port))])
-        version = there.tell(again, "toronto")
-        there.serve(version, "toronto")
-        there.mirrors["toronto"].serve(
-            there.at("a.parquet"), LARGE["a.parquet"], "truncated", cuts=(MIB, MIB, MIB, None)
-        )
+        there.tell(again, "toronto")
+        mirror = there.mirrors["toronto"]
+        mirror.serve(there.at("a.parquet"), LARGE["a.parquet"], "scripted", answer=waiting)
 
         ended = user.get(DATASET, "a.parquet", "b.parquet", "--json")
 
     assert ended.code == 0, ended
     assert user.files() == LARGE
-    came = by_peers(ended.json["sources"])
-    assert came >= len(LARGE["b.parquet"]) or there.mirrors["toronto"].sent[there.at("b.parquet")]
+    assert by_peers(ended.json["sources"]) >= len(LARGE["b.parquet"])
+    assert mirror.sent[there.at("a.parquet")] >= len(LARGE["a.parquet"])
+    assert mirror.asked(there.at("b.parquet")) == []
 
 
 def test_what_mirrors_have_wrong_comes_from_peers(there: World, user: User, tmp_path: Path) -> None:
