@@ -93,6 +93,8 @@ def test_mirrors_and_peers_work_at_once(
     assert by_peers(ended.json["sources"]) >= len(LARGE["b.parquet"])
     assert mirror.sent[there.at("a.parquet")] >= len(LARGE["a.parquet"])
     assert mirror.asked(there.at("b.parquet")) == []
+    every = sum(map(len, LARGE.values()))
+    assert every <= ended.json["bytes"] < 1.1 * every
 
 
 def test_what_mirrors_have_wrong_comes_from_peers(there: World, user: User, tmp_path: Path) -> None:

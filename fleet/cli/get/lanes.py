@@ -69,7 +69,6 @@ class Lanes:
     Attributes:
         watch: what HTTP is doing, or peers where there is nothing else, and what is held.
         results: of each file, by path.
-        fetched: bytes that came over the network.
     """
 
     offer: Offer
@@ -79,7 +78,6 @@ class Lanes:
     swarms: Swarms
     watch: Watch = field(default_factory=lambda: Watch(tallies=Tallies(strict=True)))
     results: dict[str, ItemResult] = field(default_factory=dict)
-    fetched: int = 0
     _todo: deque[Lot] = field(default_factory=deque)
     _left: deque[Lot] = field(default_factory=deque)  # by HTTP, to peers
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -222,7 +220,6 @@ class Lanes:
             order, self.storage, hold, settings=self.settings, known=lot.pieces, watch=watch
         )
         with self._changed:
-            self.fetched += work.bytes_fetched
             for file, result in zip(lot.files, work.items, strict=True):
                 before = self.results.get(file.path)
                 why = f"{before.reason}; " if before and not result.ok else ""

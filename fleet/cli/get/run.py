@@ -12,8 +12,12 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
+
+from rich.console import Console
+from rich.text import Text
 
 from fleet.catalogue.client import Fetcher
 from fleet.catalogue.client.lookup import NotHereError, find
@@ -88,7 +92,7 @@ def main(
         lies=lies,
         untold=tell(lies, offer, settings) if lies else "",
         folder=to,
-        fetched=lanes.fetched,
+        fetched=tallies.bytes,
         seconds=seconds,
         replaced=[path for path, inode in before.items() if inode != _inode(storage.root / path)],
     )
@@ -108,7 +112,10 @@ def _wanted(
     table = where.table(catalogue, root_sha256, quiet=quiet)
     try:
         offer = read(find(table, name))
-        with Fetcher(settings.user_agent, settings.allow_networks) as fetcher:
+        with (
+            Fetcher(settings.user_agent, settings.allow_networks) as fetcher,
+            _waiting(f"looks up the files of {offer.name}"),
+        ):
             offer = complete(offer, fetcher)
         return offer, pick(offer.files, asked)
     except (NotHereError, OfferError) as error:
@@ -122,9 +129,15 @@ def _prepared(
 ) -> tuple[Lanes, list[Lot]]:
     """Find out who may be asked, and cut the files into lots."""
     told = [file.infohash for file in files if file.infohash] or list(offer.torrents or ())
-    swarms = gather(offer, told, settings)
+    with _waiting(f"looks up the torrents of {offer.name}"):
+        swarms = gather(offer, told, settings)
     lots = cut(placed(files, swarms.torrents), swarms.torrents, swarms.peers)
     return Lanes(offer, storage, settings, Hold(Budget(streams=STREAMS)), swarms), lots
+
+
+def _waiting(what: str) -> AbstractContextManager[object]:
+    """Tell a terminal what is waited for."""
+    return Console(stderr=True).status(Text(clean(what)))
 
 
 def _there(storage: PosixStorage, files: Sequence[File]) -> dict[str, int]:
