@@ -189,7 +189,7 @@ class User:
     capsys: pytest.CaptureFixture[str]
 
     def words(self, *words: str) -> list[str]:
-        catalogue = [] if "--catalogue" in words else ["--catalogue", str(self.world.synced)]
+        catalogue = [] if "--from" in words else ["--from", str(self.world.synced)]
         return ["fleet", "get", *words, *catalogue, "--to", str(self.folder)]
 
     def get(self, *words: str) -> Ended:
@@ -228,8 +228,13 @@ def world(folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def peer(version: Made, infohash: str, folder: Path, *, lies: bool = False) -> Iterator[str]:
-    """A BitTorrent peer that has all of a torrent, or says so and sends all of it wrong."""
+def peer(
+    version: Made, infohash: str, folder: Path, *, lies: bool = False, rate: int = 0
+) -> Iterator[str]:
+    """A BitTorrent peer that has all of a torrent, or says so and sends all of it wrong.
+
+    ``rate`` is how many bytes a second it sends at most; 0: any.
+    """
     parsed = parse(version.torrents[infohash])
     for path, _ in parsed.content:
         inside = path if parsed.single else path.removeprefix(f"{DATASET}/{version.entry.label}/")
@@ -243,7 +248,7 @@ def peer(version: Made, infohash: str, folder: Path, *, lies: bool = False) -> I
     params.have_pieces = [True] * params.ti.num_pieces()
     params.flags |= lt.torrent_flags.no_verify_files | lt.torrent_flags.upload_mode
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    session.add_torrent(params)
+    session.add_torrent(params).set_upload_limit(rate)
     yield f"127.0.0.1:{session.listen_port()}"
     del session
 

@@ -370,7 +370,7 @@ def test_a_mirror_of_the_catalogue_is_synced_first_and_what_came_serves_on(
             if file.is_file():
                 name = file.relative_to(there.office.place).as_posix()
                 published.serve(name, file.read_bytes())
-        told = ["--catalogue", published.url("")]
+        told = ["--from", published.url("")]
         refused(user.get(DATASET, *told), "--root-sha256 HEX")
         told += ["--root-sha256", there.office.first.sha256]
         came_whole(user.get(DATASET, *told), user, census)

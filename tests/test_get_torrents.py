@@ -1,5 +1,6 @@
 """`fleet get` by BitTorrent: where mirrors have nothing, beside them, and whoever lies."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,6 +159,37 @@ def test_peers_at_private_addresses_are_not_dialled(
 
     assert ended.code == 1
     assert "peers connected: 0" in ended.err
+
+
+def test_a_stopped_fetch_from_peers_is_gone_on_with(
+    there: World, user: User, tmp_path: Path
+) -> None:
+    paths = {"a.bin": noise(6 * MIB, 7), "b.bin": noise(6 * MIB, 8), "c.bin": noise(9, 9)}
+    before = made(paths, [["a.bin", "b.bin"]])
+    with peer(before, before.infohash, tmp_path / "slow", rate=2 * MIB) as address:
+        host, _, port = address.rpartition(":")
+        there.tell(made(paths, [["a.bin", "b.bin"]], [(host, int(port))]))
+        with user.process(DATASET, "a.bin", "b.bin") as process:
+            until(lambda: staged(user) >= 6 * MIB, seconds=60)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.endswith("run the same command to go on\n")
+    assert user.files() == {}
+    with peer(before, before.infohash, tmp_path / "fast") as address:
+        host, _, port = address.rpartition(":")
+        there.tell(made(paths, [["a.bin", "b.bin"]], [(host, int(port))]))
+
+        ended = user.get(DATASET, "a.bin", "b.bin", "--json")
+
+    assert ended.code == 0, ended
+    assert user.files() == {path: paths[path] for path in ("a.bin", "b.bin")}
+    assert by_peers(ended.json["sources"]) <= 8 * MIB
+
+
+def staged(user: User) -> int:
+    files = (user.folder / ".staging").glob("btih-*/*")
+    return sum(file.stat().st_blocks * 512 for file in files)
 
 
 def test_peers_are_found_through_the_trackers_of_the_signed_link(

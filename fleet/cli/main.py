@@ -142,14 +142,14 @@ def get(
     version: Annotated[
         str, typer.Argument(metavar="DATASET[@VERSION]", help="What to get; else its latest.")
     ],
+    catalogue: Annotated[
+        list[str],
+        typer.Option("--from", metavar="DIR|URL", help="A synced catalogue, or mirrors of one."),
+    ],
     paths: Annotated[
         list[str] | None,
         typer.Argument(metavar="PATH", help="Files or folders of it, or patterns; else all."),
     ] = None,
-    catalogue: Annotated[
-        list[str],
-        typer.Option(metavar="DIR|URL", help="A synced catalogue, or mirrors of one."),
-    ] = [],  # noqa: B006 - typer has to see a list
     root_sha256: Annotated[
         str, typer.Option(metavar="HEX", help="The SHA-256 of its root, for mirrors.")
     ] = "",
@@ -166,22 +166,21 @@ def get(
     is, 1 if nothing is.
 
     \b
-      fleet get census@2021 --catalogue catalogue --to data
-      fleet get census '*.parquet' --catalogue https://a.example/catalogue --root-sha256 3f5a...
+      fleet get census@2021 --from catalogue --to data
+      fleet get census '*.parquet' --from https://a.example/catalogue --root-sha256 3f5a...
     """  # noqa: D301 - typer takes this sign for "lay out as written"
     from fleet.cli.get import run
 
-    if not catalogue:
-        raise typer.BadParameter("give --catalogue DIR, or --catalogue URL with --root-sha256 HEX")
-    code = run.main(
-        version,
-        paths or [],
-        catalogue=catalogue,
-        root_sha256=root_sha256,
-        to=to,
-        as_json=as_json,
+    raise typer.Exit(
+        run.main(
+            version,
+            paths or [],
+            catalogue=catalogue,
+            root_sha256=root_sha256,
+            to=to,
+            as_json=as_json,
+        )
     )
-    raise typer.Exit(code)
 
 
 @app.command()

@@ -53,9 +53,9 @@ def table(given: Sequence[str], sha256: str, *, quiet: bool) -> Path:
 def _are_urls(given: Sequence[str]) -> bool:
     urls = [one for one in given if "://" in one]
     if urls and len(urls) < len(given):
-        raise FleetError("--catalogue names a folder and a URL: give one folder, or URLs alone")
+        raise FleetError("--from names a folder and a URL: give one folder, or URLs alone")
     if not urls and len(given) > 1:
-        raise FleetError("--catalogue names several folders: give one of `fleet catalogue sync`")
+        raise FleetError("--from names several folders: give one of `fleet catalogue sync`")
     return bool(urls)
 
 
