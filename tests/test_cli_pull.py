@@ -377,6 +377,16 @@ def drawn(sight: Sight, width: int, height: int) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
+@pytest.mark.parametrize("width", [64, 80, 130])
+def test_the_figures_of_hosts_have_room_beside_long_faults(width: int) -> None:
+    fault = HostLine("netcup (mirror.example.org)", 3, 328_000_000, 45_600.0, 17, "wrong " * 40)
+
+    lines = drawn(Sight(files=[("a", False)], hosts=[fault]), width, 20)
+
+    (row,) = [one for one in lines if one.startswith("netcup")]
+    assert all(figure in row for figure in (" 3 ", " 328 MB ", " 46 kB/s ", " 17 ", "wrong "))
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 @pytest.mark.parametrize("height", [8, 12, 24, 60])
 def test_the_screen_fits_its_terminal(width: int, height: int) -> None:

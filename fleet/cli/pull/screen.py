@@ -27,6 +27,8 @@ from fleet.cli.text import clean, duration, size
 LOOK_SECONDS = 0.25
 LINE_SECONDS = 5.0
 FEW = 6  # files that are listed
+_FIGURES = 40  # columns that the figures of hosts take at most, with what is between them
+_LEAST = 12  # columns of a host's name, and of its last fault
 
 
 class Screen:
@@ -100,7 +102,7 @@ def render(sight: Sight, width: int, height: int, now: float = 0.0) -> Renderabl
         parts += [_file(name, there=there) for name, there in sight.files]
         rows -= len(sight.files)
     if sight.hosts and rows > 2:
-        parts.append(_hosts(sight.hosts, rows - 1))
+        parts.append(_hosts(sight.hosts, rows - 1, width))
     return Group(*parts)
 
 
@@ -120,12 +122,14 @@ def _bar(sight: Sight, width: int, now: float) -> RenderableType:
     return row
 
 
-def _hosts(hosts: Sequence[HostLine], most: int) -> RenderableType:
+def _hosts(hosts: Sequence[HostLine], most: int, width: int) -> RenderableType:
+    room = max(width - _FIGURES, 2 * _LEAST)  # rich would give the figures' to the longest texts
+    names = max(min(max(len(one.host) for one in hosts), room - _LEAST), _LEAST)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("From", no_wrap=True, overflow="ellipsis", min_width=12)
-    for title, width in (("Streams", 7), ("Bytes", 6), ("Rate", 8), ("Faults", 6)):
-        table.add_column(title, justify="right", no_wrap=True, min_width=width)
-    table.add_column("Last fault", no_wrap=True, overflow="ellipsis")
+    table.add_column("From", no_wrap=True, overflow="ellipsis", max_width=names)
+    for title in ("Streams", "Bytes", "Rate", "Faults"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("Last fault", no_wrap=True, overflow="ellipsis", max_width=room - names)
     shown = hosts if len(hosts) <= most else hosts[: most - 1]
     for one in shown:
         table.add_row(

@@ -64,8 +64,8 @@ class Observer:
         """Look at ``watch``, which begins ``now``, and at the places of its files."""
         self._watch = watch
         self._finals = finals
-        self._missing = deque(range(len(finals)))
-        self._landed = bytearray(len(finals))
+        self._landed = [False] * len(finals)
+        self._next = 0
         self._before: deque[tuple[float, dict[str, int]]] = deque([(now, {})])
 
     def look(self, now: float) -> Sight:
@@ -91,8 +91,7 @@ class Observer:
         total = watch.bytes_total
         return Sight(
             files=[
-                (final.name, bool(there))
-                for final, there in zip(self._finals, self._landed, strict=True)
+                (final.name, there) for final, there in zip(self._finals, self._landed, strict=True)
             ],
             failed=watch.items_failed,
             done=watch.bytes_done if total is None else min(watch.bytes_done, total),
@@ -103,13 +102,11 @@ class Observer:
         )
 
     def _look_for_some(self) -> None:
-        """See which of the files that were not there yet are: of many, some at each look."""
-        for _ in range(min(len(self._missing), AT_ONCE)):
-            number = self._missing.popleft()
-            if self._finals[number].exists():
-                self._landed[number] = 1
-            else:
-                self._missing.append(number)
+        """See which files are there: of many, some at each look, in turn."""
+        count = len(self._finals)
+        for number in range(self._next, self._next + min(count, AT_ONCE)):
+            self._landed[number % count] = self._finals[number % count].exists()
+        self._next = (self._next + AT_ONCE) % max(count, 1)
 
     def _since(self, now: float, came: dict[str, int]) -> tuple[float, dict[str, int]]:
         """Remember these counters; give those of some seconds ago."""
