@@ -39,7 +39,7 @@ PIECE = 16 * 1024
 NOW = datetime.now(UTC)
 ENVIRONMENT = {
     "FLEET_ALLOW_NETWORKS": "127.0.0.0/8",
-    "FLEET_STALL_SECONDS": "2",
+    "FLEET_STALL_SECONDS": "4",
     "COLUMNS": "200",
 }
 PEER: Any = {
