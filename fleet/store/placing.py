@@ -34,7 +34,7 @@ from sqlmodel import Session, SQLModel, col
 from fleet.planning.states import ReplicaState, TransferKind, VersionState
 from fleet.store import given
 from fleet.store.tables import Rule, Version
-from fleet.store.transfers import UNENDED
+from fleet.store.transfers import ENDED
 
 ABSENT = (ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING)
 _PLACED = (VersionState.PUBLISHED, VersionState.SUPERSEDED)
@@ -138,8 +138,9 @@ def _of_shards(kind: str) -> tuple[Select[Any], ...]:
             *(placement.shard_id, placement.id, placement.rule_id),
             *(placement.site_id, placement.reason),
         ),
+        # what has not ended is not listed: PostgreSQL would look up each shard with each state
         select(transfer.shard_id, transfer.target_id).where(
-            transfer.kind == TransferKind.COPY, transfer.state.in_(UNENDED)
+            transfer.kind == TransferKind.COPY, transfer.state.not_in(ENDED)
         ),
         select(mark.shard_id, mark.site_id),
     )

@@ -37,6 +37,7 @@ from fleet.store.tables import Attempt, Site, Transfer, Wakeup
 LIVE = (TransferState.WAITING, TransferState.ANNOUNCED, TransferState.RUNNING)
 TAKEN = (TransferState.ANNOUNCED, TransferState.RUNNING)
 UNENDED = (*LIVE, TransferState.SUSPENDED)
+ENDED = (TransferState.DONE, TransferState.CANCELLED)
 BULK_KINDS = (
     *(TransferKind.INGEST, TransferKind.COPY, TransferKind.VERIFY),
     *(TransferKind.DROP, TransferKind.SWITCH, TransferKind.PUBLISH),
