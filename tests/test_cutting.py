@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlmodel import select
@@ -141,7 +142,7 @@ def test_nothing_is_cut_while_a_file_is_tried_again(centre: Centre) -> None:
 def test_a_version_cut_by_halves_under_other_settings_has_every_file_in_one_shard(
     centre: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drafts, "_CUT_SECONDS", 0)
+    monkeypatch.setattr(drafts, "_MOST", timedelta(0))
     centre.settings = _settings(bundle_files=3)
     version = centre.mirror(*NAMES)
     centre.describe()

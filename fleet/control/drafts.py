@@ -9,11 +9,10 @@ Rules this module keeps:
 - What no torrent can hold is left out of the version, with its reason, before its manifest is made.
 """
 
-import time
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import func
+from sqlalchemy import BindParameter, bindparam, func
 from sqlmodel import Session, col, select
 
 from fleet.control import facts, incidents, issues, kept, manifests, probes, publications, replicas
@@ -34,7 +33,7 @@ from fleet.torrent.pieces import DIGEST_BYTES, piece_count, piece_length
 _log = structlog.get_logger()
 _AT_ONCE = 10  # versions
 _FILES_AT_ONCE = 1000
-_CUT_SECONDS = 1.0
+_MOST = timedelta(seconds=1)  # after which nothing further is begun
 _LOOK_AGAIN = timedelta(minutes=1)
 
 
@@ -43,20 +42,22 @@ def step(store: Store, settings: CentreSettings) -> bool:
 
     Small ones: after one that took long, all else has its turn, and the office is renewed.
     """
-    until = time.monotonic() + _CUT_SECONDS
+    until: datetime | None = None
     for done in range(_AT_ONCE):
-        if not _one(store, settings):
+        with store.read() as session:
+            now = store.now(session)
+            version_id = holdings.next_version(session, now)
+        if version_id is None:
             return done > 0
-        if time.monotonic() >= until:
+        if until is not None and now >= until:
             break
+        until = until or now + _MOST
+        _one(store, settings, version_id)
     return True
 
 
-def _one(store: Store, settings: CentreSettings) -> bool:
-    with store.read() as session:
-        version_id = holdings.next_version(session, store.now(session))
-    if version_id is None:
-        return False
+def _one(store: Store, settings: CentreSettings, version_id: str) -> None:
+    """Bring one version a step further, or set it aside for a while."""
     try:
         _advance(store, settings, version_id)
     except Exception as error:  # noqa: BLE001 - one bad version never stops the others
@@ -65,7 +66,6 @@ def _one(store: Store, settings: CentreSettings) -> bool:
             version = holdings.lock(session, Version, version_id)
             version.dirty, version.look_at = False, store.now(session) + _LOOK_AGAIN
             version.reason = f"set aside, see the scheduler's log: {error}"
-    return True
 
 
 def _advance(store: Store, settings: CentreSettings, version_id: str) -> None:
@@ -172,15 +172,15 @@ def _cut(store: Store, settings: CentreSettings, version_id: str) -> None:
         bundle_bytes=settings.bundle_bytes,
         bundle_files=settings.bundle_files,
     )
-    until = time.monotonic() + _CUT_SECONDS
-    for group in plan:
+    until: datetime | None = None
+    for at, group in enumerate(plan, position):
         with store.write() as session:
-            if not _may_cut(session, version_id, position):
+            now = store.now(session)
+            late = until is not None and now >= until
+            if late or not _may_cut(session, version_id, at):
                 return
-            _make(session, settings, version_id, position, group, store.now(session))
-        position += 1
-        if time.monotonic() > until:
-            return
+            until = until or now + _MOST
+            _make(session, settings, version_id, at, group, now)
 
 
 def _may_cut(session: Session, version_id: str, position: int) -> bool:
@@ -284,6 +284,13 @@ def _unfit(session: Session, site: str) -> str:
     return "is at fault as a whole" if incidents.of(session, site) is not None else ""
 
 
+_VERSION: BindParameter[str] = bindparam("version")
+_SEALED = select(func.count(), func.count(col(Shard.infohash))).where(Shard.version_id == _VERSION)
+_PUBLISHED = select(Version).where(
+    Version.dataset_id == bindparam("dataset"), Version.state == VersionState.PUBLISHED
+)
+
+
 def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
     """Publish a version whose shards are all sealed; else say what it waits for."""
     draft = version.state == VersionState.DRAFT
@@ -292,9 +299,7 @@ def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
     version.dirty = False
     if not draft:
         return
-    cut, sealed = session.exec(
-        select(func.count(), func.count(col(Shard.infohash))).where(Shard.version_id == version.id)
-    ).one()
+    cut, sealed = session.exec(_SEALED, params={"version": version.id}).one()
     if not cut:
         version.reason = "none of its files could be had"
     elif sealed < cut:
@@ -316,12 +321,7 @@ def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
 def _publish(session: Session, version: Version, now: datetime) -> None:
     """Make the version final, and its shards ready to be placed."""
     excluded = holdings.excluded(session, version.id)
-    previous = session.exec(
-        select(Version).where(
-            Version.dataset_id == version.dataset_id, Version.state == VersionState.PUBLISHED
-        )
-    ).all()
-    for other in previous:
+    for other in session.exec(_PUBLISHED, params={"dataset": version.dataset_id}).all():
         other.state = VersionState.SUPERSEDED
         version.previous_id = other.id
     version.state, version.published_at = VersionState.PUBLISHED, now

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import Text, cast, func
+from sqlalchemy import BindParameter, Text, bindparam, cast, func
 from sqlmodel import Session, col, select
 
 from fleet.control import facts
@@ -76,12 +76,22 @@ def let_go(store: Store, settings: CentreSettings, version: str) -> bool:
     return not held
 
 
+_KEPT = select(Artifact).where(
+    Artifact.version_id == bindparam("version"), cast(col(Artifact.origins), Text).contains(BUNDLE)
+)
+_SHA256: BindParameter[str] = bindparam("sha256")
+_ITS_VERSIONS = (
+    select(Artifact, Version)
+    .join(Version, col(Version.id) == col(Artifact.version_id))
+    .where(Artifact.sha256 == _SHA256)
+)
+_COUNTING = select(func.count()).where(Replica.shard_id == bindparam("shard"), faults.counts())
+
+
 def _held(session: Session, version: str) -> dict[str, str]:
     """Map the files of a version that have the centre as an origin, by digest, to their roles."""
-    rows = select(Artifact).where(
-        Artifact.version_id == version, cast(col(Artifact.origins), Text).contains(BUNDLE)
-    )
-    return {one.sha256: one.role for one in session.exec(rows) if one.sha256 and _is_kept(one)}
+    rows = session.exec(_KEPT, params={"version": version}).all()
+    return {one.sha256: one.role for one in rows if one.sha256 and _is_kept(one)}
 
 
 def _is_kept(artifact: Artifact) -> bool:
@@ -90,14 +100,9 @@ def _is_kept(artifact: Artifact) -> bool:
 
 def _is_elsewhere(session: Session, sha256: str) -> bool:
     """Whether sites have enough of a file, for each version that it is kept for."""
-    rows = (
-        select(Artifact, Version)
-        .join(Version, col(Version.id) == col(Artifact.version_id))
-        .where(Artifact.sha256 == sha256)
-    )
     return all(
         _has_enough(session, artifact, version)
-        for artifact, version in session.exec(rows).all()
+        for artifact, version in session.exec(_ITS_VERSIONS, params={"sha256": sha256}).all()
         if _is_kept(artifact)
     )
 
@@ -111,8 +116,7 @@ def _has_enough(session: Session, artifact: Artifact, version: Version) -> bool:
         return artifact.state == ArtifactState.EXCLUDED
     rule = facts.rule_of(session, version.dataset_id)
     least = rule.min_copies if rule is not None else 1
-    good = select(func.count()).where(Replica.shard_id == artifact.shard_id, faults.counts())
-    return session.exec(good).one() >= least
+    return session.exec(_COUNTING, params={"shard": artifact.shard_id}).one() >= least
 
 
 def _forget(session: Session, sha256: str) -> None:

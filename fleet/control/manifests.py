@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session, col
 
 from fleet.blueprint import manifest
@@ -39,16 +39,16 @@ _FILE = (
     *(Artifact.media_type, Artifact.bep52_root, Artifact.origins),
 )
 ROLE = "manifest"
+_HAS_ONE = select(col(Artifact.id)).where(
+    col(Artifact.version_id) == bindparam("version"), col(Artifact.role) == ROLE
+)
 
 
 def is_due(session: Session, version: str) -> bool:
     """Whether a draft has no manifest yet, and may still get one."""
-    has_one = select(col(Artifact.id)).where(
-        col(Artifact.version_id) == version, col(Artifact.role) == ROLE
-    )
-    return (
-        holdings.next_position(session, version) == 0 and session.execute(has_one).first() is None
-    )
+    if holdings.next_position(session, version) > 0:
+        return False
+    return session.execute(_HAS_ONE, {"version": version}).first() is None
 
 
 def give(store: Store, settings: CentreSettings, version_id: str) -> bool:

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from sqlalchemy import func, insert
+from sqlalchemy import bindparam, func, insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
 
@@ -208,15 +208,19 @@ def _check_free(session: Session, dataset: str) -> None:
         )
 
 
+_FILES = (
+    select(func.count()).select_from(Artifact).where(Artifact.version_id == bindparam("version"))
+)
+_LABELS = select(Version.label).where(Version.dataset_id == bindparam("dataset"))
+
+
 def _asked_before(store: Store, key: str) -> Mirrored | None:
     with store.read() as session:
         request = session.get(Request, key)
         if request is None or not request.committed:
             return None
         version = session.get_one(Version, request.version_id)
-        count = session.exec(
-            select(func.count()).select_from(Artifact).where(Artifact.version_id == version.id)
-        ).one()
+        count = session.exec(_FILES, params={"version": version.id}).one()
         return Mirrored(
             version.id, version.dataset_id, version.label, count, tuple(version.notes), True
         )
@@ -255,7 +259,7 @@ def _draft(
         found = Dataset(id=dataset, title=draft.title, created_at=now)
         session.add(found)
         session.flush()
-    taken = session.exec(select(Version.label).where(Version.dataset_id == found.id)).all()
+    taken = session.exec(_LABELS, params={"dataset": found.id}).all()
     version = Version(
         dataset_id=found.id,
         label=_free_label(label, set(taken)),

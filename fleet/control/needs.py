@@ -6,6 +6,7 @@ A few of its files stand for all: those of one transfer come from the same place
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import sources, swarms
@@ -19,6 +20,18 @@ from fleet.store import holdings
 from fleet.store.tables import Artifact, Shard, Transfer
 
 _LOOKED_AT = 20
+_INGESTED = (
+    select(Artifact)
+    .where(Artifact.ingest_id == bindparam("ingest"), Artifact.state == ArtifactState.EXPECTED)
+    .order_by(col(Artifact.path))
+    .limit(_LOOKED_AT)
+)
+_COPIED = (
+    select(Artifact)
+    .where(Artifact.shard_id == bindparam("shard"))
+    .order_by(col(Artifact.id))
+    .limit(_LOOKED_AT)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +46,7 @@ def of(session: Session, transfer: Transfer, books: Books) -> Need:
     """Say which providers a transfer needs; it waits while it could have no file from anybody."""
     match transfer.kind:
         case TransferKind.INGEST:
-            files = select(Artifact).where(
-                Artifact.ingest_id == transfer.id, Artifact.state == ArtifactState.EXPECTED
-            )
-            found = session.exec(files.order_by(col(Artifact.path)).limit(_LOOKED_AT)).all()
+            found = session.exec(_INGESTED, params={"ingest": transfer.id}).all()
             return _need([_hosts(one) for one in found], books)
         case TransferKind.COPY:
             return _of_copy(session, transfer, books)
@@ -51,8 +61,7 @@ def _of_copy(session: Session, transfer: Transfer, books: Books) -> Need:
     if any(books.of(host) is None for host in copies):
         return Need()
     arrivals = sources.arrivals(session, shard, transfer.target_id)
-    files = select(Artifact).where(Artifact.shard_id == shard.id)
-    found = session.exec(files.order_by(col(Artifact.id)).limit(_LOOKED_AT)).all()
+    found = session.exec(_COPIED, params={"shard": shard.id}).all()
     arrived = {one: [host_of(at.root)] for one, (_, at) in arrivals.items()}
     here = _here(session, shard, transfer.target_id)
     need = _need(

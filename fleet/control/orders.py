@@ -211,9 +211,12 @@ def _digests(
     return ("sha256", "pieces", "bep52")
 
 
+_SITES = select(Site).where(col(Site.retired).is_(False))
+
+
 def _md5_wanted(session: Session, version: Version) -> bool:
     rule = facts.rule_of(session, version.dataset_id)
-    sites = session.exec(select(Site).where(col(Site.retired).is_(False))).all()
+    sites = session.exec(_SITES).all()
     return rule is not None and wants_md5(facts.rule(rule), map(facts.site, sites))
 
 

@@ -172,18 +172,20 @@ def pass_on(session: Session, site: str, limit: int, now: datetime) -> int:
     return passed
 
 
+_OBSERVERS = select(Site.id).where(
+    Site.kind == "node",
+    col(Site.retired).is_(False),
+    col(Site.retiring).is_(None),
+    col(Site.silent).is_(False),
+    Site.id != bindparam("site"),
+    col(Site.id).not_in(bindparam("judged", expanding=True)),
+)
+
+
 def _arm(session: Session, transfer: Transfer, at: datetime) -> None:
     judged = incidents.judged(session)  # a site that cannot read its own copies accuses nobody
-    observers = session.exec(
-        select(Site.id).where(
-            Site.kind == "node",
-            col(Site.retired).is_(False),
-            col(Site.retiring).is_(None),
-            col(Site.silent).is_(False),
-            Site.id != transfer.target_id,
-            col(Site.id).not_in(judged),
-        )
-    ).all()
+    asked = {"site": transfer.target_id, "judged": list(judged)}
+    observers = session.exec(_OBSERVERS, params=asked).all()
     if not observers:
         at += _NOBODY
     transfer.executor_id = random.choice(observers or [transfer.target_id])  # noqa: S311 - a rota

@@ -231,10 +231,13 @@ def _ruled(session: Session, dataset: str, now: datetime) -> list[str]:
     return [choice.site for choice in planning.where(facts.rule(rule), places)]
 
 
+_REPOSITORIES = select(Site).where(
+    col(Site.driver).in_(WHOLE_DRIVERS), col(Site.retired).is_(False)
+)
+
+
 def _repositories(session: Session) -> Sequence[Site]:
-    return session.exec(
-        select(Site).where(col(Site.driver).in_(WHOLE_DRIVERS), col(Site.retired).is_(False))
-    ).all()
+    return session.exec(_REPOSITORIES).all()
 
 
 def _fresh(version: str, site: str, reason: str, now: datetime) -> Publication:

@@ -8,6 +8,7 @@ as the scheduler does: two units of work that each wait for the other would both
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents, standing
@@ -239,18 +240,20 @@ def disprove_all(session: Session, site: str) -> None:
         row.proved_at, row.proved_by = None, None
 
 
+_UNPROVED = (
+    select(Replica.id)
+    .where(
+        Replica.site_id == bindparam("site"),
+        Replica.state == ReplicaState.AVAILABLE,
+        col(Replica.proved_at).is_(None),
+    )
+    .limit(1)
+)
+
+
 def unproved(session: Session, site: str) -> bool:
     """Whether a site holds copies available that nobody has proved."""
-    return (
-        session.exec(
-            select(Replica.id).where(
-                Replica.site_id == site,
-                Replica.state == ReplicaState.AVAILABLE,
-                col(Replica.proved_at).is_(None),
-            )
-        ).first()
-        is not None
-    )
+    return session.exec(_UNPROVED, params={"site": site}).first() is not None
 
 
 def tell_of_site(session: Session, site: str, failed: Sequence[str]) -> bool:

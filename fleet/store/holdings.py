@@ -93,11 +93,12 @@ def artifacts_of(session: Session, shard: str) -> list[Artifact]:
     return sorted(rows, key=lambda artifact: artifact.path)
 
 
+_FILES = select(Artifact.path, Artifact.size).where(Artifact.shard_id == _OF_SHARD)
+
+
 def files_of(session: Session, shard: str) -> list[tuple[str, int]]:
     """Return the paths and sizes of a shard's artifacts, in the order they lie in it."""
-    rows = session.exec(
-        select(Artifact.path, Artifact.size).where(Artifact.shard_id == shard)
-    ).all()
+    rows = session.exec(_FILES, params={"shard": shard}).all()
     return sorted((path, size or 0) for path, size in rows)
 
 
@@ -126,15 +127,16 @@ def expected(session: Session, version: str) -> int:
     return session.exec(_EXPECTED, params={"version": version}).one()
 
 
+_EXPECTED_AMONG = select(Artifact).where(
+    Artifact.version_id == _VERSION,
+    Artifact.state == ArtifactState.EXPECTED,
+    col(Artifact.id).in_(bindparam("ids", expanding=True)),
+)
+
+
 def expected_among(session: Session, version: str, ids: Iterable[str]) -> Sequence[Artifact]:
     """Return those of the artifacts with ``ids`` that a version still waits for."""
-    return session.exec(
-        select(Artifact).where(
-            Artifact.version_id == version,
-            Artifact.state == ArtifactState.EXPECTED,
-            col(Artifact.id).in_(list(ids)),
-        )
-    ).all()
+    return session.exec(_EXPECTED_AMONG, params={"version": version, "ids": list(ids)}).all()
 
 
 def other_node(session: Session, site: str) -> str | None:
@@ -202,21 +204,29 @@ def assign(session: Session, given: Iterable[tuple[str, str | None, str]]) -> No
     )
 
 
+_EXCLUDED = (
+    select(func.count())
+    .select_from(Artifact)
+    .where(Artifact.version_id == _VERSION, Artifact.state == ArtifactState.EXCLUDED)
+)
+
+
 def excluded(session: Session, version: str) -> int:
     """Count the artifacts of a version that could not be had."""
-    return session.exec(
-        select(func.count())
-        .select_from(Artifact)
-        .where(Artifact.version_id == version, Artifact.state == ArtifactState.EXCLUDED)
-    ).one()
+    return session.exec(_EXCLUDED, params={"version": version}).one()
+
+
+_DATASET: BindParameter[str] = bindparam("dataset")
+_LATEST = (
+    select(Version)
+    .where(Version.dataset_id == _DATASET, Version.state == VersionState.PUBLISHED)
+    .order_by(col(Version.sequence).desc())
+)
 
 
 def latest(session: Session, dataset: str) -> Version | None:
     """Return the published version of a dataset, which no other has superseded."""
-    published = select(Version).where(
-        Version.dataset_id == dataset, Version.state == VersionState.PUBLISHED
-    )
-    return session.exec(published.order_by(col(Version.sequence).desc())).first()
+    return session.exec(_LATEST, params={"dataset": dataset}).first()
 
 
 def before(session: Session, version: Version) -> Version | None:
@@ -227,38 +237,45 @@ def before(session: Session, version: Version) -> Version | None:
     return session.exec(earlier.order_by(col(Version.sequence).desc())).first()
 
 
+_LAST_SEQUENCE = select(func.max(col(Version.sequence))).where(Version.dataset_id == _DATASET)
+
+
 def last_sequence(session: Session, dataset: str) -> int:
     """Return the sequence of the dataset's version that was published last; 0 if none was."""
-    last = select(func.max(col(Version.sequence))).where(Version.dataset_id == dataset)
-    return session.exec(last).one() or 0
+    return session.exec(_LAST_SEQUENCE, params={"dataset": dataset}).one() or 0
+
+
+_KNOWN = (
+    select(func.count())
+    .select_from(Artifact)
+    .where(Artifact.version_id == _VERSION, Artifact.state == ArtifactState.KNOWN)
+)
+_CUT = select(func.sum(col(Shard.files))).where(Shard.version_id == _VERSION)
+_UNCUT_FILES = select(Artifact.id, Artifact.path, Artifact.size, Artifact.role).where(
+    Artifact.version_id == _VERSION,
+    Artifact.state == ArtifactState.KNOWN,
+    col(Artifact.shard_id).is_(None),
+)
 
 
 def uncut(session: Session, version: str) -> int:
     """Count the artifacts of a version whose bytes are known and that are in no shard yet."""
-    known = session.exec(
-        select(func.count())
-        .select_from(Artifact)
-        .where(Artifact.version_id == version, Artifact.state == ArtifactState.KNOWN)
-    ).one()
-    cut = session.exec(select(func.sum(col(Shard.files))).where(Shard.version_id == version)).one()
-    return known - int(cut or 0)
+    known, cut = (session.exec(one, params={"version": version}).one() for one in (_KNOWN, _CUT))
+    return int(known or 0) - int(cut or 0)
 
 
 def uncut_files(session: Session, version: str) -> list[tuple[str, str, int, bool]]:
     """Return of the artifacts that ``uncut`` counts id, path, size, and which is the manifest."""
-    rows = session.exec(
-        select(Artifact.id, Artifact.path, Artifact.size, Artifact.role).where(
-            Artifact.version_id == version,
-            Artifact.state == ArtifactState.KNOWN,
-            col(Artifact.shard_id).is_(None),
-        )
-    ).all()
+    rows = session.exec(_UNCUT_FILES, params={"version": version}).all()
     return [(one, path, size or 0, role == "manifest") for one, path, size, role in rows]
+
+
+_LAST_POSITION = select(func.max(Shard.position)).where(Shard.version_id == _VERSION)
 
 
 def next_position(session: Session, version: str) -> int:
     """Return the position of a version's next shard; 0 while it has none."""
-    last = session.exec(select(func.max(Shard.position)).where(Shard.version_id == version)).one()
+    last = session.exec(_LAST_POSITION, params={"version": version}).one()
     return 0 if last is None else last + 1
 
 
@@ -282,19 +299,22 @@ def exclude(session: Session, reasons: Mapping[str, str]) -> None:
     )
 
 
+_ARRIVAL = (
+    select(Site.id)
+    .join(Transfer, col(Transfer.target_id) == col(Site.id))
+    .join(Artifact, col(Artifact.ingest_id) == col(Transfer.id))
+    .where(Artifact.shard_id == _OF_SHARD)
+    .group_by(col(Site.id), col(Site.retired), col(Site.silent))
+    .order_by(
+        col(Site.retired), col(Site.silent), func.sum(col(Artifact.size)).desc(), col(Site.id)
+    )
+    .limit(1)
+)
+
+
 def arrival(session: Session, shard: str) -> str:
     """Return the site whose ingests brought most of a shard; one that is there, if any is."""
-    return session.exec(
-        select(Site.id)
-        .join(Transfer, col(Transfer.target_id) == col(Site.id))
-        .join(Artifact, col(Artifact.ingest_id) == col(Transfer.id))
-        .where(Artifact.shard_id == shard)
-        .group_by(col(Site.id), col(Site.retired), col(Site.silent))
-        .order_by(
-            col(Site.retired), col(Site.silent), func.sum(col(Artifact.size)).desc(), col(Site.id)
-        )
-        .limit(1)
-    ).one()
+    return session.exec(_ARRIVAL, params={"shard": shard}).one()
 
 
 def ingest_sites(session: Session, shard: str) -> dict[str, str]:

@@ -147,14 +147,17 @@ def _of_shards(kind: str) -> tuple[Select[Any], ...]:
     return tuple(one.where(given.among(kind, one.selected_columns.shard_id)) for one in asked)
 
 
+_RULES = (
+    select(col(Version.id), Rule)
+    .join(Rule, col(Rule.dataset_id) == col(Version.dataset_id))
+    .where(col(Version.id).in_(bindparam("versions", expanding=True)))
+    .order_by(col(Rule.id))
+)
+
+
 def _rules(session: Session, versions: set[str]) -> dict[str, Rule]:
     """Map versions to the rule of their dataset that was given last."""
-    rows = session.execute(
-        select(col(Version.id), Rule)
-        .join(Rule, col(Rule.dataset_id) == col(Version.dataset_id))
-        .where(col(Version.id).in_(versions))
-        .order_by(col(Rule.id))
-    )
+    rows = session.execute(_RULES, {"versions": list(versions)})
     return {row[0]: row[1] for row in rows.all()}
 
 
