@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from sqlmodel import Session, col, select
 
 from fleet.control import mirror
@@ -81,6 +82,18 @@ def test_adding_up_changes_no_sum(centre: Centre) -> None:
     with centre.store.read() as session:
         assert loads.loads(session) == before
         assert len(session.exec(select(SiteLoad)).all()) == 3
+
+
+def test_of_very_many_notes_some_are_added_up_at_a_time(store: Store) -> None:
+    noted = 20_500
+    with store.write() as session:
+        rows = [{"site_id": "toronto", "held": 1, "queued": 0}] * noted
+        session.connection().execute(insert(SiteLoad), rows)
+    with store.write() as session:
+        loads.fold(session)
+    with store.read() as session:
+        assert loads.loads(session) == {"toronto": Load(held=noted)}
+        assert len(session.exec(select(SiteLoad.id)).all()) == 501
 
 
 def test_what_is_noted_while_others_add_up_is_not_lost(postgres_store: Store) -> None:

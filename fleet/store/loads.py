@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 from fleet.store.tables import SiteLoad
 
 _FOLD_FROM = 500  # rows to add up; fewer are summed in a millisecond
+_FOLD_MOST = 20_000  # at once: of many that were noted while nobody ticked, some at each tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,20 @@ def worth_folding(session: Session) -> bool:
     return session.exec(_MANY).first() is not None
 
 
+_FOLDED = (
+    delete(SiteLoad)
+    .where(col(SiteLoad.id).in_(select(SiteLoad.id).order_by(col(SiteLoad.id)).limit(_FOLD_MOST)))
+    .returning(col(SiteLoad.site_id), col(SiteLoad.held), col(SiteLoad.queued))
+)
+
+
 def fold(session: Session) -> None:
-    """Put one row for each site in place of all that are there.
+    """Put one row for each site in place of those that are there, the oldest first.
 
     What others note meanwhile stays as it is; of two that fold at once each adds up other rows.
     """
     sums: dict[str, dict[str, Any]] = {}
-    gone = delete(SiteLoad).returning(
-        col(SiteLoad.site_id), col(SiteLoad.held), col(SiteLoad.queued)
-    )
-    for site, held, queued in session.exec(gone):
+    for site, held, queued in session.connection().execute(_FOLDED):
         row = sums.setdefault(site, {"site_id": site, "held": 0, "queued": 0})
         row["held"] += held
         row["queued"] += queued

@@ -27,6 +27,7 @@ TOLD = (
     ReplicaState.LEAVING,
 )
 _FOLD_FROM = 500  # rows to add up; fewer are summed in a millisecond
+_FOLD_MOST = 20_000  # at once: of many that were noted while nobody ticked, some at each tick
 _AT_ONCE = 5000
 _COLUMNS = ("path", "role", "size", "sha256", "shard_id")
 
@@ -151,13 +152,18 @@ def worth_folding(session: Session) -> bool:
     return session.exec(_SPARE).one() >= _FOLD_FROM
 
 
+_OLDEST = select(VersionChange.id).order_by(col(VersionChange.id)).limit(_FOLD_MOST)
+_FOLDED = (
+    delete(VersionChange)
+    .where(col(VersionChange.id).in_(_OLDEST))
+    .returning(col(VersionChange.version_id), col(VersionChange.changes))
+)
+
+
 def fold(session: Session) -> None:
-    """Put one row for each version in place of all that are there, as ``loads.fold`` does."""
+    """Put one row for each version in place of those that are there, as ``loads.fold`` does."""
     sums: dict[str, int] = {}
-    gone = delete(VersionChange).returning(
-        col(VersionChange.version_id), col(VersionChange.changes)
-    )
-    for version, times in session.exec(gone):
+    for version, times in session.connection().execute(_FOLDED):
         sums[version] = sums.get(version, 0) + times
     if sums:
         rows = [{"version_id": version, "changes": times} for version, times in sums.items()]
