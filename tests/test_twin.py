@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from fleet.cli import simulate as command
 from fleet.control.errors import RefusedError
 from fleet.store.clock import Clock
 from fleet.store.database import Store
-from fleet.store.tables import Attempt, Observation, Replica, Site, Transfer
+from fleet.store.tables import Attempt, Observation, Replica, Site, Transfer, Wakeup
 from fleet.twin import faults, onestore, traffic
 from fleet.twin.faults import STANDARD, Kind
 from fleet.twin.onestore import OneStore
@@ -143,6 +144,49 @@ def _silence_all_and_fail(store: OneStore) -> None:
             site.silent = True
         session.flush()
         raise ZeroDivisionError
+
+
+def test_rows_are_written_as_the_store_would_write_them() -> None:
+    with twin(DEFAULT, seed=1, days=1) as one:
+        one.fill(1, 3)
+        with one.store.write() as session:
+            first = session.exec(select(Site).order_by(Site.id)).all()[0]
+            seen = Observation(
+                kind="probe", observer=first.id, site_id=first.id, at=NOON, detail={"ok": [1, None]}
+            )
+            first.fronts, first.retiring = ["bucket"], NOON
+            session.add(seen)
+            session.add(Wakeup(site_id=first.id, task="seed", created_at=NOON))
+        with one.store.write() as session:
+            told, its = session.connection(), select(Site.fronts, Site.retiring)
+            assert told.execute(its.where(Site.id == first.id)).one() == (
+                ["bucket"],
+                NOON,
+            )
+            assert told.execute(select(Observation.detail, Observation.at)).one() == (
+                {"ok": [1, None]},
+                NOON,
+            )
+            (number,) = told.execute(select(Wakeup.id)).one()
+            assert session.get_one(Wakeup, number).site_id == first.id
+            assert session.get_one(Observation, seen.id) is seen
+
+
+def test_what_is_undone_within_a_unit_leaves_the_rest_of_it() -> None:
+    with twin(DEFAULT, seed=1, days=1) as one:
+        one.fill(1, 3)
+        with one.store.write() as session:
+            first, second, third = session.exec(select(Site).order_by(Site.id)).all()
+            first.silent = True
+            with suppress(ZeroDivisionError), session.begin_nested():
+                second.silent = True
+                session.flush()
+                raise ZeroDivisionError
+            third.silent = True
+        with one.store.read() as session:
+            told = session.connection().execute(select(Site.silent).order_by(Site.id)).scalars()
+            assert list(told) == [True, False, True]
+            assert not second.silent
 
 
 def test_what_the_centre_believes_is_what_lies_there() -> None:

@@ -75,13 +75,13 @@ def anything(session: Session, settings: CentreSettings, now: datetime) -> bool:
     """Say whether a tick would find something that is dirty or due."""
     since = now - timedelta(seconds=settings.lease_seconds)
     parameters = {"now": now, "unclaimed_since": since}
-    return bool(session.scalar(_ANYTHING, parameters))
+    return bool(session.execute(_ANYTHING, parameters).scalars().first())
 
 
 def next_at(session: Session, settings: CentreSettings, now: datetime) -> datetime | None:
     """Return the next moment at which something is due; None if nothing is."""
-    times = list(session.scalars(_NEXT, {"now": now}))
-    unclaimed = session.scalar(_UNCLAIMED)
+    times = list(session.execute(_NEXT, {"now": now}).scalars())
+    unclaimed = session.execute(_UNCLAIMED).scalars().first()
     if unclaimed is not None:
         times.append(unclaimed + timedelta(seconds=settings.lease_seconds))
     return min((one for one in times if one is not None), default=None)

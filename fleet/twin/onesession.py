@@ -5,7 +5,8 @@ Rules this module keeps:
 - Nobody else writes, so what was read is true until this session writes: a statement is put again
   only once one of its tables was written, and a row that is held is taken as it is.  Rows are
   neither locked nor read anew.
-- What was changed is written when a statement reads its table, and at the end.
+- What was changed is written when a statement reads its table, and at the end; by the layers above
+  only where it may be undone within a unit of work, or is deleted.
 - Statements that pass by the session change rows that it holds: those of their tables are let go
   at the end of the unit of work.
 - What is known of a statement goes with it; one that is put for the first time is put as it is.
@@ -13,22 +14,26 @@ Rules this module keeps:
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import CompoundSelect, Connection, Select, UpdateBase, event, inspect
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 from sqlmodel.sql.expression import SelectOfScalar
 
 from fleet.store.tables import Site
 from fleet.twin.questions import Question
+from fleet.twin.shapes import Raw, Shape
 
 _KEPT_MOST = 5000  # rows; statements that change rows look at each one that is kept
 _ANSWERS_MOST = 100  # of one statement that are kept
-_TABLES = {one.class_: str(one.local_table) for one in inspect(Site).registry.mappers}
+_MAPPERS = list(inspect(Site).registry.mappers)
+_TABLES = {one.class_: str(one.local_table) for one in _MAPPERS}
+_ORDER = {str(one): at for at, one in enumerate(SQLModel.metadata.sorted_tables)}
 _LASTING = frozenset(  # few, and never let go
     ("budget", "fixity", "incident", "office", "provider", "site", "usual", "window")
 )
@@ -82,6 +87,8 @@ class OneSession(Session):
         self._dialect: Any = connection.dialect
         self._database: Any = connection.connection.driver_connection
         self._statements: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+        self._shapes = cache(lambda mapper: Shape(mapper, self._dialect))
+        self._deletes = False
         self._writes = 0
         self._written: dict[str, int] = defaultdict(int)  # by table, the number of its last write
         self._knows = False  # whether what is written is the session's own doing
@@ -89,7 +96,8 @@ class OneSession(Session):
         self._absent: set[tuple[type, object]] = set()
         # a session alone keeps its rows by weak references
         self._kept: dict[str, dict[int, object]] = defaultdict(dict)
-        for came in ("loaded_as_persistent", "pending_to_persistent"):
+        came_from = ("loaded_as", "pending_to", "detached_to")
+        for came in (f"{one}_persistent" for one in came_from):
             event.listen(self, came, self._keep)
         event.listen(connection, "before_execute", self._note)
 
@@ -105,12 +113,21 @@ class OneSession(Session):
 
     def get(self, entity: Any, ident: Any, **_kwargs: Any) -> Any:
         """Return a row, or None."""
-        if (entity, ident) in self._absent:
+        if ident is None or (entity, ident) in self._absent:
             return None
-        row = super().get(entity, ident)
-        if row is None and _TABLES[entity] in _LASTING:
+        mapper, table = inspect(entity), _TABLES[entity]
+        held = self.identity_map.get(mapper.identity_key_from_primary_key(_tuple(ident)))
+        if held is not None:
+            return held
+        if self._waits() and table in self._changed():
+            self.flush()
+        shape = self._shapes(mapper)
+        raw = shape.find(self._database, _tuple(ident))
+        if raw is not None:
+            return self._row(shape, raw, 0)
+        if table in _LASTING:
             self._absent.add((entity, ident))
-        return row
+        return None
 
     def get_one(self, entity: Any, ident: Any, **_kwargs: Any) -> Any:
         """Return a row that is there."""
@@ -119,9 +136,25 @@ class OneSession(Session):
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
         """Write what was changed; the real store would drop what a view changes."""
-        if self.is_view and self._changed():
+        if not self._waits():
+            return
+        if self.is_view:
             raise AssertionError("a view changed something")
-        self._knowing(partial(super().flush, *args, **kwargs))
+        if self.deleted or self.in_nested_transaction():  # what may be undone is not ours to write
+            self._deletes = True
+            self._knowing(partial(super().flush, *args, **kwargs))
+        else:
+            self._write()
+
+    def commit(self) -> None:
+        """Write what was changed for good; the layers above go on in what is one unit to them."""
+        self.flush()
+        if self._deletes:
+            self._deletes = False
+            super().commit()
+        elif self.in_transaction():
+            self._database.execute("COMMIT")
+            self._database.execute("BEGIN")
 
     def refresh(self, *args: Any, **kwargs: Any) -> None:
         """Leave a row as it is."""
@@ -139,9 +172,9 @@ class OneSession(Session):
             self._wrote(table)  # what was answered are rows that it holds no more
         self._passed_by.clear()
 
-    def forget(self) -> None:
+    def rollback(self) -> None:
         """Undo what was not committed, and know nothing any more."""
-        self.rollback()
+        super().rollback()
         self.expunge_all()
         for known in (self._kept, self._absent, self._passed_by, self._statements):
             known.clear()
@@ -162,8 +195,8 @@ class OneSession(Session):
             return put()
         question = known.question
         if question is None:
-            question = known.question = Question(statement, self._dialect)
-        if self.autoflush and not question.tables.isdisjoint(self._changed()):
+            question = known.question = Question(statement, self._dialect, self._shapes)
+        if self._waits() and self.autoflush and not question.tables.isdisjoint(self._changed()):
             self.flush()
         params = params or {}
         key = (scalars, *map(_fixed, params.values()))
@@ -180,17 +213,37 @@ class OneSession(Session):
     def _read(
         self, question: Question, params: Mapping[str, Any], *, scalars: bool
     ) -> Iterable[Any] | None:
-        """Ask for rows; None if some of them are not held, and are to be made of the answer."""
+        """Ask for rows; None if those that are held of a table may have changed."""
         if not question.held.isdisjoint(self._passed_by):
             return None
-        rows = question.put(self._database, params)
-        for at in question.keys:
-            for row in rows:
-                held = self.identity_map.get(row[at])
-                if held is None:
-                    return None
-                row[at] = held
+        rows = question.put(self._database, params, self._row)
         return (row[0] for row in rows) if scalars else map(question.row, rows)
+
+    def _row(self, shape: Shape, raw: Raw, at: int) -> Any:
+        """Return the row that begins at a place of an answer: that which is held, or a new one."""
+        held = self.identity_map.get(shape.key(raw, at))
+        return shape.make(self, raw, at) if held is None else held
+
+    def _write(self) -> None:
+        """Write rows as the session would: table after table, what is there before what is new."""
+        if not self.in_transaction():
+            self.connection()
+        rows = [
+            (_ORDER[_TABLES[type(row)]], is_new, row)
+            for is_new, some in enumerate((self.dirty, self.new))
+            for row in some
+        ]
+        for _, is_new, row in sorted(rows, key=itemgetter(0, 1)):
+            shape = self._shapes(inspect(type(row)))
+            if is_new:
+                shape.insert(self, self._database, row)
+            elif not shape.update(self, self._database, row):
+                continue
+            self._wrote(_TABLES[type(row)])
+
+    def _waits(self) -> bool:
+        """Whether anything was changed and is not written yet."""
+        return bool(self.identity_map.check_modified() or self.new or self.deleted)
 
     def _changed(self) -> set[str]:
         """Name the tables of rows that were changed and not written yet."""
@@ -226,3 +279,7 @@ class OneSession(Session):
 
 def _fixed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _tuple(ident: Any) -> tuple[Any, ...]:
+    return ident if isinstance(ident, tuple) else (ident,)

@@ -69,7 +69,7 @@ class OneStore(Store):
         try:
             yield
         except BaseException:
-            self._session.forget()
+            self._session.rollback()
             raise
 
     def close(self) -> None:

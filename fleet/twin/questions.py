@@ -1,30 +1,33 @@
 """Statements that are put again and again, asked of SQLite without the layers above it.
 
 What these prepare for a statement is the same each time, and costs ten times what the answer does:
-it is made once here.  Rows of tables come as the keys by which a session holds them.
+it is made once here.
 """
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from operator import itemgetter
 from sqlite3 import Connection
 from typing import Any
 
-from sqlalchemy import BindParameter, CompoundSelect, Dialect, Select, Table, inspect
+from sqlalchemy import CompoundSelect, Dialect, Select, Table, inspect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from fleet.twin.shapes import Making, Raw, Shape, made, told
+
 Statement = Select[Any] | CompoundSelect[Any]
-_Raw = tuple[Any, ...]
+Rows = Callable[[Shape, Raw, int], Any]
 _row: Any = partial(namedtuple, "Row", rename=True)  # noqa: PYI024 - it knows the names last
 
 
 class Question:
     """A statement: the tables that it reads, those whose rows it asks for, and how it is put."""
 
-    def __init__(self, statement: Statement, dialect: Dialect) -> None:
+    def __init__(
+        self, statement: Statement, dialect: Dialect, shapes: Callable[[Mapper[Any]], Shape]
+    ) -> None:
         """See what it is about."""
         parts = visitors.iterate(statement)
         self.tables = frozenset(one.name for one in parts if isinstance(one, Table))
@@ -36,31 +39,28 @@ class Question:
             names = [one["name"] for one in wanted]
             mappers = [inspect(one["type"]) if _is_row(one) else None for one in wanted]
         self.held = frozenset(str(one.local_table) for one in mappers if one is not None)
-        self.keys = [at for at, mapper in enumerate(mappers) if mapper is not None]
         self.row: Callable[[Iterable[Any]], tuple[Any, ...]] = _row(names)._make
-        self._parts: list[Callable[[_Raw], Any]] = []
+        self._parts: list[Callable[[Raw, Rows], Any]] = []
         at = 0
         for mapper in mappers:
             if mapper is None:
-                kind = columns[at].type.dialect_impl(dialect)
-                self._parts.append(_value(at, kind.result_processor(dialect, None)))
+                self._parts.append(_value(at, made(columns[at].type, dialect)))
                 at += 1
             else:
-                own = list(mapper.local_table.columns)
-                key = [at + number for number, one in enumerate(own) if one.primary_key]
-                self._parts.append(_key(mapper, key))
-                at += len(own)
+                shape = shapes(mapper)
+                self._parts.append(_whole(shape, at))
+                at += shape.width
         self._compiled: Any = statement.compile(dialect=dialect)
         self._forms: dict[tuple[int, ...], _Form] = {}
 
-    def put(self, database: Connection, params: Mapping[str, Any]) -> list[list[Any]]:
-        """Ask the database."""
+    def put(self, database: Connection, params: Mapping[str, Any], rows: Rows) -> list[list[Any]]:
+        """Ask the database; whole rows of tables come from ``rows``."""
         shape = tuple(len(one) for one in params.values() if isinstance(one, list))
         form = self._forms.get(shape)
         if form is None:
             form = self._forms[shape] = _Form(self._compiled, params)
         found = database.execute(form.text, [place(params) for place in form.places]).fetchall()
-        return [[part(row) for part in self._parts] for row in found]
+        return [[part(raw, rows) for part in self._parts] for raw in found]
 
 
 class _Form:
@@ -77,11 +77,11 @@ class _Form:
         self.places: list[Callable[[Mapping[str, Any]], Any]] = []
         for place in state.positiontup or ():
             name, number = expanded.get(place, (place, None))
-            made = _bound(compiled.binds[name], compiled.dialect)
+            telling = told(compiled.binds[name].type, compiled.dialect)
             if name not in params:
-                self.places.append(_constant(made(state.parameters[place])))
+                self.places.append(_constant(telling(state.parameters[place])))
             else:
-                self.places.append(_given(name, number, made))
+                self.places.append(_given(name, number, telling))
 
 
 def _is_row(wanted: Any) -> bool:
@@ -89,29 +89,19 @@ def _is_row(wanted: Any) -> bool:
     return wanted["expr"] is wanted.get("entity")
 
 
-def _value(at: int, made: Callable[[Any], Any] | None) -> Callable[[_Raw], Any]:
-    return itemgetter(at) if made is None else lambda row: made(row[at])
+def _value(at: int, of: Making | None) -> Callable[[Raw, Rows], Any]:
+    return (lambda raw, _: raw[at]) if of is None else lambda raw, _: of(raw[at])
 
 
-def _key(mapper: Mapper[Any], at: list[int]) -> Callable[[_Raw], Any]:
-    return lambda row: mapper.identity_key_from_primary_key(tuple([row[one] for one in at]))
-
-
-def _bound(bind: BindParameter[Any], dialect: Dialect) -> Callable[[Any], Any]:
-    return bind.type.dialect_impl(dialect).bind_processor(dialect) or _as_it_is
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+def _whole(shape: Shape, at: int) -> Callable[[Raw, Rows], Any]:
+    return lambda raw, rows: rows(shape, raw, at)
 
 
 def _constant(value: Any) -> Callable[[Mapping[str, Any]], Any]:
     return lambda _: value
 
 
-def _given(
-    name: str, number: int | None, made: Callable[[Any], Any]
-) -> Callable[[Mapping[str, Any]], Any]:
+def _given(name: str, number: int | None, telling: Making) -> Callable[[Mapping[str, Any]], Any]:
     if number is None:
-        return lambda params: made(params[name])
-    return lambda params: made(params[name][number])
+        return lambda params: telling(params[name])
+    return lambda params: telling(params[name][number])

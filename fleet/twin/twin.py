@@ -21,11 +21,12 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import mirror, offices, scheduler, sites, suspensions
 from fleet.control.sites import SiteSpec
-from fleet.planning.states import TransferState, VersionState
+from fleet.planning.states import TransferKind, TransferState, VersionState
 from fleet.settings import CentreSettings
 from fleet.store import transfers
 from fleet.store.clock import VirtualClock
@@ -48,6 +49,21 @@ _WITH_DEADLINE = 0.3  # of the datasets
 _MEDIAN, _SPREAD, _LARGEST = 8e9, 1.3, 400e9  # bytes of a dataset
 _ORIGINS = ("zenodo", "archive", "statcan", "opendata")
 _CATCH_UP = 0.5  # of the datasets come in the first month, the others over the year
+_PUBLISHED = (
+    select(Version, Shard, Artifact.path)
+    .join(Shard, col(Shard.version_id) == col(Version.id))
+    .join(Artifact, col(Artifact.shard_id) == col(Shard.id))
+    .where(
+        col(Version.id).in_(bindparam("drafts", expanding=True)),
+        Version.state == VersionState.PUBLISHED,
+    )
+    .order_by(col(Version.id))
+)
+_FOR_A_PERSON = (
+    select(Transfer.id)
+    .where(Transfer.state == TransferState.SUSPENDED, Transfer.kind != TransferKind.INGEST)
+    .order_by(col(Transfer.id))
+)
 
 
 class Twin:
@@ -200,16 +216,7 @@ class Twin:
         if not any(path in self.hands.arrived for path, _ in self.drafts.values()):
             return
         with self.store.read() as session:
-            rows = session.exec(
-                select(Version, Shard, Artifact.path)
-                .join(Shard, col(Shard.version_id) == col(Version.id))
-                .join(Artifact, col(Artifact.shard_id) == col(Shard.id))
-                .where(
-                    col(Version.id).in_(list(self.drafts)),
-                    Version.state == VersionState.PUBLISHED,
-                )
-                .order_by(col(Version.id))
-            ).all()
+            rows = session.exec(_PUBLISHED, params={"drafts": list(self.drafts)}).all()
         for version, shard, path in rows:
             _, deadline = self.drafts.pop(version.id)
             held = Held(path, shard.size, version.published_at or self.now, deadline)
@@ -290,11 +297,7 @@ class Twin:
         if given_up:
             self._retire(given_up, "lost")
         with self.store.read() as session:
-            waiting = session.exec(
-                select(Transfer.id)
-                .where(Transfer.state == TransferState.SUSPENDED, Transfer.kind != "ingest")
-                .order_by(col(Transfer.id))
-            ).all()
+            waiting = session.exec(_FOR_A_PERSON).all()
         for transfer in waiting:
             self.interventions += 1
             suspensions.retry(self.store, transfer)
