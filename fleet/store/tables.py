@@ -31,6 +31,11 @@ def _id(prefix: str) -> Any:
     return Field(default_factory=lambda: new_id(prefix), primary_key=True)
 
 
+def _empty() -> list[Any]:
+    """Make an empty list: of ``list`` itself pydantic would parse the signature for each row."""
+    return []
+
+
 class Dataset(SQLModel, table=True):
     """A stable, opaque, case-sensitive id that holds versions.
 
@@ -70,7 +75,7 @@ class Version(SQLModel, table=True):
     doi: str | None = None
     source: str = ""
     source_root: str = ""
-    notes: list[str] = Field(default_factory=list, sa_type=JSON)
+    notes: list[str] = Field(default_factory=_empty, sa_type=JSON)
     previous_id: str | None = None
     sequence: int | None = None
     created_at: datetime = moment(default=...)
@@ -98,7 +103,7 @@ class Artifact(SQLModel, table=True):
     path: str
     role: str = "data"
     media_type: str | None = None
-    origins: list[str] = Field(default_factory=list, sa_type=JSON)
+    origins: list[str] = Field(default_factory=_empty, sa_type=JSON)
     state: str = Field(default=ArtifactState.EXPECTED)
     reason: str = ""
     size: int | None = count()
@@ -109,7 +114,7 @@ class Artifact(SQLModel, table=True):
     pieces: str | None = None
     layer: str | None = None
     ingest_id: str | None = Field(default=None, index=True)
-    tried: list[str] = Field(default_factory=list, sa_type=JSON)
+    tried: list[str] = Field(default_factory=_empty, sa_type=JSON)
     shard_id: str | None = Field(default=None, index=True)
     offset: int | None = count()
 
@@ -181,7 +186,7 @@ class Site(SQLModel, table=True):
     trusted: bool = False
     read_url: str = ""
     peer: str = ""
-    fronts: list[str] = Field(default_factory=list, sa_type=JSON)
+    fronts: list[str] = Field(default_factory=_empty, sa_type=JSON)
     slots: int = 4
     retired: bool = False
     retiring: datetime | None = moment()
@@ -305,7 +310,7 @@ class Provider(SQLModel, table=True):
     """
 
     name: str = Field(primary_key=True)
-    hosts: list[str] = Field(default_factory=list, sa_type=JSON)
+    hosts: list[str] = Field(default_factory=_empty, sa_type=JSON)
     requests_per_minute: int | None = None
     bytes_per_5_minutes: int | None = count()
     streams: int
@@ -337,7 +342,7 @@ class Rule(SQLModel, table=True):
     copies: int | None = None
     min_copies: int = 1
     selector: str = ""
-    spread_by: list[str] = Field(default_factory=list, sa_type=JSON)
+    spread_by: list[str] = Field(default_factory=_empty, sa_type=JSON)
     priority: int = 0
     deadline: datetime | None = moment()
     expires: datetime | None = moment()
@@ -393,7 +398,7 @@ class Replica(SQLModel, table=True):
     shard_id: str = Field(foreign_key="shard.id")
     site_id: str = Field(foreign_key="site.id")
     state: str = Field(default=ReplicaState.PENDING)
-    faulty: list[str] = Field(default_factory=list, sa_type=JSON)
+    faulty: list[str] = Field(default_factory=_empty, sa_type=JSON)
     reason: str = ""
     arrived_at: datetime | None = moment()
     troubled_at: datetime | None = moment()
@@ -463,7 +468,7 @@ class Attempt(SQLModel, table=True):
     ended_at: datetime | None = moment()
     bytes_done: int = count(default=0)
     bytes_fetched: int = count(default=0)
-    sources: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
+    sources: list[dict[str, str]] = Field(default_factory=_empty, sa_type=JSON)
     reason: str = ""
 
 
@@ -577,7 +582,7 @@ class Incident(SQLModel, table=True):
     began_at: datetime = moment(default=...)
     ended_at: datetime | None = moment(index=True)
     stage: str = ""
-    samples: list[str] = Field(default_factory=list, sa_type=JSON)
+    samples: list[str] = Field(default_factory=_empty, sa_type=JSON)
     look_at: datetime | None = moment()
 
 
@@ -659,7 +664,7 @@ class Usual(SQLModel, table=True):
 
     subject: str = Field(primary_key=True)
     timezone: str = ""
-    hours: list[float] = Field(default_factory=list, sa_type=JSON)
+    hours: list[float] = Field(default_factory=_empty, sa_type=JSON)
     newest: dict[str, float] = Field(default_factory=dict, sa_type=JSON)
     confidence: float | None = None
     weeks: int = 0
