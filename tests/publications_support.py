@@ -17,7 +17,7 @@ from fleet.messages import Order
 from fleet.places import RecordsPlace
 from fleet.rehearsal.zenodo import TOKEN, Zenodo
 from fleet.rehearsal.zenodo.state import Record
-from fleet.store.tables import Publication, Version
+from fleet.store.tables import Dataset, Publication, Version
 from tests.centre_support import Centre
 from tests.publish_support import AGENT
 from tests.zenodo_support import md5
@@ -127,6 +127,10 @@ class Office:
     def version(self, name: str) -> Version:
         with self.centre.store.read() as session:
             return session.get_one(Version, name)
+
+    def concept_doi(self, dataset: str = "data") -> str | None:
+        with self.centre.store.read() as session:
+            return session.get_one(Dataset, dataset).doi
 
     def records(self) -> list[Record]:
         return [one for one in self.zenodo.records.records.values() if one.published]

@@ -180,13 +180,14 @@ def test_what_is_known_of_a_version_is_told_but_no_path_of_the_centre(centre: Ce
         row = session.get_one(Version, version)
         row.source, row.doi = "https://origin.example/list.txt", "10.5281/zenodo.1"
         row.licence, row.licence_retrieved_at = "CC0-1.0", datetime(2026, 2, 1, 23, tzinfo=UTC)
-        session.get_one(Dataset, "data").title = "Roads\tof all"
+        whole = session.get_one(Dataset, "data")
+        whole.title, whole.doi = "Roads\tof all", "10.5281/zenodo.0"
     dataset = told(centre)
     assert dataset is not None
     [entry] = dataset.entries
     assert (entry.source, entry.doi) == ("https://origin.example/list.txt", "10.5281/zenodo.1")
     assert (entry.licence, entry.licence_retrieved) == ("CC0-1.0", date(2026, 2, 1))
-    assert dataset.description.title.en == "Roads of all"
+    assert (dataset.description.title.en, dataset.doi) == ("Roads of all", "10.5281/zenodo.0")
     with centre.store.write() as session:
         session.get_one(Version, version).source = "https://me:secret@origin.example/list.txt"
         session.get_one(Dataset, "data").description = {"title": {"fr": "Routes"}}

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from fleet.store.database import Store
+from fleet.store.tables import Dataset
 from tests.api_support import Api, served
 from tests.centre_support import Centre
 from tests.cli_support import Run, refused, runner
@@ -57,6 +58,10 @@ def test_what_is_said_of_a_dataset_is_shown_as_it_is_written(
     file.write_text(shown)
     run("dataset", "describe", "data", str(file))
     assert run("dataset", "show", "data").out == shown
+    with office.centre.store.write() as session:
+        session.get_one(Dataset, "data").doi = "10.5281/zenodo.7"
+    cited = "# all versions: https://doi.org/10.5281/zenodo.7\n"
+    assert run("dataset", "show", "data").out == cited + shown
     assert run("dataset", "show", "data", "--json").json["description"]["title"] == {
         "en": "Buildings",
         "fr": "Bâtiments",

@@ -74,6 +74,9 @@ def test_the_next_version_is_one_of_the_same_concept(office: Office) -> None:
     one, two = office.records()
     assert (one.concept, one.index) == (two.concept, 1)
     assert (two.index, len({one.doi, two.doi})) == (2, 2)
+    concept = office.zenodo.records.concepts[one.concept].doi
+    assert office.concept_doi() == concept
+    assert concept not in {"", one.doi, two.doi}
     related = two.metadata["related_identifiers"]
     assert {
         "identifier": one.doi,

@@ -81,6 +81,7 @@ def test_a_doi_that_a_version_came_with_is_kept_and_its_record_names_it(office: 
     (record,) = office.records()
     assert office.version(version).doi == "10.5281/zenodo.42"
     assert office.row().doi == record.doi
+    assert office.concept_doi() is None  # people cite the others' record, not one of ours
     same = {"identifier": "10.5281/zenodo.42", "scheme": "doi"}
     assert (
         same | {"relation_type": {"id": "isidenticalto"}} in record.metadata["related_identifiers"]

@@ -18,7 +18,7 @@ from sqlmodel import select
 from fleet.control import snapshot
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
-from fleet.store.tables import DatasetAlias, Replica, Version
+from fleet.store.tables import Dataset, DatasetAlias, Replica, Version
 from fleet.torrent.parsed import parse
 from tests.api_support import Api, serving, three_sites
 from tests.centre_support import Centre, content
@@ -29,6 +29,7 @@ from tests.redirect_support import PAGE, label_of, links, redirecting, shard_of,
 SITES = {"toronto", "amsterdam", "netcup"}
 HOUR = timedelta(hours=1)
 DOI = "10.5281/zenodo.19220388"
+CONCEPT = "10.5281/zenodo.19220387"
 
 
 @pytest.fixture
@@ -85,6 +86,11 @@ def test_the_latest_is_kept_for_less_long_and_a_doi_is_named(api: Api) -> None:
     with api.centre.store.write() as session:
         session.exec(select(Version)).one().doi = DOI
     until(lambda: links(api.get("/d/data/latest/a.csv"), "cite-as") == [f"https://doi.org/{DOI}"])
+    with api.centre.store.write() as session:
+        session.get_one(Dataset, "data").doi = CONCEPT
+    whole = [f"https://doi.org/{CONCEPT}"]
+    until(lambda: links(api.get("/d/data/latest/a.csv"), "cite-as") == whole)
+    assert links(api.get(f"/d/data/{label}/a.csv"), "cite-as") == [f"https://doi.org/{DOI}"]
 
 
 def test_head_is_answered_as_get_and_ranges_and_conditions_are_the_mirrors_to_heed(

@@ -119,6 +119,16 @@ def test_items_and_records_are_read_at_addresses_of_their_own(proved: Centre) ->
     ]
 
 
+def test_a_doi_of_the_whole_dataset_is_read_for_each_of_its_versions(proved: Centre) -> None:
+    snapshot = _read(proved.store)
+    with proved.store.write() as session:
+        session.get_one(Dataset, "data").doi = "10.5281/zenodo.4710"
+    snapshot.refresh(proved.store)
+    edition = snapshot.edition("data", label_of(proved))
+    assert edition is not None
+    assert (edition.doi, edition.concept) == ("", "10.5281/zenodo.4710")
+
+
 def _put_copies(centre: Centre, *at: str) -> None:
     """Have the one shard at more sites, verified and seen to be served."""
     with centre.store.write() as session:

@@ -67,6 +67,8 @@ def show(
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
+    if found["doi"]:
+        typer.echo(f"# all versions: https://doi.org/{clean(found['doi'])}")
     lines = _yaml(found["description"]).splitlines()
     for line in lines or [f"# nothing is said of it: fleet dataset describe {dataset} FILE"]:
         typer.echo(clean(line))

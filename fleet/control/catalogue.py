@@ -62,7 +62,7 @@ def dataset(session: Session, settings: CentreSettings, name: str) -> Dataset | 
     if row is None or not versions:
         return None
     entries = tuple(_entry(session, settings, version) for version in versions)
-    return Dataset(name, entries, _description(row))
+    return Dataset(name, entries, _description(row), row.doi or "")
 
 
 def _description(row: tables.Dataset) -> Description:

@@ -86,7 +86,8 @@ def show(session: Session, dataset: str) -> dict[str, Any]:
         NotFoundError: there is no such dataset.
     """
     row = _dataset(session, dataset)
-    return {"dataset": row.id, "title": row.title, "description": row.description}
+    said = {"title": row.title, "doi": row.doi or "", "description": row.description}
+    return {"dataset": row.id, **said}
 
 
 def of(session: Session, dataset: str) -> Description:

@@ -21,7 +21,7 @@ from fleet.planning.redirect import Copy
 from fleet.planning.states import ReplicaState, VersionState
 from fleet.store import holdings, offers
 from fleet.store.offers import CopyRow
-from fleet.store.tables import Site, Version
+from fleet.store.tables import Dataset, Site, Version
 
 SERVED: Final = (VersionState.PUBLISHED, VersionState.SUPERSEDED)
 _SHA256_BYTES = 32
@@ -56,7 +56,8 @@ class Files:
 class Edition:
     """A public version; ``copies`` are those of its shards, in their order.
 
-    ``records`` says how it is read at the repositories that have it.
+    ``records`` says how it is read at the repositories that have it, and ``concept`` is the DOI
+    that stands for all versions of its dataset.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Edition:
     label: str
     state: str
     doi: str
+    concept: str
     sequence: int
     since: datetime
     folder: str
@@ -143,6 +145,7 @@ class Shelf:
             label=row.label,
             state=row.state,
             doi=row.doi or "",
+            concept=session.get_one(Dataset, row.dataset_id).doi or "",
             sequence=row.sequence or 0,
             since=row.published_at or row.created_at,
             folder=holdings.folder(row),

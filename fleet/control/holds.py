@@ -30,7 +30,7 @@ from fleet.repositories import Memory
 from fleet.settings import CentreSettings
 from fleet.store import holdings
 from fleet.store.database import Store
-from fleet.store.tables import Publication, Shard, Transfer, Version
+from fleet.store.tables import Dataset, Publication, Shard, Transfer, Version
 
 _log = structlog.get_logger()
 _STEPS = {
@@ -131,6 +131,9 @@ class Hold:
         with self._last() as (session, row, now):
             version = holdings.lock(session, Version, row.version_id)
             version.doi = version.doi or done.doi
+            if version.doi == done.doi:  # else others' DOI is cited, and no concept of ours
+                dataset = holdings.lock(session, Dataset, version.dataset_id)
+                dataset.doi = dataset.doi or done.concept_doi or None
             row.record, row.doi, row.published_at = done.id, done.doi, now
             row.whole = not without
             told = f", without the data: {without}" if without else ""

@@ -3,8 +3,9 @@
 Rules this module keeps:
 
 - A version's count of changes is exact: it differs from what it was whenever a copy of the version
-  came, went, was doubted or proved, or its own state, sequence or DOI changed; see migration 0016.
-  It is a sum, and no number that only rises, since units of work commit in no order.
+  came, went, was doubted or proved, or its own state, sequence or DOI changed, or the DOI of its
+  dataset; see migrations 0016 and 0018.  It is a sum, and no number that only rises, since units of
+  work commit in no order.
 - What changed since the notes were last added up (``fold``) is told shard by shard.
 - The files of a public version never change, so that they are read once.
 """

@@ -39,11 +39,12 @@ def _empty() -> list[Any]:
 class Dataset(SQLModel, table=True):
     """A stable, opaque, case-sensitive id that holds versions.
 
-    ``description`` is what ``fleet.descriptions`` reads.
+    ``description`` is what ``fleet.descriptions`` reads, and ``doi`` stands for all versions.
     """
 
     id: str = Field(primary_key=True)
     title: str = ""
+    doi: str | None = None
     description: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime = moment(default=...)
 

@@ -156,7 +156,7 @@ class Redirector:
         digest = b2a_base64(found.sha256, newline=False)
         headers = [
             (b"location", urls[0].encode()),
-            (b"link", _links(found, standing, used, urls).encode()),
+            (b"link", _links(found, standing, used, urls, fixed=fixed).encode()),
             (b"digest", b"sha-256=" + digest),
             (b"repr-digest", b"sha-256=:" + digest + b":"),
             (b"content-length", b"0"),
@@ -205,8 +205,13 @@ def _with_suffix(name: str, find: Callable[[str], Found]) -> tuple[Found, str]:
         return find(name.removesuffix(suffix)), suffix
 
 
-def _links(found: Found, standing: Standing, used: Sequence[Choice], urls: Sequence[str]) -> str:
-    """Name the mirrors (RFC 6249), what describes the file, and what cites it."""
+def _links(
+    found: Found, standing: Standing, used: Sequence[Choice], urls: Sequence[str], *, fixed: bool
+) -> str:
+    """Name the mirrors (RFC 6249), what describes the file, and what cites it.
+
+    An address that leads to whatever is the latest is cited by the DOI of all versions.
+    """
     own, links = address(found), []
     for priority, (one, url) in enumerate(zip(used, urls, strict=True), 1):
         country = standing.country(one.site).lower()
@@ -217,7 +222,8 @@ def _links(found: Found, standing: Standing, used: Sequence[Choice], urls: Seque
             suffix != TORRENT[0] or found.infohash
         ):
             links.append(f'<{own}{suffix}>; rel=describedby; type="{media_type}"')
-    if doi := found.edition.doi:
+    edition = found.edition
+    if doi := edition.doi if fixed else edition.concept or edition.doi:
         links.append(f"<https://doi.org/{quote(doi, safe='/:')}>; rel=cite-as")
     return ", ".join(links)
 
