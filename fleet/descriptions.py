@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Language = Literal["en", "fr"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "fr")
 _ORCID: Final = r"^(\d{4}-\d{4}-\d{4}-\d{3}[\dX])?$"
+_ROR: Final = r"^(https://ror\.org/0[a-z0-9]{8})?$"
 _WEB: Final = r"^(https?://[^\s]+)?$"
 Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Prose = Annotated[str, Field(max_length=50_000)]
@@ -52,11 +53,15 @@ class Keywords(_Part):
 
 
 class Creator(_Part):
-    """Who made the data: an organisation, or a person with a ``given`` name."""
+    """Who made the data: an organisation, or a person with a ``given`` name.
+
+    ``ror`` is the organisation's (https://ror.org): a person's affiliation.
+    """
 
     name: Line = Field(min_length=1)
     given: Line = ""
     orcid: str = Field("", pattern=_ORCID)
+    ror: str = Field("", pattern=_ROR)
     affiliation: Line = ""
     url: str = Field("", pattern=_WEB, max_length=2000)
 

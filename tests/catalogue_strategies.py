@@ -33,6 +33,16 @@ _extents = st.tuples(st.none() | _boxes, st.none() | _days, st.none() | _days).m
         "end": max(told[1], told[2]) if told[1] and told[2] else told[2],
     }
 )
+_creators = st.fixed_dictionaries(
+    {"name": st.sampled_from(["Côté", "Statistics Canada", "R & D {50%} and Co_"])},
+    optional={
+        "given": st.just("Zoë Ann"),
+        "orcid": st.just("0000-0002-1825-0097"),
+        "ror": st.just("https://ror.org/05k71ja87"),
+        "affiliation": st.just("Data for Canada"),
+        "url": st.just("https://c.example"),
+    },
+)
 _descriptions = st.fixed_dictionaries(
     {},
     optional={
@@ -44,6 +54,9 @@ _descriptions = st.fixed_dictionaries(
         "licence": st.fixed_dictionaries(
             {}, optional={"id": st.just("CC-BY-4.0"), "url": st.just("https://l.example")}
         ),
+        "creators": st.lists(_creators, max_size=3),
+        "publisher": _lines,
+        "homepage": st.just("https://h.example"),
         "extent": _extents,
     },
 ).map(Description.model_validate)
@@ -99,4 +112,5 @@ any_dataset = st.builds(
     entries=st.lists(_entries, min_size=1, max_size=2, unique_by=lambda one: one.label).map(tuple),
     description=_descriptions,
     doi=st.sampled_from(["", "10.5281/zenodo.15333780"]),
+    centre=st.sampled_from(["", "https://fleet.example.org"]),
 )

@@ -5,6 +5,7 @@ Whoever reads the store hands them over; nothing in this room asks it.
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from urllib.parse import quote
 
 from fleet.descriptions import Description
 from fleet.planning.reading import expanded
@@ -114,16 +115,39 @@ class Entry:
 class Dataset:
     """A dataset with its versions, the oldest first.
 
-    ``doi`` is the one that stands for all of its versions.
+    ``doi`` is the one that stands for all of its versions, and ``centre`` the URL of whose pages
+    and redirector lead to it, if there are any.
     """
 
     id: str
     entries: tuple[Entry, ...]
     description: Description = field(default_factory=Description)
     doi: str = ""
+    centre: str = ""
 
     @property
     def latest(self) -> Entry | None:
         """The version that people are meant to take, if there is one."""
         published = [one for one in self.entries if one.state == VersionState.PUBLISHED]
         return published[-1] if published else None
+
+    @property
+    def catalog(self) -> str:
+        """URL of the catalogue that it is told in."""
+        return f"{self.centre}/catalogue/catalogue.json" if self.centre else ""
+
+    def page(self, entry: Entry | None = None) -> str:
+        """Return the URL of its page, or of a version's."""
+        if not self.centre:
+            return ""
+        whole = f"{self.centre}/datasets/{quote(self.id, safe='')}"
+        return f"{whole}/versions/{quote(entry.label, safe='')}" if entry else whole
+
+    def address(self, entry: Entry, path: str) -> str:
+        """Return the URL that a file has for good; it leads to the best mirror of the moment."""
+        return address(self.centre, self.id, entry.label, path)
+
+
+def address(centre: str, dataset: str, label: str, path: str) -> str:
+    """Return the URL that a version's file has for good at a centre."""
+    return f"{centre}{quote(f'/d/{dataset}/{label}/{path}')}"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sqlmodel import Session
 
 from fleet import repositories
+from fleet.catalogue.citations.work import NO_LICENCE
 from fleet.control import publications
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.descriptions import LANGUAGES, Description
@@ -21,7 +22,6 @@ from fleet.store.tables import Dataset, Version
 _MOST = 1024 * 1024
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _COMMONS = re.compile(r"^https?://creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)(?:/|$)")
-_NO_LICENCE = frozenset({"other", "proprietary", "unknown", "various"})  # as STAC has it
 _RETRIEVED = {
     "en": "Licence, as its source stated it on {date}: {licence}",
     "fr": "Licence, telle que sa source l’indiquait le {date} : {licence}",
@@ -158,7 +158,7 @@ def _licence(said: Description, version: Version) -> Licence | None:
     own, given = version.licence.strip(), said.licence
     if found := _COMMONS.search(own):
         return Licence(f"cc-{found[1]}-{found[2]}")
-    if _ID.fullmatch(own) and own.lower() not in _NO_LICENCE:
+    if _ID.fullmatch(own) and own.lower() not in NO_LICENCE:
         return Licence(own)
     title = given.title.in_("en")
     return Licence(given.id, title, given.url) if given.id or title else None
