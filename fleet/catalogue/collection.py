@@ -61,6 +61,10 @@ def collection(dataset: Dataset, base: str) -> Json:
         made["fleet:description_fr"] = description.summary.fr
     if providers := _providers(description):
         made["providers"] = providers
+    if description.creators:
+        made["fleet:creators"] = [
+            one.model_dump(exclude_defaults=True) for one in description.creators
+        ]
     if dataset.doi:
         made["sci:doi"] = dataset.doi
     return made
@@ -98,6 +102,7 @@ def _interval(dataset: Dataset) -> list[str | None]:
 
 
 def _links(dataset: Dataset, newest: Entry, base: str) -> list[Json]:
+    description = dataset.description
     made = [
         _link("self", collection_at(base, dataset)),
         _link("root", f"{base}/{CATALOG_FILE}"),
@@ -107,13 +112,23 @@ def _links(dataset: Dataset, newest: Entry, base: str) -> list[Json]:
     for entry in dataset.entries:
         at = item_at(base, dataset, entry)
         made.append({"rel": "item", "href": at, "type": "application/geo+json"})
-    if url := dataset.description.licence.url:
-        made.append({"rel": "license", "href": url})
-    if url := dataset.description.homepage:
+    if page := dataset.page():
+        made.append({"rel": "alternate", "href": page, "type": "text/html"})
+    if licence := _licence(description):
+        made.append(licence)
+    if url := description.homepage:
         made.append({"rel": "about", "href": url})
     if dataset.doi:
         made.append({"rel": "cite-as", "href": f"https://doi.org/{quote(dataset.doi)}"})
     return made
+
+
+def _licence(description: Description) -> Json:
+    licence = description.licence
+    if not licence.url:
+        return {}
+    named = licence.title.in_("en")
+    return {"rel": "license", "href": licence.url, **({"title": named} if named else {})}
 
 
 def _link(rel: str, href: str) -> Json:

@@ -236,6 +236,8 @@ def _links(dataset: Dataset, number: int, base: str) -> list[Json]:
     ]
     others = (("predecessor", before), ("successor", after), ("latest", latest))
     made += [_link(f"{rel}-version", item_at(base, dataset, one)) for rel, one in others if one]
+    if page := dataset.page(entry):
+        made.append(_link("alternate", page, "text/html"))
     if url := dataset.description.licence.url:
         made.append({"rel": "license", "href": url})
     if entry.doi:

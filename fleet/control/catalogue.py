@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard
+from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard, address
 from fleet.control import reading
 from fleet.control.sources import Sealed
 from fleet.descriptions import Description, Title
@@ -31,6 +31,8 @@ _log = structlog.get_logger()
 # What people built to be read from for years comes first
 _STEADY: Final = ("object_store", "archive", "repository", "http", "node", "volunteer")
 _LONGEST_TITLE: Final = 500
+METALINK: Final = ".meta4"
+"""What the redirector is asked for a file's metalink by, after its address."""
 
 
 def datasets(
@@ -61,8 +63,14 @@ def dataset(session: Session, settings: CentreSettings, name: str) -> Dataset | 
     versions = cataloguing.versions(session, name)
     if row is None or not versions:
         return None
-    entries = tuple(_entry(session, settings, version) for version in versions)
-    return Dataset(name, entries, _description(row), row.doi or "")
+    entries = (_entry(session, settings, version) for version in versions)
+    return told(settings, row, entries)
+
+
+def told(settings: CentreSettings, row: tables.Dataset, entries: Iterable[Entry]) -> Dataset:
+    """Tell of a dataset as a whole."""
+    centre = settings.centre_url.rstrip("/")
+    return Dataset(row.id, tuple(entries), _description(row), row.doi or "", centre)
 
 
 def _description(row: tables.Dataset) -> Description:
@@ -75,20 +83,33 @@ def _description(row: tables.Dataset) -> Description:
 
 def _entry(session: Session, settings: CentreSettings, version: tables.Version) -> Entry:
     rows = cataloguing.shards(session, version.id)
-    offered = version.state != VersionState.WITHDRAWN
+    artifacts = _artifacts(session, version, {one.id: one.position for one in rows})
+    if version.state == VersionState.WITHDRAWN:
+        return entry(version, artifacts)
+    shards = shards_of(settings, version, rows, artifacts)
+    return entry(version, artifacts, shards, _mirrors(session, version, len(rows)))
+
+
+def entry(
+    version: tables.Version,
+    artifacts: tuple[Artifact, ...] = (),
+    shards: tuple[Shard, ...] = (),
+    mirrors: tuple[Mirror, ...] = (),
+) -> Entry:
+    """Tell of a version that was published, and of as much of what it has as is given."""
     retrieved = version.licence_retrieved_at
     return Entry(
         label=version.label,
         sequence=version.sequence or 0,
         state=VersionState(version.state),
         published_at=version.published_at or version.created_at,
-        artifacts=_artifacts(session, version, {one.id: one.position for one in rows}),
+        artifacts=artifacts,
         licence=version.licence,
         licence_retrieved=retrieved.date() if retrieved else None,
         doi=version.doi or "",
         source=version.source if _public(version.source) else "",
-        shards=tuple(_shard(settings, one) for one in rows if one.infohash) if offered else (),
-        mirrors=_mirrors(session, version, len(rows)) if offered else (),
+        shards=shards,
+        mirrors=mirrors,
     )
 
 
@@ -104,14 +125,33 @@ def _artifacts(
     return tuple(sorted(found, key=lambda one: one.path))
 
 
-def _shard(settings: CentreSettings, row: tables.Shard) -> Shard:
+def shards_of(
+    settings: CentreSettings,
+    version: tables.Version,
+    rows: Iterable[tables.Shard],
+    artifacts: Iterable[Artifact],
+) -> tuple[Shard, ...]:
+    """Tell of a version's torrents; the redirector makes a metalink of one that is of one file."""
+    sealed = [one for one in rows if one.infohash]
+    alone = {one.position for one in sealed if one.files == 1}
+    paths = {one.path: one.shard for one in artifacts}
+    metalinks = {
+        shard: address(settings.centre_url.rstrip("/"), version.dataset_id, version.label, name)
+        for path, shard in paths.items()
+        if shard in alone and (name := f"{path}{METALINK}") not in paths
+    }
+    return tuple(_shard(settings, one, metalinks.get(one.position, "")) for one in sealed)
+
+
+def _shard(settings: CentreSettings, row: tables.Shard, metalink: str) -> Shard:
     infohash = row.infohash or ""
     sealed = Sealed(row.name, row.size, infohash, row.files == 1)
     return Shard(
         position=row.position,
         infohash=infohash,
         name=row.name,
-        torrent=f"{settings.centre_url}/api/v1/torrents/{infohash}.torrent",
+        torrent=f"{settings.centre_url.rstrip('/')}/api/v1/torrents/{infohash}.torrent",
+        metalink=metalink,
         magnet=magnet(sealed, trackers=settings.trackers),
     )
 

@@ -15,7 +15,7 @@ from fleet.control.published import PublicationLine
 from fleet.control.served import Serving
 from fleet.planning.reading import Reading
 from fleet.planning.states import ReplicaState, VersionState
-from fleet.store import faults, holdings
+from fleet.store import cataloguing, faults, holdings
 from fleet.store.tables import (
     Artifact,
     Dataset,
@@ -100,11 +100,22 @@ class FileView:
 
 
 @dataclass(frozen=True)
-class DatasetView:
-    """All about a dataset's published version; ``files`` are the first of it by path.
+class VersionLine:
+    """A version that was published, and its DOI, if it has one."""
 
-    While none is published, it is the newest one; a newer draft is named, with its reason.
-    ``served`` tells where which version has bare names, below ``processed/``.
+    label: str
+    state: str
+    published_at: datetime | None
+    doi: str | None
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    """All about a version of a dataset; ``files`` are the first of it by path.
+
+    It is the published one; while none is, the newest one; a newer draft is named, with its reason.
+    ``served`` tells where which version has bare names, below ``processed/``; ``versions`` are all
+    that were published, the newest first, and ``concept_doi`` stands for all of them.
     """
 
     id: str
@@ -112,6 +123,8 @@ class DatasetView:
     version: str
     draft: str
     doi: str | None
+    concept_doi: str | None
+    versions: tuple[VersionLine, ...]
     progress: Progress
     records: tuple[PublicationLine, ...]
     copies: tuple[CopyView, ...]
@@ -158,22 +171,31 @@ def datasets(session: Session) -> list[DatasetLine]:
     return lines
 
 
-def dataset(session: Session, name: str, now: datetime) -> DatasetView:
-    """Show one dataset, as it is ``now``.
+def dataset(session: Session, name: str, now: datetime, label: str = "") -> DatasetView:
+    """Show one dataset, as it is ``now``; of its versions that with a label, if one is given.
 
     Raises:
-        NotFoundError: there is no such dataset.
+        NotFoundError: there is no such dataset, or no such version was published.
     """
     row = holdings.find_dataset(session, name)
     version, draft = _shown(session, row.id) if row else (None, "")
     if row is None or version is None:
         raise NotFoundError(f"there is no dataset {name!r}")
+    public = list(reversed(cataloguing.versions(session, row.id)))
+    if label:
+        version, draft = next((one for one in public if one.label == label), None), ""
+    if version is None:
+        raise NotFoundError(f"the dataset {name!r} has no published version {label!r}")
     return DatasetView(
         id=row.id,
         title=row.title,
         version=version.label,
         draft=draft,
         doi=version.doi,
+        concept_doi=row.doi,
+        versions=tuple(
+            VersionLine(one.label, one.state, one.published_at, one.doi) for one in public
+        ),
         progress=progress.of(session, version.id),
         records=tuple(published.of_version(session, version.id)),
         copies=tuple(_copies(session, version)),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlmodel import Session, col
 from sqlmodel import select as rows_of
 
@@ -55,6 +55,39 @@ def artifacts(session: Session, version: str) -> Iterator[Sequence[Any]]:
     ).where(col(Artifact.version_id) == version, col(Artifact.state) == ArtifactState.KNOWN)
     streamed = {"yield_per": _ROWS_AT_ONCE}
     yield from session.connection().execute(wanted, execution_options=streamed)
+
+
+_COUNTED = select(func.count(), func.sum(col(Artifact.size))).where(
+    col(Artifact.version_id) == bindparam("version"), col(Artifact.state) == ArtifactState.KNOWN
+)
+_TYPES = (
+    select(col(Artifact.media_type))
+    .where(
+        col(Artifact.version_id) == bindparam("version"),
+        col(Artifact.state) == ArtifactState.KNOWN,
+        col(Artifact.media_type).is_not(None),
+    )
+    .distinct()
+)
+_FIRST = (
+    rows_of(Artifact)
+    .where(Artifact.version_id == bindparam("version"), Artifact.state == ArtifactState.KNOWN)
+    .order_by(col(Artifact.path))
+    .limit(bindparam("most"))
+)
+
+
+def contents(session: Session, version: str) -> tuple[int, int, list[str]]:
+    """Count a version's files and their bytes, and name their media types."""
+    asked = {"version": version}
+    files, size = session.connection().execute(_COUNTED, asked).one()
+    types = session.connection().execute(_TYPES, asked).scalars()
+    return files, int(size or 0), sorted(one for one in types if one)
+
+
+def first_artifacts(session: Session, version: str, most: int) -> Sequence[Artifact]:
+    """Return the first of a version's files by path, in the order that the database has."""
+    return session.exec(_FIRST, params={"version": version, "most": most}).all()
 
 
 def shards(session: Session, version: str) -> Sequence[Shard]:

@@ -18,7 +18,7 @@ from fleet.control.errors import FleetError, NotFoundError, RefusedError
 from fleet.control.snapshot import REFRESH_SECONDS, Snapshot
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
-from fleet.web import admin_api, catalogue, pages, public_api, redirector, worker_api
+from fleet.web import admin_api, catalogue, pages, public_api, redirector, worker_api, works
 from fleet.web.askers import Askers
 from fleet.web.derived import Derived
 from fleet.web.redirector import Redirector
@@ -67,7 +67,7 @@ def make_app(store: Store, settings: CentreSettings) -> FastAPI:
     )
     app.state.store, app.state.settings = store, settings
     app.state.redirector = redirects
-    for room in (worker_api, admin_api, public_api, catalogue, pages):
+    for room in (worker_api, admin_api, public_api, catalogue, works, pages):
         app.include_router(room.router)
     app.add_exception_handler(FleetError, _refuse)
     return app

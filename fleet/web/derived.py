@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
-from fleet.control import redirects, torrents
+from fleet.control import catalogue, redirects, torrents
 from fleet.control.editions import Found
 from fleet.control.redirects import Alone
 from fleet.control.snapshot import Snapshot, Standing
@@ -20,7 +20,7 @@ from fleet.store.database import Store
 from fleet.web.metalink import MEDIA_TYPE, Address, Subject, document
 from fleet.web.refusals import Refusal, later
 
-METALINK: Final = (".meta4", MEDIA_TYPE)
+METALINK: Final = (catalogue.METALINK, MEDIA_TYPE)
 TORRENT: Final = (".torrent", "application/x-bittorrent")
 _MAGNET = (".magnet", "text/plain; charset=utf-8")
 SUFFIXES: Final = tuple(suffix for suffix, _ in (METALINK, TORRENT, _MAGNET))

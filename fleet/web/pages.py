@@ -8,13 +8,19 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
+from fleet.catalogue.citations.formats import FORMATS
+from fleet.catalogue.citations.prose import prose
+from fleet.catalogue.citations.schema_org import schema_org
+from fleet.catalogue.citations.work import Work, address
 from fleet.catalogue.item import CATALOG_FILE
-from fleet.control import views
-from fleet.web import refusals
+from fleet.control import citing, views
+from fleet.control.views import DatasetView
+from fleet.web import refusals, signposts
 from fleet.web.access import SettingsDep, StoreDep
 from fleet.web.redirector import Redirector
 from fleet.web.refusals import Refusal
 from fleet.web.words import Language, preferred, words_of
+from fleet.web.works import READ
 
 router = APIRouter(include_in_schema=False)
 _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
@@ -41,12 +47,58 @@ def home(
     return _page(request, language, "home.html", "", details)
 
 
-@router.get("/{language}/datasets/{dataset}")
-def dataset(language: Language, dataset: str, request: Request, store: StoreDep) -> HTMLResponse:
-    """Show where one dataset is, and how to get it."""
+@router.api_route("/{language}/datasets/{dataset}", methods=READ)
+def dataset(
+    language: Language, dataset: str, request: Request, store: StoreDep, settings: SettingsDep
+) -> HTMLResponse:
+    """Show where one dataset is, and how to get and to cite it."""
     with store.read() as session:
         view = views.dataset(session, dataset, store.now(session))
-    return _page(request, language, "dataset.html", f"datasets/{view.id}", {"dataset": view})
+        if not view.versions:
+            return _page(request, language, "dataset.html", _path(view.id), {"dataset": view})
+        whole = citing.work(session, settings, view.id)
+        shown = citing.work(session, settings, view.id, view.version)
+    details = _citations(view, whole, shown, language)
+    return _signed(_page(request, language, "dataset.html", _path(view.id), details), whole)
+
+
+@router.api_route("/{language}/datasets/{dataset}/versions/{label}", methods=READ)
+def version(
+    language: Language,
+    dataset: str,
+    label: str,
+    request: Request,
+    store: StoreDep,
+    settings: SettingsDep,
+) -> HTMLResponse:
+    """Show likewise one version of a dataset."""
+    with store.read() as session:
+        view = views.dataset(session, dataset, store.now(session), label)
+        work = citing.work(session, settings, view.id, label)
+    details, path = _citations(view, work, work, language), _path(view.id, label)
+    return _signed(_page(request, language, "dataset.html", path, details), work)
+
+
+def _citations(view: DatasetView, of: Work, shown: Work, language: Language) -> dict[str, Any]:
+    """Say how the version shown is cited, and for machines what the page is of."""
+    path = _path(view.id, view.version)
+    return {
+        "dataset": view,
+        "about": schema_org(of, language),
+        "cite": prose(shown, language),
+        "formats": [(one.label, f"/{path}/{one.file}") for one in FORMATS],
+        "whole": address(view.concept_doi or ""),
+    }
+
+
+def _signed(page: HTMLResponse, work: Work) -> HTMLResponse:
+    page.headers["Link"] = signposts.header(signposts.of_page(work))
+    return page
+
+
+def _path(dataset: str, label: str = "") -> str:
+    whole = f"datasets/{quote(dataset, safe='')}"
+    return f"{whole}/versions/{quote(label, safe='')}" if label else whole
 
 
 @router.get("/{language}/mirrors/{dataset}/{version}/{path:path}", response_model=None)

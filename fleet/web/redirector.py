@@ -208,7 +208,7 @@ def _with_suffix(name: str, find: Callable[[str], Found]) -> tuple[Found, str]:
 def _links(
     found: Found, standing: Standing, used: Sequence[Choice], urls: Sequence[str], *, fixed: bool
 ) -> str:
-    """Name the mirrors (RFC 6249), what describes the file, and what cites it.
+    """Name the mirrors (RFC 6249), what describes the file, whose it is, and what cites it.
 
     An address that leads to whatever is the latest is cited by the DOI of all versions.
     """
@@ -223,6 +223,8 @@ def _links(
         ):
             links.append(f'<{own}{suffix}>; rel=describedby; type="{media_type}"')
     edition = found.edition
+    page = quote(f"/datasets/{edition.dataset}/versions/{edition.label}")
+    links.append(f'<{page}>; rel=collection; type="text/html"')
     if doi := edition.doi if fixed else edition.concept or edition.doi:
         links.append(f"<https://doi.org/{quote(doi, safe='/:')}>; rel=cite-as")
     return ", ".join(links)

@@ -52,7 +52,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "refused": ("other bytes, not seeded", "autres octets, non partagé"),
     "records": ("Records in repositories", "Notices dans des dépôts"),
     "record": ("Record", "Notice"),
-    "cite": ("Cite as", "À citer"),
+    "cite": ("Cite", "Citer"),
+    "cite_whole": ("All versions", "Toutes les versions"),
+    "versions": ("Versions", "Versions"),
     "papers": (
         "the data are too large for it: it leads to them",
         "les données y sont trop volumineuses : elle y mène",
