@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import _duckdb
 import duckdb
 import geopandas
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import rustac
 import stac_geoparquet.arrow
@@ -98,6 +100,19 @@ def test_geopandas_draws_it(catalogue: Path, items: list[Json]) -> None:
     frame = geopandas.read_parquet(catalogue)
     assert frame.crs.to_string() == "OGC:CRS84"
     assert frame.geometry.bounds.to_numpy().tolist() == [one["bbox"] for one in items]
+
+
+def test_gdal_without_its_parquet_driver_reads_it_through_duckdb(
+    catalogue: Path, items: list[Json]
+) -> None:
+    if "ADBC" not in pyogrio.list_drivers():
+        pytest.skip("this GDAL has no ADBC driver")
+    frame = pyogrio.read_dataframe(
+        f"ADBC:{catalogue}", ADBC_DRIVER=_duckdb.__file__, columns=["id", "sci:doi", "published"]
+    )
+    assert frame["id"].tolist() == [one["id"] for one in items]
+    assert frame.geometry.bounds.to_numpy().tolist() == [one["bbox"] for one in items]
+    assert frame["sci:doi"].tolist() == [one["properties"]["sci:doi"] for one in items]
 
 
 def test_no_column_is_of_a_file_or_a_dataset(catalogue: Path) -> None:

@@ -17,8 +17,9 @@ from fleet.catalogue.citations.datacite import datacite
 from fleet.catalogue.citations.formats import FORMATS
 from fleet.catalogue.citations.prose import prose
 from fleet.catalogue.citations.schema_org import schema_org
-from fleet.catalogue.citations.work import MOST_FILES, Work, licence_of, of_dataset, of_version
+from fleet.catalogue.citations.work import MOST_FILES, Work, of_dataset, of_version
 from fleet.catalogue.entry import Artifact, Dataset
+from fleet.catalogue.licences import licence_of
 from fleet.descriptions import Description
 from fleet.planning.states import VersionState
 from tests.catalogue_strategies import any_dataset, unhurried

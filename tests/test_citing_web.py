@@ -158,9 +158,12 @@ def test_pages_tell_people_how_to_cite_and_lead_to_each_format(api: Api) -> None
     for text in (english, french):
         assert f"https://doi.org/{SECOND}" in text
         assert f"https://doi.org/{CONCEPT}" in text
+        assert 'href="https://creativecommons.org/licenses/by/4.0/"' in text
         for form in FORMATS:
             assert f'href="/datasets/data/versions/{second}/{form.file}"' in text
     assert f'href="/en/datasets/data/versions/{first}"' in english
+    assert "<h1>Routes</h1>" in french
+    assert "<p>Toutes.</p>" in french
     old = api.get(f"/en/datasets/data/versions/{first}").text
     assert f"(Version {first}) [Data set]" in old
 

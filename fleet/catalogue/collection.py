@@ -14,9 +14,11 @@ from fleet.catalogue.item import (
     VERSION,
     collection_at,
     item_at,
+    license_links,
     moment,
 )
-from fleet.catalogue.texts import ENGLISH, OTHERS, licence, texts
+from fleet.catalogue.licences import licence_of
+from fleet.catalogue.texts import ENGLISH, OTHERS, texts
 from fleet.descriptions import Creator, Description
 
 Json = dict[str, Any]
@@ -47,7 +49,7 @@ def collection(dataset: Dataset, base: str) -> Json:
         **said,
         "description": description.summary.in_("en") or said.get("title", dataset.id),
         **OTHERS[ENGLISH],
-        "license": licence(description, newest.licence),
+        "license": licence_of(description, newest.licence).id or "other",
         "version": newest.label,
         "deprecated": dataset.latest is None,
         "extent": {
@@ -114,21 +116,12 @@ def _links(dataset: Dataset, newest: Entry, base: str) -> list[Json]:
         made.append({"rel": "item", "href": at, "type": "application/geo+json"})
     if page := dataset.page():
         made.append({"rel": "alternate", "href": page, "type": "text/html"})
-    if licence := _licence(description):
-        made.append(licence)
+    made += license_links(licence_of(description, newest.licence))
     if url := description.homepage:
         made.append({"rel": "about", "href": url})
     if dataset.doi:
         made.append({"rel": "cite-as", "href": f"https://doi.org/{quote(dataset.doi)}"})
     return made
-
-
-def _licence(description: Description) -> Json:
-    licence = description.licence
-    if not licence.url:
-        return {}
-    named = licence.title.in_("en")
-    return {"rel": "license", "href": licence.url, **({"title": named} if named else {})}
 
 
 def _link(rel: str, href: str) -> Json:

@@ -19,7 +19,8 @@ from urllib.parse import quote
 
 from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard
 from fleet.catalogue.footprint import footprint, geometry
-from fleet.catalogue.texts import ENGLISH, OTHERS, licence, texts
+from fleet.catalogue.licences import Licence, licence_of
+from fleet.catalogue.texts import ENGLISH, OTHERS, texts
 from fleet.planning.states import VersionState
 
 Json = dict[str, Any]
@@ -128,7 +129,7 @@ def _properties(dataset: Dataset, entry: Entry) -> Json:
         "published": moment(entry.published_at),
         "version": entry.label,
         "deprecated": entry.state != VersionState.PUBLISHED,
-        "license": licence(dataset.description, entry.licence),
+        "license": licence_of(dataset.description, entry.licence).id or "other",
         "fleet:state": str(entry.state),
         "fleet:sequence": entry.sequence,
         "fleet:files": len(entry.artifacts),
@@ -238,11 +239,16 @@ def _links(dataset: Dataset, number: int, base: str) -> list[Json]:
     made += [_link(f"{rel}-version", item_at(base, dataset, one)) for rel, one in others if one]
     if page := dataset.page(entry):
         made.append(_link("alternate", page, "text/html"))
-    if url := dataset.description.licence.url:
-        made.append({"rel": "license", "href": url})
+    made += license_links(licence_of(dataset.description, entry.licence))
     if entry.doi:
         made.append({"rel": "cite-as", "href": f"https://doi.org/{quote(entry.doi)}"})
     return made
+
+
+def license_links(licence: Licence) -> list[Json]:
+    """Link to a licence, if it can be read anywhere."""
+    named = {"title": licence.title} if licence.title else {}
+    return [{"rel": "license", "href": licence.url, **named}] if licence.url else []
 
 
 def _link(rel: str, href: str, media_type: str = "application/geo+json") -> Json:

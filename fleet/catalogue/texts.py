@@ -1,6 +1,5 @@
 """What is said of a dataset, as Items and Collections say it: in both languages, or in one."""
 
-import re
 from typing import Any, Final
 
 from fleet.descriptions import Description, Language
@@ -13,7 +12,6 @@ OTHERS: Final[dict[Language, Json]] = {
     "fr": {"language": {"code": "fr"}, "languages": [{"code": "en"}]},
 }
 TEXTS: Final = ("title", "description", "keywords")
-_LICENCE: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
 def texts(description: Description) -> Json:
@@ -37,14 +35,6 @@ def in_language(texts: Json, language: Language) -> Json:
         french = {key: texts.get(f"fleet:{key}_fr") for key in TEXTS}
         said |= {key: text for key, text in french.items() if text}
     return {**said, **OTHERS[language]}
-
-
-def licence(description: Description, recorded: str) -> str:
-    """Return the id of a licence, or ``other`` where it has none."""
-    for one in (recorded, description.licence.id):
-        if _LICENCE.fullmatch(one):
-            return one
-    return "other"
 
 
 def _first(text: str) -> str:

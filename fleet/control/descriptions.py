@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlmodel import Session
 
 from fleet import repositories
-from fleet.catalogue.citations.work import NO_LICENCE
+from fleet.catalogue.licences import NO_LICENCE
 from fleet.control import publications
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.descriptions import LANGUAGES, Description

@@ -85,6 +85,8 @@ def _citations(view: DatasetView, of: Work, shown: Work, language: Language) -> 
     return {
         "dataset": view,
         "about": schema_org(of, language),
+        "summary": shown.summary.in_(language).split("\n\n"),
+        "licence": shown.licence,
         "cite": prose(shown, language),
         "formats": [(one.label, f"/{path}/{one.file}") for one in FORMATS],
         "whole": address(view.concept_doi or ""),

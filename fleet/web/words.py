@@ -55,6 +55,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "cite": ("Cite", "Citer"),
     "cite_whole": ("All versions", "Toutes les versions"),
     "versions": ("Versions", "Versions"),
+    "licence": ("Licence", "Licence"),
     "papers": (
         "the data are too large for it: it leads to them",
         "les données y sont trop volumineuses : elle y mène",

@@ -1,8 +1,8 @@
 """Croissant 1.0, which tools for machine learning load datasets by.
 
-Documented: https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html; the context is that of
-its reference implementation, which compares.  Only files are told, whose sha256 the format demands,
-and no torrents.
+Documented: https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html; the context is that
+of its reference implementation, which compares it.  Of a torrent no sha256 is known, which the
+format demands: only files are told.
 """
 
 from typing import Any, Final

@@ -7,7 +7,6 @@ Rules this module keeps:
 - Of a version that was withdrawn no file is told.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -15,25 +14,12 @@ from typing import Final
 from urllib.parse import quote
 
 from fleet.catalogue.entry import Dataset, Entry
-from fleet.catalogue.texts import licence
+from fleet.catalogue.licences import Licence, licence_of
 from fleet.descriptions import Creator, Description, Extent, Keywords, Summary, Title
 from fleet.planning.states import VersionState
 
 MOST_FILES: Final = 100
 _TORRENT: Final = "application/x-bittorrent"
-_COMMONS: Final = re.compile(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-(\d\.\d)", re.IGNORECASE)
-NO_LICENCE: Final = frozenset({"other", "proprietary", "unknown", "various"})
-"""What STAC and others have in the place of a licence's id where there is none."""
-_NO_RIGHTS: Final = frozenset({"cc0-1.0", "cc-zero"})
-
-
-@dataclass(frozen=True, slots=True)
-class Licence:
-    """A licence; any of it may be empty."""
-
-    id: str = ""
-    title: str = ""
-    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,33 +160,6 @@ def _work(dataset: Dataset, entry: Entry, contents: Contents | None, *, whole: b
 def title(said: Description, name: str) -> Title:
     """Return a dataset's title; what has none is called by its name."""
     return said.title if said.title != Title() else Title(en=name)
-
-
-def licence_of(said: Description, recorded: str) -> Licence:
-    """Say which licence a version has: as it was recorded with it, or else as it was described.
-
-    Args:
-        said: of the dataset.
-        recorded: an id, a name or a URL, or empty.
-    """
-    own = "" if recorded.strip().lower() in NO_LICENCE else recorded.strip()
-    known = licence(said, own)
-    name = "" if known == "other" else known
-    if own.startswith(("https://", "http://")):
-        return Licence(name, "", own)
-    if name and name != said.licence.id:
-        return Licence(name, "", _deed(name))
-    spdx = f"https://spdx.org/licenses/{name}.html" if name else ""
-    text = own if own and own != name else said.licence.title.in_("en")
-    return Licence(name, text, said.licence.url or _deed(name) or spdx)
-
-
-def _deed(name: str) -> str:
-    """Return where a licence of Creative Commons is read."""
-    if name.lower() in _NO_RIGHTS:
-        return "https://creativecommons.org/publicdomain/zero/1.0/"
-    found = _COMMONS.fullmatch(name)
-    return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/" if found else ""
 
 
 def _versions(dataset: Dataset) -> Iterator[Related]:

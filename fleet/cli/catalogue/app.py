@@ -1,5 +1,6 @@
 """`fleet catalogue …`: the commands, each a few lines that call the module of its name."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ keys_app = typer.Typer(help="The keys that sign the catalogue.", no_args_is_help
 app.add_typer(keys_app, name="keys")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Cite = StrEnum("Cite", ["bibtex", "csl", "datacite", "jsonld", "croissant"])
 RootKeys = Annotated[
     list[Path], typer.Option("--root-key", metavar="FILE", help="A root key that signs; of each.")
 ]
@@ -57,6 +59,69 @@ def verify(
     from fleet.cli.catalogue import verify
 
     raise typer.Exit(verify.main(folder, as_json=as_json))
+
+
+From = Annotated[
+    str,
+    typer.Option(
+        "--from", metavar="DIR", help="What was synced into; or a catalogue.parquet, or its URL."
+    ),
+]
+
+
+@app.command("show")
+def show_version(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET[@VERSION]", help="The latest version if none is said.")
+    ],
+    source: From,
+    cite: Annotated[
+        Cite | None, typer.Option(help="Print how to cite it instead, in a format.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a version: its licence, DOI, files, mirrors and torrents; no server is asked.
+
+    With --json it is the STAC Item. A dataset named without a version is cited
+    with all of its versions; DATASET@latest is the newest one alone.
+
+    \b
+      fleet catalogue show ca_roads --from catalogue
+      fleet catalogue show ca_roads@v2 --from catalogue --cite bibtex
+    """  # noqa: D301 - typer takes this sign for "lay out as written"
+    from fleet.cli.catalogue import show
+
+    show.main(dataset, source, cite.value if cite else "", as_json=as_json)
+
+
+@app.command()
+def query(
+    source: From,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORDS]...", help="All in the id, title or keywords, EN or FR."),
+    ] = None,
+    bbox: Annotated[
+        str, typer.Option(metavar="W,S,E,N", help="Degrees that it lies in, in part.")
+    ] = "",
+    licence: Annotated[str, typer.Option(metavar="ID", help="Such as CC-BY-4.0.")] = "",
+    site: Annotated[str, typer.Option(metavar="ID", help="That has a verified copy.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Find datasets, each with its latest version; no server is asked.
+
+    Accents and capitals do not matter. It ends with 1 if nothing is found. For
+    any other question docs/catalogue.md shows how to ask by SQL.
+
+    \b
+      fleet catalogue query batiments --from catalogue
+      fleet catalogue query --bbox=-75.9,45.2,-75.4,45.6 --from catalogue
+    """  # noqa: D301 - typer takes this sign for "lay out as written"
+    from fleet.catalogue.reader import Asked
+    from fleet.cli.catalogue import query
+
+    asked = Asked(licence=licence, site=site)
+    raise typer.Exit(query.main(words or (), source, bbox, asked, as_json=as_json))
 
 
 @keys_app.command()
