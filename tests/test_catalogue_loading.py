@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from sqlmodel import col, select
 
 from fleet.catalogue.edition import Edition
@@ -20,6 +21,7 @@ from fleet.store.tables import Dataset, Incident, Publication, Replica, Shard, S
 from tests.catalogue_support import BASE
 from tests.centre_support import Centre, content
 from tests.conftest import NOON
+from tests.redirect_support import redirecting
 
 
 def told(centre: Centre, name: str = "data") -> Told | None:
@@ -156,6 +158,30 @@ def test_a_record_is_a_mirror_once_anyone_may_read_it(centre: Centre) -> None:
     found = mirrors(centre)
     assert next(iter(found)) == "zenodo"
     assert found["zenodo"].url("a.csv") == "https://zenodo.org/records/4711/files/a.csv?download=1"
+
+
+def test_what_is_of_one_file_has_the_metalink_that_the_redirector_makes(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(centre, "é.csv", "b.csv", "manifest.json.meta4")
+    dataset = told(centre)
+    assert dataset is not None
+    assert [one.metalink for one in dataset.entries[0].shards] == ["", ""]  # a file has that name
+    centre.mirror("é.csv", key="2")
+    centre.prove()
+    dataset = told(centre)
+    assert dataset is not None
+    metalinks = {one.name: one.metalink for one in dataset.entries[1].shards}
+    at = centre.settings.centre_url
+    label = dataset.entries[1].label
+    assert metalinks == {
+        "é.csv": f"{at}/d/data/{label}/%C3%A9.csv.meta4",
+        "manifest.json": f"{at}/d/data/{label}/manifest.json.meta4",
+    }
+    with redirecting(centre, monkeypatch) as api:
+        for one in metalinks.values():
+            answer = api.get(one.removeprefix(at))
+            assert answer.headers["Content-Type"] == "application/metalink4+xml"
 
 
 def test_a_withdrawn_version_keeps_its_entry_and_nothing_leads_to_its_files(

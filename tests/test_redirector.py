@@ -83,6 +83,7 @@ def test_the_latest_is_kept_for_less_long_and_a_doi_is_named(api: Api) -> None:
     assert latest.headers["cache-control"] == "public, max-age=60"
     assert "set-cookie" not in fixed.headers
     assert links(fixed, "cite-as") == []
+    assert links(fixed, "collection") == [f"/datasets/data/versions/{label}"]
     with api.centre.store.write() as session:
         session.exec(select(Version)).one().doi = DOI
     until(lambda: links(api.get("/d/data/latest/a.csv"), "cite-as") == [f"https://doi.org/{DOI}"])
