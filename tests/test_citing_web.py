@@ -209,6 +209,20 @@ def test_the_linkset_leads_from_each_file_to_its_page(api: Api) -> None:
     assert api.get(page["anchor"].removeprefix(api.centre.settings.centre_url)).status_code == 303
 
 
+def test_a_header_has_no_more_links_than_clients_take_and_the_linkset_has_all(api: Api) -> None:
+    many = [{"name": f"{one}", "url": f"https://a.example/{one}"} for one in range(200)]
+    said = SAID.model_dump() | {
+        "creators": many,
+        "licence": {"url": f"https://l.example/{'x' * 1900}"},
+    }
+    descriptions.keep(api.centre.store, "data", Description.model_validate(said))
+    page = api.get("/en/datasets/data")
+    assert {"author", "license"}.isdisjoint(relation for relation, _, _ in links(page))
+    assert len(page.headers["Link"]) < 4_000
+    told, *_ = api.get("/datasets/data/linkset.json").json()["linkset"]
+    assert (len(told["author"]), len(told["license"])) == (200, 1)
+
+
 def test_a_draft_has_a_page_and_nothing_to_cite(sqlite_store: Store, tmp_path: Path) -> None:
     centre = three_sites(sqlite_store, tmp_path)
     centre.mirror("a.csv")

@@ -3,6 +3,7 @@
 Documented: https://signposting.org/FAIR/ (levels 1 and 2), RFC 8288 and RFC 9264.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +16,8 @@ Json = dict[str, Any]
 
 LINKSET: Final = "linkset.json"
 LINKSET_TYPE: Final = "application/linkset+json"
-_MOST_ITEMS: Final = 10  # in a header; the linkset has all that are told
+_MANY: Final = 10  # links of one relation
+_LONGEST: Final = 500  # characters of an address
 _TYPES: Final = ("https://schema.org/Dataset", "https://schema.org/AboutPage")
 _NEIGHBOURS: Final = {
     "IsNewVersionOf": "predecessor-version",
@@ -47,11 +49,14 @@ def header(links: Iterable[Link]) -> str:
 
 
 def of_page(work: Work) -> list[Link]:
-    """Return the links of a work's page, as many as a header has room for."""
-    items = [one for one in _all(work) if one.relation == "item"]
-    others = [one for one in _all(work) if one.relation != "item"]
-    some = items if len(items) <= _MOST_ITEMS else []
-    return [*others, *some, Link("linkset", f"{work.page}/{LINKSET}", LINKSET_TYPE)]
+    """Return the links of a work's page that a header has room for: clients take a few kilobytes.
+
+    Where files or authors are many, or an address is long, the linkset has them.
+    """
+    every = [one for one in _all(work) if len(one.href) <= _LONGEST]
+    number = Counter(one.relation for one in every)
+    few = [one for one in every if number[one.relation] <= _MANY]
+    return [*few, Link("linkset", f"{work.page}/{LINKSET}", LINKSET_TYPE)]
 
 
 def of_document(work: Work) -> list[Link]:
