@@ -228,7 +228,7 @@ def test_hours_are_counted_from_publication() -> None:
     truth.close(NOON + timedelta(hours=15))
     assert truth.hours_below(1) == 0
     assert truth.hours_below(2) == 3 + 5
-    assert truth.to_second == [3]
+    assert truth.to_second(NOON) == [3]
     assert truth.storage_cost > 0
 
 

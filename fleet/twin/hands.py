@@ -95,7 +95,8 @@ class Hands:
         self._store, self._settings, self._time = store, settings, time
         self._truth, self._rng, self._throttled = truth, rng, throttled
         self.sizes: dict[str, int] = {}  # of files at their origins, by path
-        self.arrived: dict[str, str] = {}  # sites, by the path of a file that no shard has yet
+        # sites, by the path of a file that no shard has yet; None once the site was lost
+        self.arrived: dict[str, str | None] = {}
         self.down: set[str] = set()
         self.lives = Counter[str]()  # how often a site went down: what ran before is dead
         self._partial: dict[tuple[str, str], float] = {}
@@ -114,9 +115,12 @@ class Hands:
         self.down.discard(site)
 
     def wipe(self, site: str) -> None:
-        """Take away what a site's pulls had on disk."""
+        """Take away what a site's pulls had on disk, and the files there that no shard has yet."""
         for key in [key for key in self._partial if key[0] == site]:
             del self._partial[key]
+        for path, where in self.arrived.items():
+            if where == site:
+                self.arrived[path] = None
 
     def wake(self, attempt: str, site: str) -> bool:
         """Let a wake-up reach a site; one that is down does not hear it.

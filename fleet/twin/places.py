@@ -95,11 +95,10 @@ def places(number: int) -> list[Place]:
     return [_place(_name(at), at, _PROVIDERS[at % len(_PROVIDERS)]) for at in range(number)]
 
 
-def successor(place: Place, number: int, *, moved: bool) -> Place:
-    """Make the site that takes another's place; ``moved`` if that one's provider is gone."""
+def successor(place: Place, number: int, provider: str) -> Place:
+    """Make the site that takes another's place, with a provider of the same kind."""
     kind = next(one for one in _PROVIDERS if place.provider.startswith(one.name))
-    name = f"{kind.name}-{number}" if moved else place.provider
-    new = replace(kind, name=name)
+    new = replace(kind, name=provider)
     return _place(f"{_name(place.town)}-r{number}", place.town, new)
 
 

@@ -39,7 +39,8 @@ class Report:
         version_hours_on_one_copy: the same for fewer than two, first copies included.
         versions_once_lost: of which no whole copy was left anywhere for a while; what its
             origin still had was fetched anew.
-        hours_to_second_copy: from publication, at the 95th percentile of versions.
+        hours_to_second_copy: from publication, at the 95th percentile of versions; one that never
+            got a second copy counts with the hours until the end.
         bytes_by_hour_class: pulled, by how busy the pulling site was with others' traffic.
         deadlines: datasets with a deadline that came within the run.
         deadlines_met: of these, those that had all their copies in time.
@@ -48,7 +49,7 @@ class Report:
         interventions: what the operator had to do: sites replaced, suspended work let go on.
         storage_dollars: what the sites' providers charge for what was kept.
         egress_dollars: and for what was sent.
-        faults: what went wrong, by kind.
+        faults: what went wrong, by kind; what met nobody is left out.
         work: orders carried out, by task.
     """
 
@@ -115,7 +116,7 @@ def _report(one: Twin, seconds: float) -> Report:
         version_hours_below_min=round(truth.hours_below(one.policy.min), 1),
         version_hours_on_one_copy=round(truth.hours_below(2), 1),
         versions_once_lost=sum(0 in version.hours for version in held),
-        hours_to_second_copy=round(_percentile(truth.to_second, 0.95), 1),
+        hours_to_second_copy=round(_percentile(truth.to_second(one.now), 0.95), 1),
         bytes_by_hour_class={name: hands.moved[name] for name in traffic.CLASSES},
         deadlines=len(dated) + late_drafts,
         deadlines_met=sum(v.full is not None and v.full <= (v.deadline or v.full) for v in dated),

@@ -28,6 +28,7 @@ class Held:
     copies: dict[str, bool] = field(default_factory=dict)
     since: dict[str, datetime] = field(default_factory=dict)
     counted_from: datetime | None = None
+    second: datetime | None = None
     full: datetime | None = None
     hours: dict[int, float] = field(default_factory=dict)  # by the number of whole copies
 
@@ -49,13 +50,13 @@ class Truth:
         self.corrupted = self.repairs = self.needless = 0
         self.repaired_bytes = self.needless_bytes = 0
         self.storage_cost = 0.0
-        self.to_second: list[float] = []  # hours from publication to two whole copies
 
-    def publish(self, shard: str, held: Held, site: str) -> None:
-        """Begin to count a version, whose file arrived at ``site``."""
+    def publish(self, shard: str, held: Held, site: str | None) -> None:
+        """Begin to count a version, whose file arrived at ``site``; None if that was lost since."""
         held.counted_from = held.published
         self.held[shard] = held
-        self._put(held, site, held.published)
+        if site is not None:
+            self._put(held, site, held.published)
 
     def arrive(self, shard: str, site: str, now: datetime) -> None:
         """Note that a copy was made, or was made whole."""
@@ -67,10 +68,7 @@ class Truth:
             else:
                 self.repairs += 1
                 self.repaired_bytes += held.size
-        first = set(held.hours) | {held.whole} <= {1}
         self._put(held, site, now)
-        if first and held.whole == 2:
-            self.to_second.append((now - held.published) / timedelta(hours=1))
         if held.full is None and held.whole >= self.target:
             held.full = now
 
@@ -126,12 +124,21 @@ class Truth:
             if copies < number
         )
 
+    def to_second(self, now: datetime) -> list[float]:
+        """Return for each version the hours until two copies were whole, or until now."""
+        return [
+            ((held.second or now) - held.published) / timedelta(hours=1)
+            for held in self.held.values()
+        ]
+
     def _put(self, held: Held, site: str, now: datetime) -> None:
         self._count(held, now)
         if site not in held.copies:
             held.since[site] = now
             self.bytes_at[site] += held.size
         held.copies[site] = True
+        if held.second is None and held.whole >= 2:
+            held.second = now
 
     def _count(self, held: Held, now: datetime) -> None:
         since = held.counted_from or now

@@ -30,12 +30,13 @@ from fleet.planning.states import TransferKind, TransferState, VersionState
 from fleet.settings import CentreSettings
 from fleet.store import transfers
 from fleet.store.clock import VirtualClock
-from fleet.store.tables import Artifact, Shard, Transfer, Version
+from fleet.store.tables import Artifact, Shard, Site, Transfer, Version
 from fleet.twin import due, faults
 from fleet.twin.faults import Fault, Kind
+from fleet.twin.ground import Ground
 from fleet.twin.hands import Hands
 from fleet.twin.onestore import OneStore, opened
-from fleet.twin.places import Place, places, successor
+from fleet.twin.places import Place, places
 from fleet.twin.policy import Policy
 from fleet.twin.truth import Held, Truth
 
@@ -101,11 +102,10 @@ class Twin:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
         self._tick_at: float | None = None
+        self.ground = Ground(self.hands, self.truth, self)
         self._specs: dict[str, SiteSpec] = {}
         self._capacity = 0
-        self._lost: dict[str, tuple[datetime, bool]] = {}  # since when, and if its provider too
         self.drafts: dict[str, tuple[str, datetime | None]] = {}
-        self._successors = count(2)
 
     @property
     def now(self) -> datetime:
@@ -241,61 +241,39 @@ class Twin:
 
     def _fault(self, fault: Fault) -> Callable[[], None]:
         def happen() -> None:
+            here = self.ground.met(fault.subject)
+            if not here:
+                return
             self.happened[fault.kind] += 1
-            here = [
-                one
-                for one, place in self.truth.places.items()
-                if fault.subject in (one, place.provider) and not self._specs[one].retired
-            ]
-            for site in here:
-                match fault.kind:
-                    case Kind.OUTAGE | Kind.PROVIDER_OUTAGE:
-                        self._away(site, fault.seconds)
-                    case Kind.LOSS | Kind.PROVIDER_LOSS:
-                        self._lose(site, moved=fault.kind == Kind.PROVIDER_LOSS)
-                    case Kind.LEAVE:
-                        self._leave(site)
+            match fault.kind:
+                case Kind.OUTAGE | Kind.PROVIDER_OUTAGE:
+                    for site in here:
+                        self.ground.away(site, fault.seconds)
+                case Kind.LOSS:
+                    self.ground.lose(*here)
+                case Kind.PROVIDER_LOSS:
+                    self.ground.lose_provider(here)
+                case Kind.LEAVE:
+                    self._leave(*here)
 
         return happen
 
-    def _away(self, site: str, seconds: float) -> None:
-        if site not in self.hands.down:
-            self.hands.stop(site)
-            self.after(seconds, lambda: self._back(site))
-
-    def _back(self, site: str) -> None:
-        if site not in self._lost:
-            self.hands.start(site)
-
-    def _lose(self, site: str, *, moved: bool) -> None:
-        """Lose a site and all that it holds; nobody tells the centre."""
-        self.hands.stop(site)
-        self.hands.wipe(site)
-        self.truth.lose_site(site, self.now)
-        self._lost.setdefault(site, (self.now, moved))
-
     def _leave(self, site: str) -> None:
-        """Let a site go that has said so: it is retired at once, and there for its notice."""
-        self._retire([(site, False)], True)
+        """Let a site go that has said so: it is to be retired, and there for its notice."""
+        if self._specs[site].retired:
+            return  # it has said so before
+        self._retire([site], True)
 
         def gone() -> None:
-            self._lose(site, moved=False)
-            del self._lost[site]
+            if self.ground.is_here(site):
+                self.ground.lose(site)
 
         self.after(faults.STANDARD.notice_days * DAY, gone)
 
     def _morning(self) -> None:
         """Let bytes go bad, and let the operator see to what waits for a person."""
         self.truth.decay(faults.STANDARD.corruptions_per_tb, 1.0, self.now, self._rngs["decay"])
-        given_up = [
-            (site, moved)
-            for site, (since, moved) in self._lost.items()
-            if self.now - since >= _DECLARED_LOST
-        ]
-        for site, _ in given_up:
-            del self._lost[site]
-        if given_up:
-            self._retire(given_up, "lost")
+        self._give_up_lost()
         with self.store.read() as session:
             waiting = session.exec(_FOR_A_PERSON).all()
         for transfer in waiting:
@@ -303,18 +281,27 @@ class Twin:
             suspensions.retry(self.store, transfer)
             self._wake(self._seconds)
 
-    def _retire(self, gone: list[tuple[str, bool]], how: Literal[True, "lost"]) -> None:
+    def _give_up_lost(self) -> None:
+        """Declare lost what is silent for long; what has left and is retired is no matter more."""
+        lost = self.ground.lost
+        gone = [site for site, since in lost.items() if self.now - since >= _DECLARED_LOST]
+        for site in gone:
+            del lost[site]
+        with self.store.read() as session:
+            missed = [site for site in gone if not session.get_one(Site, site).retired]
+        if missed:
+            self._retire(missed, "lost")
+
+    def _retire(self, gone: list[str], how: Literal[True, "lost"]) -> None:
         """Declare sites retired, or lost, and others in their place, in the sites file."""
         self.interventions += 1
-        number = next(self._successors)
-        for site, _ in gone:
+        for site in gone:
             self._specs[site] = self._specs[site].model_copy(update={"retired": how})
-        new = [successor(self.truth.places[site], number, moved=moved) for site, moved in gone]
-        self._join(new)
+        self._join(self.ground.heirs(gone))
 
     def _join(self, new: list[Place]) -> None:
         for place in new:
-            self.truth.places[place.id] = place
+            self.ground.join(place)
             self._specs[place.id] = place.spec(self._capacity, windows=self.policy.windows)
         sites.apply(self.store, tuple(self._specs.values()))
         self._wake(self._seconds)
