@@ -6,17 +6,19 @@ Rules this module keeps:
   truth only about its own disk and about the source that it reads.
 - It obeys its heartbeat's answers, keeps what it fetched of a file when it dies, and says nothing
   more once its site is down.
+- A source that goes away in the middle of a pull gives nothing more.  One whose copy is rotten
+  gives, and costs, what comes before the bad piece; that piece convicts it.  Either way the pull
+  goes on from another source with what it has, or fails.
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from fleet.control import blobs, leases, ledger
 from fleet.control.errors import FleetError
@@ -25,15 +27,14 @@ from fleet.messages import (
     Heartbeat,
     Item,
     ItemResult,
-    Order,
     Outcome,
     Source,
-    SourceReport,
 )
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from fleet.torrent.pieces import DIGEST_BYTES, piece_count, piece_length
 from fleet.twin import traffic
+from fleet.twin.jobs import Job
 from fleet.twin.places import SLOTS, Place
 from fleet.twin.truth import Truth
 
@@ -56,28 +57,6 @@ class Time(Protocol):
         """Let the scheduler look: a worker has reported, and has room for more."""
 
 
-@dataclass
-class Job:
-    """One order being worked on; ``size`` bytes at ``rate`` bytes/s, since ``at``."""
-
-    order: Order
-    site: Place
-    life: int
-    at: datetime
-    size: int = 0
-    rate: float = 0.0
-    done: float = 0.0
-    source: Source | None = None
-    giver: str = ""
-    failure: ItemResult | None = None
-    reports: list[SourceReport] = field(default_factory=list)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is left on the disk of a pull that died is this one's."""
-        return self.site.id, self.order.items[0].path
-
-
 class Hands:
     """All the workers of the twin."""
 
@@ -98,7 +77,7 @@ class Hands:
         # sites, by the path of a file that no shard has yet; None once the site was lost
         self.arrived: dict[str, str | None] = {}
         self.down: set[str] = set()
-        self.lives = Counter[str]()  # how often a site went down: what ran before is dead
+        self._running: dict[str, Job] = {}  # by attempt
         self._partial: dict[tuple[str, str], float] = {}
         self.events = 0
         self.jobs = Counter[str]()
@@ -106,9 +85,12 @@ class Hands:
         self.egress_cost = 0.0
 
     def stop(self, site: str) -> None:
-        """Let a site go down: all that runs there dies."""
+        """Let a site go down: all that runs there dies, and what is pulled from it breaks off."""
         self.down.add(site)
-        self.lives[site] += 1
+        for job in [one for one in self._running.values() if one.site.id == site]:
+            self._advance(job)
+            self._forget(job)
+        self._break_off(site, f"{site} went away")
 
     def start(self, site: str) -> None:
         """Let a site come up again."""
@@ -135,8 +117,8 @@ class Hands:
             return False
         self.events += 1
         self.jobs[order.task] += 1
-        place, life = self._truth.places[site], self.lives[site]
-        job = Job(order, place, life, self._time.now)
+        job = Job(order, self._truth.places[site], self._time.now)
+        self._running[attempt] = job
         if order.task == "pull" and order.items[0].path not in self.sizes:
             job.failure = _no_manifest(order.items[0])
             self._end(job)
@@ -154,50 +136,53 @@ class Hands:
         self._go_on(job)
 
     def _begin_pull(self, job: Job) -> None:
-        """Find a source that serves it, in the order that the centre ranked them."""
-        item, shard = job.order.items[0], job.order.shard
-        job.size = self.sizes[item.path]
-        job.done = min(self._partial.get(job.key, 0.0), job.size - 1)
+        """See what lies here already, and have the rest come from somewhere."""
+        shard = job.order.shard
+        job.size = self.sizes[job.order.items[0].path]
         if shard is not None and self._truth.whole_at(shard, job.site.id):
-            job.rate, job.done = _DISK, 0.0  # it lies here: it is only read
+            job.rate = _DISK  # it lies here: it is only read
             return
-        for source in item.sources:
-            giver, trouble = self._ask(source, shard, job.site.id)
-            if not trouble:
-                job.source, job.giver = source, giver
-                full = self._speed(job.site, giver)
-                job.rate = min(full, job.order.budget.bytes_per_second or full)
-                return
-            evidence = trouble if trouble.startswith("wrong") else ""
-            job.reports.append(
-                SourceReport(
-                    host=_host(source),
-                    site=source.site,
-                    requests=1,
-                    errors=1,
-                    last_error=trouble,
-                    evidence=evidence,
-                )
-            )
-        why = job.reports[-1].last_error if job.reports else "the order names no source"
-        job.failure = ItemResult(artifact=item.artifact, ok=False, reason=why, fault="source")
-        job.size, job.done, job.rate = 1, 0.0, 1 / _FAILS_AFTER
+        job.done = min(self._partial.get(job.key, 0.0), job.size - 1)
+        self._find_source(job)
 
-    def _ask(self, source: Source, shard: str | None, own: str) -> tuple[str, str]:
-        """Say who serves a source, and what is wrong with it; empty when nothing is."""
+    def _find_source(self, job: Job) -> None:
+        """Find a source that serves it, in the order that the centre ranked them."""
+        for source in job.order.items[0].sources:
+            giver, trouble = self._ask(source, job)
+            if not trouble:
+                job.take(source, giver)
+                if self._is_rotten(job):
+                    job.breaks = job.done + self._rng.random() * (job.size - job.done)
+                self._set_rate(job)
+                return
+            job.refused(source, trouble)
+        job.fail(_FAILS_AFTER)
+
+    def _ask(self, source: Source, job: Job) -> tuple[str, str]:
+        """Say who serves a source, and why it does not; empty when it does."""
+        shard = job.order.shard
         if source.kind == "torrent":
             holders = self._truth.holders(shard) if shard else ()
-            up = [site for site in holders if site not in self.down and site != own]
+            up = [site for site in holders if site not in self.down and site != job.site.id]
             return (up[0], "") if up else ("", "nobody in its swarm answers")
         if source.site is None:
             refused = self._rng.random() < self._throttled
             return "", "429: the origin asks to come back later" if refused else ""
         if source.site in self.down:
             return "", f"{source.site} does not answer"
-        whole = self._truth.whole_at(shard, source.site) if shard else True
-        if whole is None:
+        if shard and self._truth.whole_at(shard, source.site) is None:
             return "", f"{source.site} has no such file"
-        return source.site, "" if whole else f"wrong bytes came from {source.site}"
+        return source.site, "it gave wrong bytes" if source.site in job.liars else ""
+
+    def _is_rotten(self, job: Job) -> bool:
+        """Whether the copy that a pull reads from is not whole, or is not any more."""
+        shard, giver = job.order.shard, job.giver
+        return bool(shard and giver) and not self._truth.whole_at(shard or "", giver)
+
+    def _set_rate(self, job: Job) -> None:
+        """Let a job go as fast as its lines and its budget allow."""
+        full = _DISK if job.source is None else self._speed(job.site, job.giver)
+        job.rate = 0.0 if job.paused else min(full, job.allowed or full)
 
     def _speed(self, site: Place, giver: str) -> float:
         now, rate = self._time.now, site.bytes_per_second * traffic.left(site.zone, self._time.now)
@@ -208,28 +193,44 @@ class Hands:
 
     def _go_on(self, job: Job) -> None:
         """Have the next thing happen to a job: its end, or its heartbeat before that."""
-        beat = job.order.lease_seconds / 2
-        left = (job.size - job.done) / job.rate if job.rate else beat * 2
-        if left <= beat:
-            self._time.after(left, lambda: self._end(job))
-        else:
-            self._time.after(beat, lambda: self._beat(job))
+        left = (job.ends - job.done) / job.rate if job.rate else math.inf
+        beat = (job.beats - self._time.now).total_seconds()
+        act, seconds = (self._end, left) if left <= beat else (self._beat, beat)
+        job.plan += 1
+        plan = job.plan
+        self._time.after(seconds, lambda: act(job) if job.plan == plan else None)
+
+    def _forget(self, job: Job) -> None:
+        """Let nothing happen to a job any more."""
+        job.plan += 1
+        del self._running[job.order.attempt]
+
+    def _break_off(self, giver: str, why: str, shard: str | None = None) -> None:
+        """Have pulls from a site, all or those of a shard, go on from elsewhere."""
+        for job in [one for one in self._running.values() if one.giver == giver]:
+            if shard in (None, job.order.shard):
+                self._advance(job)
+                self._turn_away(job, why)
+
+    def _turn_away(self, job: Job, why: str, evidence: str = "") -> None:
+        """Have a pull go on from another source than the one it has."""
+        job.report(why, evidence)
+        self._find_source(job)
+        self._go_on(job)
 
     def _advance(self, job: Job) -> None:
         """Count what was done since the last time."""
-        now = self._time.now
-        brought = min(job.rate * (now - job.at).total_seconds(), job.size - job.done)
-        if job.order.task == "pull" and job.failure is None and job.source is not None:
-            for hour, share in traffic.hours(job.at, now):
-                self.moved[traffic.hour_class(job.site.zone, hour)] += round(brought * share)
-            if job.giver:
-                self.egress_cost += brought / 1e12 * self._truth.places[job.giver].egress
-            self._partial[job.key] = job.done + brought
-        job.done, job.at = job.done + brought, now
+        began, now = job.at, self._time.now
+        brought = job.advance(now)
+        if job.source is None:
+            return
+        for hour, share in traffic.hours(began, now):
+            self.moved[traffic.hour_class(job.site.zone, hour)] += round(brought * share)
+        if job.giver:
+            self.egress_cost += brought / 1e12 * self._truth.places[job.giver].egress
+        self._partial[job.key] = job.done
 
     def _beat(self, job: Job) -> None:
-        if job.life != self.lives[job.site.id]:
-            return
         self.events += 1
         self._advance(job)
         order = job.order
@@ -237,32 +238,33 @@ class Hands:
         try:
             answer = leases.heartbeat(self._store, self._settings, order.attempt, order.site, beat)
         except FleetError:
+            self._forget(job)
             return
         if answer.action == "stop":
+            self._forget(job)
             return
-        if answer.action == "pause":
-            job.rate = 0.0
-        else:
-            full = _DISK if job.source is None else self._speed(job.site, job.giver)
-            job.rate = min(full, answer.budget.bytes_per_second or full)
+        job.paused, job.allowed = answer.action == "pause", answer.budget.bytes_per_second
+        job.beats = job.at + job.between
+        if job.failure is None:
+            self._set_rate(job)
         self._go_on(job)
 
     def _end(self, job: Job) -> None:
-        if job.life != self.lives[job.site.id]:
-            return
         self.events += 1
         began = self._time.now - timedelta(seconds=1)
         self._advance(job)
+        if self._is_rotten(job):
+            job.liars.add(job.giver)
+            wrong = f"wrong bytes came from {job.giver}"
+            self._turn_away(job, wrong, evidence=wrong)
+            return
+        if job.breaks is not None:  # its copy was made whole meanwhile
+            job.breaks = None
+            self._go_on(job)
+            return
+        self._forget(job)
         if job.source is not None:
-            job.reports.append(
-                SourceReport(
-                    host=_host(job.source),
-                    site=job.source.site,
-                    bytes=job.size,
-                    seconds=job.size / job.rate if job.rate else 0.0,
-                    requests=1,
-                )
-            )
+            job.report()
         outcome = Outcome(
             attempt=job.order.attempt,
             fence=job.order.fence,
@@ -271,7 +273,7 @@ class Hands:
             ended_at=self._time.now,
             items=tuple(self._result(job, item) for item in job.order.items),
             sources=tuple(job.reports),
-            bytes_fetched=job.size if job.source else 0,
+            bytes_fetched=sum(report.bytes for report in job.reports),
         )
         with suppress(FleetError):
             ledger.apply(self._store, self._settings, outcome)
@@ -285,7 +287,9 @@ class Hands:
         if job.order.task == "verify":
             return self._read(job, item)
         if job.order.task == "drop":
-            self._truth.lose(job.order.shard or "", job.site.id, self._time.now)
+            shard, site = job.order.shard or "", job.site.id
+            self._truth.lose(shard, site, self._time.now)
+            self._break_off(site, f"{site} has no such file", shard)
             return self._well(item)
         self._partial.pop(job.key, None)
         if job.order.shard is not None:
@@ -329,7 +333,3 @@ def _no_manifest(item: Item) -> ItemResult:
     """Leave a manifest out: with it each version would be two shards that fare alike."""
     reason = "no manifests lie anywhere in the twin"
     return ItemResult(artifact=item.artifact, ok=False, reason=reason, final=True, fault="refused")
-
-
-def _host(source: Source) -> str:
-    return "torrent" if source.kind == "torrent" else urlsplit(source.url).hostname or ""
