@@ -5,13 +5,16 @@ Rules this module keeps:
 - Nobody else writes, so what was read is true until this session writes: a statement is put again
   only once one of its tables was written, and a row that is held is taken as it is.  Rows are
   neither locked nor read anew.
+- A table is also written by the triggers of others: the database itself says which.
 - What was changed is written when a statement reads its table, and at the end; by the layers above
   only where it may be undone within a unit of work, or is deleted.
+- Once something was undone, nothing is known of what was answered.
 - Statements that pass by the session change rows that it holds: those of their tables are let go
   at the end of the unit of work.
 - What is known of a statement goes with it; one that is put for the first time is put as it is.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
@@ -37,7 +40,8 @@ _ORDER = {str(one): at for at, one in enumerate(SQLModel.metadata.sorted_tables)
 _LASTING = frozenset(  # few, and never let go
     ("budget", "fixity", "incident", "office", "provider", "site", "usual", "window")
 )
-_NOTED = dict.fromkeys(("artifact", "replica", "transfer"), "siteload")  # by the store's triggers
+_TRIGGERS = "SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
+_WRITES = re.compile(r"\b(?:INTO|UPDATE|DELETE\s+FROM)\s+(\w+)")
 
 
 class Answer(list[Any]):
@@ -89,6 +93,7 @@ class OneSession(Session):
         self._statements: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
         self._shapes = cache(lambda mapper: Shape(mapper, self._dialect))
         self._deletes = False
+        self._noted = _noted(self._database)
         self._writes = 0
         self._written: dict[str, int] = defaultdict(int)  # by table, the number of its last write
         self._knows = False  # whether what is written is the session's own doing
@@ -99,6 +104,7 @@ class OneSession(Session):
         came_from = ("loaded_as", "pending_to", "detached_to")
         for came in (f"{one}_persistent" for one in came_from):
             event.listen(self, came, self._keep)
+        event.listen(self, "after_soft_rollback", self._undone)
         event.listen(connection, "before_execute", self._note)
 
     def exec(self, statement: Any, *, params: Any = None, **kwargs: Any) -> Any:
@@ -199,7 +205,7 @@ class OneSession(Session):
         if self._waits() and self.autoflush and not question.tables.isdisjoint(self._changed()):
             self.flush()
         params = params or {}
-        key = (scalars, *map(_fixed, params.values()))
+        key = (scalars, *params, *map(_fixed, params.values()))
         last = max(map(self._written.__getitem__, question.tables))
         if (before := known.answers.get(key)) is not None and before[0] >= last:
             return before[1]
@@ -246,8 +252,9 @@ class OneSession(Session):
         return bool(self.identity_map.check_modified() or self.new or self.deleted)
 
     def _changed(self) -> set[str]:
-        """Name the tables of rows that were changed and not written yet."""
-        return {_TABLES[type(row)] for row in chain(self.new, self.dirty, self.deleted)}
+        """Name the tables that are written once the rows are that were changed."""
+        changed = {_TABLES[type(row)] for row in chain(self.new, self.dirty, self.deleted)}
+        return changed.union(*map(self._noted.__getitem__, changed))
 
     def _knowing(self, act: Callable[[], Any]) -> Any:
         """Let the session itself write: it knows then what became of its rows."""
@@ -268,13 +275,29 @@ class OneSession(Session):
     def _wrote(self, table: str) -> None:
         self._writes += 1
         self._written[table] = self._writes
-        if table in _NOTED:
-            self._written[_NOTED[table]] = self._writes
+        for noted in self._noted[table]:
+            self._written[noted] = self._writes
+
+    def _undone(self, *_: object) -> None:
+        self._absent.clear()
+        for known in self._statements.values():
+            known.answers.clear()
 
     def _keep(self, _session: Session, row: Any) -> None:
         self._kept[_TABLES[type(row)]][id(row)] = row
         key = inspect(row).identity
         self._absent.discard((type(row), key[0] if len(key) == 1 else key))
+
+
+def _noted(database: Any) -> dict[str, set[str]]:
+    """Map each table to those that its triggers write, and theirs."""
+    noted = defaultdict[str, set[str]](set)
+    for table, text in database.execute(_TRIGGERS):
+        noted[table].update(_WRITES.findall(text.partition("BEGIN")[2]))
+    for _ in noted:
+        for written in noted.values():
+            written.update(*(noted.get(table, ()) for table in written))
+    return noted
 
 
 def _fixed(value: object) -> object:

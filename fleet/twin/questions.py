@@ -51,11 +51,13 @@ class Question:
                 self._parts.append(_whole(shape, at))
                 at += shape.width
         self._compiled: Any = statement.compile(dialect=dialect)
-        self._forms: dict[tuple[int, ...], _Form] = {}
+        self._forms: dict[tuple[tuple[str, int | None], ...], _Form] = {}
 
     def put(self, database: Connection, params: Mapping[str, Any], rows: Rows) -> list[list[Any]]:
         """Ask the database; whole rows of tables come from ``rows``."""
-        shape = tuple(len(one) for one in params.values() if isinstance(one, list))
+        shape = tuple(
+            (name, len(one) if isinstance(one, list) else None) for name, one in params.items()
+        )
         form = self._forms.get(shape)
         if form is None:
             form = self._forms[shape] = _Form(self._compiled, params)
