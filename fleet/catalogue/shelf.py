@@ -27,7 +27,7 @@ from fleet.catalogue.whole import replacing
 
 Json = dict[str, Any]
 
-MAKE: Final = 1  # to be raised when the same values give other rows
+MAKE: Final = 2  # to be raised when the same values give other rows
 SEGMENT_ROWS: Final = 2_000  # at least, and less than twice that beside a dataset's own
 _COLLECTION: Final = "_collection"
 _INDEX: Final = "index.json"
