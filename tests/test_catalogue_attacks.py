@@ -6,6 +6,7 @@ the same client from taking good metadata afterwards.
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,49 @@ def test_signed_parts_that_were_never_one_state_do_not_mix(
     refused(client, offer(bad, mixed.parent), good, "not signed by enough")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_part_of_a_newer_state_is_no_state(
+    client: Client, bad: FaultServer, good: FaultServer, order: int
+) -> None:
+    """One mirror is being copied to: it has the newest timestamp, and nothing that it names."""
+    office = client.office
+    old = offer(good, office.copy("old"))
+    office.publish(TWO)
+    part = office.copy("part")
+    (part / "metadata/2.snapshot.json").unlink()
+    client.sync(*[offer(bad, part), old][::order])
+    assert client.files == ONE
+    assert client.verify().good
+    with pytest.raises(SyncError, match="snapshot"):
+        client.sync(offer(bad, part))
+    assert client.verify().good
+
+
 # Keys
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("missing", ["timestamp.json", "*.snapshot.json"])
+def test_what_revoked_keys_signed_is_not_taken_once_any_mirror_has_the_newer_root(
+    client: Client, bad: FaultServer, good: FaultServer, missing: str, order: int
+) -> None:
+    office = client.office
+    thief = office.thief("evil")
+    (thief.place / "targets" / f"{sha256(b'evil').hexdigest()}.x").write_bytes(b"evil")
+    target = TargetFile.from_data("x", b"evil", ["sha256"])
+    thief.edit(Targets.type, lambda one: one.targets.update(x=target))
+    thief.cover()
+    office.rotate(online=True)
+    office.publish(TWO)
+    part = office.copy("part")
+    for path in (part / "metadata").glob(missing):
+        path.unlink()
+    with pytest.raises(SyncError) as error:
+        client.sync(*[offer(bad, thief.place), offer(good, part)][::order])
+    assert "not signed by enough" in str(error.value)
+    assert client.files == ONE
+    client.sync(offer(bad, thief.place), offer(good, office.place))
+    assert client.files == TWO
 
 
 def _strangers(_thief: Office, _role: str) -> list[CryptoSigner]:

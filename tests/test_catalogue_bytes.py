@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from fleet.catalogue.client import Mirror, SyncError, mirrors
@@ -152,6 +153,13 @@ def test_redirects_lead_nowhere_that_may_not_be_asked(
     mirror, path = attack(client, bad, Timestamp.type)
     bad.serve(path, b"", "redirect", **({"location": location} if location else {}))
     refused(client, mirror, good, said)
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+def test_no_redirect_leads_from_https_to_plain_http(scheme: str) -> None:
+    with pytest.raises(DownloadError, match=r"from https to plain http at b\.example"):
+        mirrors.hop(f"{scheme}://a.example/x", "http://b.example/x")
+    assert mirrors.hop(f"{scheme}://a.example/x", "HTTPS://b.example/y") == "https://b.example/y"
 
 
 def test_redirects_to_where_the_bytes_are_right_are_followed(

@@ -1,14 +1,30 @@
 """What a client has after a sync, from which mirrors, and whom it believes from the beginning."""
 
 import hashlib
+import os
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Timestamp
 
 from fleet.catalogue.client import Mirror, MirrorError, SyncError, Trust, UntrustedError
+from tests.fault_exchange import Exchange
+from tests.fault_kinds import FAULTS
 from tests.fault_server import FaultServer
-from tests.signing_support import ONE, THREE, TWO, Client, Office, files_in, offer, reasons
+from tests.signing_support import (
+    NOON,
+    ONE,
+    THREE,
+    TWO,
+    Client,
+    Office,
+    files_in,
+    offer,
+    reasons,
+)
 
 
 @pytest.fixture
@@ -186,14 +202,87 @@ def test_what_is_no_root_does_not_begin_a_folder(client: Client, tmp_path: Path)
     junk = tmp_path / "junk.json"
     junk.write_bytes(b"{}")
     digest = hashlib.sha256(b"{}").hexdigest()
-    with pytest.raises(SyncError, match="no metadata"):
-        client.sync(client.office.place, trust=Trust(root=junk))
+    with pytest.raises(UntrustedError, match=r"junk\.json is no root of a catalogue"):
+        client.sync(tmp_path / "nobody is asked", trust=Trust(root=junk))
     (client.office.place / "metadata/2.root.json").write_bytes(b"{}")
-    with pytest.raises(SyncError, match="no metadata"):
+    with pytest.raises(UntrustedError, match=r"2\.root\.json is no such root"):
         client.sync(client.office.place, trust=Trust(sha256=digest))
     (client.office.place / "metadata/2.root.json").unlink()
     client.sync(client.office.place)
     assert client.files == ONE
+
+
+@pytest.mark.parametrize("again", [b"junk", None], ids=["junk", "the first again"])
+def test_who_has_no_root_of_a_digest_is_not_asked_for_ever(
+    client: Client, server: FaultServer, again: bytes | None
+) -> None:
+    mirror = offer(server, client.office.place)
+    first = server.files["metadata/1.root.json"].body
+    for version in range(2, 50):
+        server.serve(f"metadata/{version}.root.json", again or first)
+    with pytest.raises(UntrustedError, match=r"2\.root\.json is no such root"):
+        client.sync(mirror, trust=Trust(sha256="0" * 64))
+    assert len(server.requests) <= 3
+
+
+def test_files_come_from_the_mirror_that_answers_first(
+    client: Client, server: FaultServer, others: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever was named first, and whichever brought the news."""
+
+    def late(exchange: Exchange) -> None:
+        exchange.server.released.wait(0.5)
+        FAULTS["none"](exchange)
+
+    monkeypatch.setitem(FAULTS, "late", late)
+    slow, quick = offer(server, client.office.place), offer(others, client.office.place)
+    server.serve("metadata/timestamp.json", server.files["metadata/timestamp.json"].body, "late")
+    client.sync(quick, slow)
+    assert client.files == ONE
+    assert (len(asked(server)), len(asked(others))) == (0, 2)
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(client: Client) -> None:
+    timestamp = client.office.place / "metadata/timestamp.json"
+    timestamp.unlink()
+    os.mkfifo(timestamp)
+    with pytest.raises(SyncError, match=r"timestamp\.json is no plain file"):
+        client.sync(client.office.place)
+
+
+def test_what_others_leave_beside_the_states_is_cleared_away(client: Client) -> None:
+    for name in (".DS_Store", ".DS_Store.part"):
+        (client.root / "states").mkdir(parents=True, exist_ok=True)
+        (client.root / "states" / name).write_bytes(b"")
+    (client.root / "states" / "link").symlink_to(client.office.place)
+    client.sync(client.office.place)
+    assert [path.name for path in (client.root / "states").iterdir()] == [
+        client.home.current.readlink().name
+    ]
+    assert client.office.place.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "issued"),
+    [
+        ("2026-03-01T12:00:00", NOON),
+        ("2026-03-01T14:00:00+02:00", NOON),
+        ("0001-01-01T00:00:00+23:59", None),
+        ("yesterday", None),
+    ],
+)
+def test_when_a_state_was_issued_is_read_in_utc(
+    client: Client, said: str, issued: datetime | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/Toronto")
+    time.tzset()
+    thief = client.office.thief("other")
+    thief.edit(Timestamp.type, lambda one: one.unrecognized_fields.update(issued=said))
+    try:
+        assert client.sync(thief.place).signed.issued == issued
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Home:
         self._states.mkdir(parents=True, exist_ok=True)
         with alone(self.root):
             for path in self._states.glob(f"*{PART}"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove(path)
             yield
 
     def state(self) -> str:
@@ -79,6 +79,7 @@ class Home:
         if (self._states / name).exists():  # it never came to be the current one, or was before
             shutil.rmtree(self._states / name)
         folder.replace(self._states / name)
+        settle(self._states)
         link = self.root / f".current{PART}"
         link.unlink(missing_ok=True)
         link.symlink_to(Path(self._states.name, name))
@@ -86,4 +87,8 @@ class Home:
         settle(self.root)
         for path in self._states.iterdir():
             if path.name not in {name, before}:
-                shutil.rmtree(path)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

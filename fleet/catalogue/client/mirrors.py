@@ -4,11 +4,14 @@ Nothing that comes from here is trusted; the client checks it.  Rules this modul
 
 - An answer is bounded in bytes by what was signed for it, and in time: it has half a minute, and
   then as long as its bytes take at 16 kB/s.
+- Of a folder only plain files are read.
 - Only addresses that may be asked are connected to.  Redirects are followed by hand, at most five,
   to http and https alone, and never from https to http.
 - No proxy, netrc or other setting of the environment is read, and nothing is sent that is secret.
 """
 
+import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -139,7 +142,7 @@ class Fetcher(FetcherInterface):
             ) as answer:
                 location = _field(answer, b"location")
                 if answer.status in _REDIRECTS and location:
-                    url = _hop(url, location)
+                    url = hop(url, location)
                     continue
                 if answer.status != 200:
                     raise DownloadHTTPError(
@@ -159,7 +162,7 @@ def _name(url: str) -> str:
     return "/".join(unquote(urlsplit(url).path).split("/")[-2:])
 
 
-def _hop(url: str, location: str) -> str:
+def hop(url: str, location: str) -> str:
     """Return where a redirect leads.
 
     Raises:
@@ -169,7 +172,7 @@ def _hop(url: str, location: str) -> str:
     parts = urlsplit(found)
     if parts.scheme not in _WEB or not parts.hostname or "@" in parts.netloc:
         raise DownloadError("it redirects to what is no http or https URL")
-    if url.startswith("https:") and parts.scheme != "https":
+    if urlsplit(url).scheme == "https" and parts.scheme != "https":
         raise DownloadError(f"it redirects from https to plain http at {parts.hostname}")
     return found
 
@@ -184,8 +187,15 @@ def _file(url: str) -> Iterator[bytes]:
     """Read a file of this machine."""
     path = Path(url2pathname(urlsplit(url).path))
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_opener) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DownloadError(f"its {_name(url)} is no plain file")
             while block := file.read(_BLOCK):
                 yield block
     except (FileNotFoundError, NotADirectoryError):
         raise DownloadHTTPError(f"it has no {_name(url)}", 404) from None
+
+
+def _opener(path: str, flags: int) -> int:
+    """Open without waiting for whoever might write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -1,18 +1,24 @@
 """What was signed, as python-tuf finds it: it alone decides what is good, newer, and in date.
 
 What it found is read from the files that it keeps, since it says so only of one file at a time.
+Rules this module keeps:
+
+- What is kept is one state: of a newer one that is offered in part, nothing is kept but its roots.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
+from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError, RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater
 
 from fleet.catalogue.client.mirrors import Fetcher
+from fleet.catalogue.whole import replacing
 from fleet.torrent.paths import clash, path_fault
 
 
@@ -55,13 +61,14 @@ def newest(known: Path, url: str, root: bytes, now: datetime, fetcher: Fetcher) 
         DownloadError: it cannot be had.
     """
     known.mkdir(exist_ok=True)
-    _Updater(known, url, root, now, fetcher).refresh()
+    with _as_before(known):
+        _Updater(known, url, root, now, fetcher).refresh()
+        data = (known / "targets.json").read_bytes()
+        targets = Metadata[Targets].from_bytes(data).signed
+        _check_paths(targets)
     trusted = Metadata[Root].from_file(str(known / "root.json")).signed
     timestamp = Metadata[Timestamp].from_file(str(known / "timestamp.json")).signed
     snapshot = Metadata[Snapshot].from_file(str(known / "snapshot.json")).signed
-    data = (known / "targets.json").read_bytes()
-    targets = Metadata[Targets].from_bytes(data).signed
-    _check_paths(targets)
     return Signed(
         number=snapshot.version,
         issued=_issued(timestamp),
@@ -69,6 +76,17 @@ def newest(known: Path, url: str, root: bytes, now: datetime, fetcher: Fetcher) 
         targets=tuple(targets.targets[path] for path in sorted(targets.targets)),
         name=f"{snapshot.version}-{hashlib.sha256(data).hexdigest()[:16]}",
     )
+
+
+def held(known: Path, root: bytes, now: datetime) -> Signed:
+    """Judge by the newest root that is known what was believed before.
+
+    Raises:
+        RepositoryError: it is believed no more.
+        DownloadError: some of it is missing.
+    """
+    with Fetcher("", ()) as nobody:
+        return newest(known, f"{known.absolute().as_uri()}/", root, now, nobody)
 
 
 def fault(path: Path, target: TargetFile) -> str:
@@ -93,6 +111,23 @@ class _Updater(Updater):
         self._trusted_set.reference_time = now
 
 
+@contextmanager
+def _as_before(known: Path) -> Iterator[None]:
+    """Put back what was believed before, where no more than a part of a newer state was had."""
+    paths = [known / f"{role.type}.json" for role in (Timestamp, Snapshot, Targets)]
+    before = {path: path.read_bytes() for path in paths if path.exists()}
+    try:
+        yield
+    except (RepositoryError, DownloadError):
+        for path in paths:
+            if path not in before:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != before[path]:
+                with replacing(path) as file:
+                    file.write(before[path])
+        raise
+
+
 def _check_paths(targets: Targets) -> None:
     """Refuse names that lead out of a folder, or into each other's way."""
     for path in targets.targets:
@@ -104,6 +139,7 @@ def _check_paths(targets: Targets) -> None:
 
 def _issued(timestamp: Timestamp) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(timestamp.unrecognized_fields["issued"])).astimezone(UTC)
-    except (KeyError, ValueError):
+        said = datetime.fromisoformat(str(timestamp.unrecognized_fields["issued"]))
+        return said.astimezone(UTC) if said.tzinfo else said.replace(tzinfo=UTC)
+    except (KeyError, ValueError, OverflowError):  # the last is of a moment beyond all years
         return None

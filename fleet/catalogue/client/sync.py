@@ -2,15 +2,17 @@
 
 Rules this module keeps:
 
-- Every mirror is asked for what is newest, so that to keep a client from news, all have to.
+- Every mirror is asked for what is newest, so that to keep a client from news, all have to.  What
+  was found is judged once more when all were asked, by the newest root that any of them had.
 - One that offers bad metadata is named with the reason, and asked nothing more.  One that is merely
   behind may still give files, since what they have to be is known; one whose file is bad or missing
-  is asked last from then on.
+  is asked last from then on.  Before that the one that answered first is asked first.
 - What did not change is linked, not fetched; what is damaged here is fetched again.
 """
 
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +30,7 @@ from fleet.catalogue.client.home import Home
 from fleet.catalogue.client.located import LostError, located
 from fleet.catalogue.client.mirrors import Fetcher, Mirror
 from fleet.catalogue.client.reasons import reason
-from fleet.catalogue.client.signed import Signed, fault, newest
+from fleet.catalogue.client.signed import Signed, fault, held, newest
 from fleet.catalogue.client.trust import Trust, trusted
 
 Progress = Callable[[int, int], None]
@@ -92,7 +94,7 @@ def sync(
     """
     with home.locked():
         found, lost = _found(mirrors, fetcher)
-        root = trusted(home.begun, trust, found, fetcher)
+        root = trusted(home.begun, trust, list(found), fetcher)
         signed, sources = _asked(home, found, root, now, fetcher)
         sources.refusals[:0] = lost
         if signed is None:
@@ -108,32 +110,46 @@ def sync(
 
 def _found(
     mirrors: Sequence[Mirror], fetcher: Fetcher
-) -> tuple[Sequence[Mirror], Sequence[Refusal]]:
-    """Find where at each mirror the catalogue lies; one that leads nowhere is refused."""
-    found, lost = list[Mirror](), list[Refusal]()
+) -> tuple[Mapping[Mirror, float], Sequence[Refusal]]:
+    """Find where at each mirror the catalogue lies, and after how many seconds that was known.
+
+    One that leads nowhere is refused.
+    """
+    found, lost = dict[Mirror, float](), list[Refusal]()
     for mirror in mirrors:
+        began = time.monotonic()
         try:
-            found.append(located(mirror, fetcher))
+            place = located(mirror, fetcher)
         except LostError as error:
             lost.append(Refusal(mirror.name, str(error)))
+        else:
+            found.setdefault(place, time.monotonic() - began)
     return found, lost
 
 
 def _asked(
-    home: Home, mirrors: Sequence[Mirror], root: bytes, now: datetime, fetcher: Fetcher
+    home: Home, mirrors: Mapping[Mirror, float], root: bytes, now: datetime, fetcher: Fetcher
 ) -> tuple[Signed | None, "_Sources"]:
     """Ask all mirrors for what is newest; the last that has something newer has the newest."""
-    signed, sources = None, _Sources(fetcher)
+    current, behind, sources = list[Mirror](), list[Mirror](), _Sources(fetcher)
     for mirror in mirrors:
         try:
-            signed = newest(home.trusted, mirror.metadata, root, now, fetcher)
+            newest(home.trusted, mirror.metadata, root, now, fetcher)
         except (RepositoryError, DownloadError) as error:
             sources.refusals.append(Refusal(mirror.name, reason(error)))
             if isinstance(error, BadVersionNumberError):
-                sources.mirrors.append(mirror)
+                behind.append(mirror)
         else:
-            sources.mirrors.insert(0, mirror)
-    return signed, sources
+            current.append(mirror)
+    if not current:
+        return None, sources
+    sources.mirrors = [*sorted(current, key=mirrors.__getitem__), *behind]
+    try:
+        return held(home.trusted, root, now), sources
+    except (RepositoryError, DownloadError) as error:
+        why = f"another mirror has a newer root, by which {reason(error)}"
+        sources.refusals += [Refusal(mirror.name, why) for mirror in current]
+        return None, sources
 
 
 class _Sources:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuf.api.exceptions import DownloadError
+from tuf.api.exceptions import DownloadError, RepositoryError
+from tuf.api.metadata import Metadata, Root
 
 from fleet.catalogue.client.mirrors import Fetcher, Mirror
 
@@ -44,10 +45,12 @@ def trusted(begun: Path, trust: Trust, mirrors: Sequence[Mirror], fetcher: Fetch
         _check_same(begun, data, trust)
         return data
     if trust.root is not None:
-        try:
-            return trust.root.read_bytes()
-        except OSError as error:
-            raise UntrustedError(f"{trust.root} cannot be read: {error.strerror}") from None
+        data = _given(trust.root)
+        if _parsed(data) is None:
+            raise UntrustedError(
+                f"{trust.root} is no root of a catalogue: give the file that its makers hand out"
+            )
+        return data
     if trust.sha256:
         return _pinned(trust.sha256.lower(), mirrors, fetcher)
     raise UntrustedError(
@@ -60,10 +63,7 @@ def _check_same(begun: Path, data: bytes, trust: Trust) -> None:
     """Refuse another root than the one that a folder was begun with."""
     given = trust.sha256.lower()
     if trust.root is not None:
-        try:
-            given = hashlib.sha256(trust.root.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UntrustedError(f"{trust.root} cannot be read: {error.strerror}") from None
+        given = hashlib.sha256(_given(trust.root)).hexdigest()
     if given and given != hashlib.sha256(data).hexdigest():
         raise UntrustedError(
             f"{begun.parent} was begun with another root: leave the root out to go on with that "
@@ -81,9 +81,28 @@ def _pinned(sha256: str, mirrors: Sequence[Mirror], fetcher: Fetcher) -> bytes:
             except DownloadError as error:
                 asked.append(f"{mirror.name}: {version}.root.json: {error}")
                 break
+            root = _parsed(data)
+            if root is None or root.version != version:
+                asked.append(f"{mirror.name}: {version}.root.json is no such root")
+                break
             if hashlib.sha256(data).hexdigest() == sha256:
                 return data
     raise UntrustedError(
         f"no mirror has a root of the SHA-256 {sha256} ({'; '.join(asked)}): "
         "check it with the catalogue's makers"
     )
+
+
+def _given(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UntrustedError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _parsed(data: bytes) -> Root | None:
+    try:
+        signed = Metadata[Root].from_bytes(data).signed
+    except RepositoryError:
+        return None
+    return signed if isinstance(signed, Root) else None

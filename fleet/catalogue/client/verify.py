@@ -9,9 +9,8 @@ from pathlib import Path
 from tuf.api.exceptions import DownloadError, RepositoryError
 
 from fleet.catalogue.client.home import Home
-from fleet.catalogue.client.mirrors import Fetcher
 from fleet.catalogue.client.reasons import reason
-from fleet.catalogue.client.signed import Signed, fault, newest
+from fleet.catalogue.client.signed import Signed, fault, held
 from fleet.catalogue.client.sync import SyncError
 
 _NEVER = datetime.min.replace(tzinfo=UTC)  # at which nothing has expired yet
@@ -82,10 +81,9 @@ def _held(home: Home) -> Iterator[Signed]:
     """Hold a folder, and say what was signed of what it has."""
     if not home.begun.exists() or not home.state():
         raise SyncError(f"{home.root} has no catalogue: bring one with `fleet catalogue sync`")
-    with home.locked(), Fetcher("", ()) as nobody:
-        url = f"{home.trusted.absolute().as_uri()}/"
+    with home.locked():
         try:
-            signed = newest(home.trusted, url, home.begun.read_bytes(), _NEVER, nobody)
+            signed = held(home.trusted, home.begun.read_bytes(), _NEVER)
         except (RepositoryError, DownloadError, OSError) as error:
             raise SyncError(
                 f"{home.trusted} cannot be believed ({_why(error)}): sync again"
