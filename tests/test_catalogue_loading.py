@@ -215,12 +215,42 @@ def test_what_is_known_of_a_version_is_told_but_no_path_of_the_centre(centre: Ce
     assert (entry.licence, entry.licence_retrieved) == ("CC0-1.0", date(2026, 2, 1))
     assert (dataset.description.title.en, dataset.doi) == ("Roads of all", "10.5281/zenodo.0")
     with centre.store.write() as session:
-        session.get_one(Version, version).source = "https://me:secret@origin.example/list.txt"
         session.get_one(Dataset, "data").description = {"title": {"fr": "Routes"}}
     dataset = told(centre)
     assert dataset is not None
-    assert dataset.entries[0].source == ""
     assert (dataset.description.title.en, dataset.description.title.fr) == ("", "Routes")
+
+
+SOURCES = {
+    "https://a.example/roads.zip": "https://a.example/roads.zip",
+    "https://a.example/roads.zip?access_token=SECRET#part": "https://a.example/roads.zip",
+    "http://93.184.216.34:8080/x": "http://93.184.216.34:8080/x",
+    "https://me:secret@a.example/x": "",
+    "http://10.0.0.5/x": "",
+    "http://[::ffff:10.0.0.5]/x": "",
+    "http://[fe80::1]/x": "",
+    "http://0x7f.1/x": "",
+    "http://2130706433/x": "",
+    "http://nas/x": "",
+    "http://NAS.local./x": "",
+    "http://store.internal/x": "",
+    "http://[": "",
+    "https://": "",
+    "ftp://a.example/x": "",
+    "/srv/x": "",
+}
+
+
+def test_of_a_source_nothing_is_told_that_is_not_for_all_to_know(centre: Centre) -> None:
+    version = published(centre, "a.csv")
+    found = {}
+    for source in SOURCES:
+        with centre.store.write() as session:
+            session.get_one(Version, version).source = source
+        dataset = told(centre)
+        assert dataset is not None
+        found[source] = dataset.entries[0].source
+    assert found == SOURCES
 
 
 def test_a_dataset_that_cannot_be_told_of_stops_no_other(centre: Centre) -> None:

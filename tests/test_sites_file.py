@@ -133,6 +133,9 @@ def test_sizes_are_written_as_people_write_them(tmp_path: Path, size: str, count
         (f"{GOOD}, slots: 0", ["slots", "greater than or equal to 1"]),
         (f"{GOOD}, budget: {{streams: 0}}", ["budget", "streams"]),
         (f"{GOOD}, read_url: 'ftp://example.org'", ["read_url"]),
+        (f"{GOOD}, read_url: 'https://me:secret@example.org/x'", ["read_url"]),
+        (f"{GOOD}, read_url: 'https://example.org/x?token=secret'", ["read_url"]),
+        (f"{GOOD}, read_url: 'http://['", ["read_url"]),
         (f"{GOOD}, peer: example.org", ["peer"]),
         (f"{GOOD}, country: NO", ["country", "string"]),  # YAML reads it as false
         ("id: Nord Ost, kind: node, driver: posix", ["id"]),

@@ -4,7 +4,8 @@ Rules this module keeps:
 
 - Only copies that count are told: verified where they lie, and not in doubt, nor their site.
 - A version that was withdrawn keeps its entry, and nothing leads to its files.
-- What a version was imported from is told if it is a public address; a path of the centre is not.
+- What a version was imported from is told if it is a public address, without what may be a secret
+  of it: its query.  A path of the centre is not.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard, addre
 from fleet.control import reading
 from fleet.control.sources import Sealed
 from fleet.descriptions import Description, Title
+from fleet.planning import addresses
 from fleet.planning.reading import Reading
 from fleet.planning.states import VersionState
 from fleet.settings import CentreSettings
@@ -107,7 +109,7 @@ def entry(
         licence=version.licence,
         licence_retrieved=retrieved.date() if retrieved else None,
         doi=version.doi or "",
-        source=version.source if _public(version.source) else "",
+        source=_public(version.source),
         shards=shards,
         mirrors=mirrors,
     )
@@ -191,6 +193,12 @@ def _mirror(
     )
 
 
-def _public(source: str) -> bool:
-    address = urlsplit(source)
-    return address.scheme in {"http", "https"} and "@" not in address.netloc
+def _public(source: str) -> str:
+    """Return what all may know of where a version was imported from; empty if that is nothing."""
+    try:
+        parts = urlsplit(source)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    told = parts.scheme in {"http", "https"} and "@" not in parts.netloc and addresses.public(host)
+    return parts._replace(query="", fragment="").geturl() if told else ""

@@ -3,6 +3,8 @@
 An address is fit if it is public, or lies in a network that the settings allow.  IPv6 addresses
 that carry an IPv4 one (mapped, translated, compatible, 6to4, NAT64) are judged by that one as
 well.
+
+A host is for all to know if it is such an address, or a name that means the same everywhere.
 """
 
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _TRANSLATED = IPv6Network("::ffff:0:0:0/96")  # RFC 2765
 _COMPATIBLE = IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
 _SITE_LOCAL = IPv6Network("fec0::/10")
+_LOCAL_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")  # RFC 6761, 6762, 8375
 _NEVER_PUBLIC = (_LOCAL_NAT64, _SITE_LOCAL)  # of which not every Python knows it
 
 
@@ -28,6 +31,20 @@ def unfit(address: str, allowed: Sequence[Network]) -> str:
         f"its address {found} is not public; "
         "FLEET_ALLOW_NETWORKS names the private networks that sources may lie in"
     )
+
+
+def public(host: str) -> bool:
+    """Say whether all may be told of a host, by its name or address: it is of no private network.
+
+    Names of one part are a network's own, and what ends in a number is an address (RFC 1123,
+    section 2.1), in whatever way it is written.
+    """
+    try:
+        return not unfit(host, ())
+    except ValueError:
+        name = host.rstrip(".").lower()
+        last = name.rpartition(".")[2]
+        return "." in name and not last[:1].isdigit() and not name.endswith(_LOCAL_NAMES)
 
 
 def _fit(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> bool:
