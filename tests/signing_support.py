@@ -25,6 +25,7 @@ from fleet.catalogue.client import (
 from fleet.catalogue.client import sync as client_sync
 from fleet.catalogue.client import verify as client_verify
 from fleet.catalogue.signing import publishing, rotation
+from fleet.catalogue.signing.folder import Folder
 from fleet.catalogue.signing.keys import read_online, read_root
 from tests.fault_server import FaultServer
 
@@ -78,11 +79,12 @@ class Office:
         return found
 
     def publish(self, files: dict[str, bytes]) -> publishing.Published:
-        keys = read_online(self.keys_file)
-        return publishing.publish(self.place, self.given(files), keys, self.now)
+        return publishing.publish(self.place, self.given(files), self.keys_file, self.now)
 
     def renew(self) -> publishing.Published | None:
-        return publishing.renew(self.place, read_online(self.keys_file), self.now)
+        folder = Folder(self.place)
+        with folder.locked():
+            return publishing.renew(folder, folder.root(), read_online(self.keys_file), self.now)
 
     def rotate(self, **asked: Any) -> rotation.Rooted:
         given = asked.pop("root_keys", self.root_files)

@@ -7,7 +7,7 @@ import pytest
 
 from fleet.catalogue.signing import rotation
 from fleet.catalogue.signing.errors import SigningError
-from fleet.catalogue.signing.keys import ONLINE, read_online
+from fleet.catalogue.signing.keys import ONLINE, OnlineKeys, read_online
 from tests.signing_support import ONE, THREE, TWO, Client, Office, files_in
 
 
@@ -106,6 +106,44 @@ def test_new_keys_of_the_centre_are_taken_by_old_clients_and_new_ones(
     fresh.sync(office.place)
     assert client.files == fresh.files == TWO
     assert client.verify().good
+
+
+def test_while_keys_are_replaced_nobody_else_rotates_or_publishes(
+    office: Office, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, tried = rotation.write_online, list[str]()
+
+    def meanwhile(path: Path, keys: OnlineKeys) -> None:
+        for other in (office.rotate, lambda: office.publish(TWO)):
+            with pytest.raises(SigningError, match="being written by another process"):
+                other()
+            tried.append(path.name)
+        write(path, keys)
+
+    monkeypatch.setattr(rotation, "write_online", meanwhile)
+    office.rotate(online=True)
+    assert len(tried) == 4
+    assert [one.version for one in rotation.roots(office.place)] == [1, 2]
+    client.sync(office.place)
+    assert client.files == ONE
+
+
+def test_keys_that_came_to_nothing_are_not_left_behind(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_path: Path, _keys: OnlineKeys) -> None:
+        raise SigningError("keys.json cannot be written: the disk is full")
+
+    monkeypatch.setattr(rotation, "write_online", broken)
+    fresh = tmp_path / "fresh"
+    for _ in range(2):
+        with pytest.raises(SigningError, match="full"):
+            rotation.init(fresh, tmp_path / "k", [tmp_path / "r"], 1, office.now)
+        with pytest.raises(SigningError, match="full"):
+            office.rotate(online=True, new=[tmp_path / "n"])
+    monkeypatch.undo()
+    rotation.init(fresh, tmp_path / "k", [tmp_path / "r"], 1, office.now)
+    office.rotate(online=True, new=[tmp_path / "n"])
 
 
 def test_the_old_keys_sign_nothing_any_more(office: Office, client: Client) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fleet.catalogue.client import Fetcher, Home, Mirror, Trust, sync
-from fleet.catalogue.signing import publishing, rotation
+from fleet.catalogue.signing import folder, publishing, rotation
 from fleet.catalogue.signing.keys import read_online
 from tests.catalogue_kills import killed_at_each_change
 from tests.signing_support import LOOPBACK, NOON, ONE, THREE, TWO, Client, Office, files_in
@@ -21,7 +21,7 @@ def office(tmp_path: Path) -> Office:
 
 
 def publish(place: Path, keys: Path, files: dict[str, Path]) -> None:
-    publishing.publish(place, files, read_online(keys), NOON)
+    publishing.publish(place, files, keys, NOON)
 
 
 def rotate(place: Path, keys: Path, root: list[Path]) -> None:
@@ -44,7 +44,10 @@ def read(office: Office, name: str, known: Path) -> dict[str, bytes]:
     return client.files
 
 
-def test_a_killed_publication_leaves_the_old_state_or_the_new_one(office: Office) -> None:
+def test_a_killed_publication_leaves_the_old_state_or_the_new_one(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "READ_FOR", -1.0)
     for number in range(6):  # so that there is something to sweep
         office.publish({**ONE, "n": str(number).encode()})
     office.publish(ONE)

@@ -1,14 +1,16 @@
 """What the centre signs and writes, and for how long it is good."""
 
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
+from fleet.catalogue.signing import folder
 from fleet.catalogue.signing.errors import SigningError
-from fleet.catalogue.signing.folder import KEPT
+from fleet.catalogue.signing.folder import KEPT, Folder
 from fleet.catalogue.signing.lives import ABSENCE, LIVES
 from tests.signing_support import ONE, THREE, TWO, Client, Office, files_in
 
@@ -125,7 +127,10 @@ def test_the_timestamp_says_when_it_was_signed(office: Office) -> None:
     assert (expires.hour, expires.minute, expires.tzinfo) == (0, 0, UTC)
 
 
-def test_the_last_states_are_kept_and_no_others(office: Office) -> None:
+def test_the_last_states_are_kept_and_no_others(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "READ_FOR", -1.0)
     for number in range(KEPT + 3):
         office.publish({**ONE, "news.txt": f"{number}".encode()})
     names = files_in(office.place)
@@ -139,6 +144,89 @@ def test_the_last_states_are_kept_and_no_others(office: Office) -> None:
         at = Metadata[Targets].from_file(str(office.place / f"metadata/{version}.targets.json"))
         for target in at.signed.targets.values():
             assert f"targets/{target.get_prefixed_paths()[0]}" in names
+
+
+def test_what_was_replaced_within_the_hour_is_kept_for_who_reads_it(
+    office: Office, tmp_path: Path
+) -> None:
+    for number in range(KEPT + 3):
+        office.publish({**ONE, "news.txt": f"{number}".encode()})
+    news = [name for name in files_in(office.place) if name.endswith(".news.txt")]
+    assert len(news) == KEPT + 3
+    longer = time.time() - folder.READ_FOR - 1
+    for version in (1, 2, 3):
+        os.utime(office.place / f"metadata/{version}.snapshot.json", (longer, longer))
+    office.publish(TWO)
+    there = {path.name for path in (office.place / "metadata").glob("*.snapshot.json")}
+    assert there == {f"{version}.snapshot.json" for version in range(3, KEPT + 5)}
+
+
+def test_a_damaged_file_is_put_right_when_it_is_published_again(office: Office) -> None:
+    office.publish(ONE)
+    for path in (office.place / "targets").iterdir():
+        body = path.read_bytes()
+        path.write_bytes(bytes([body[0] ^ 1]) + body[1:])
+    assert not office.publish(ONE).changed
+    client = Client(office, office.folder / "home")
+    client.sync(office.place)
+    assert client.files == ONE
+
+
+def test_a_timestamp_that_was_lost_is_followed_by_one_that_clients_take(office: Office) -> None:
+    client = Client(office, office.folder / "home")
+    for files in (ONE, TWO, ONE):
+        office.publish(files)
+        office.later(days=10)
+        office.renew()
+        client.sync(office.place)
+    (office.place / "metadata/timestamp.json").unlink()
+    office.publish(TWO)
+    client.sync(office.place)
+    assert client.files == TWO
+    office.publish(THREE)
+    client.sync(office.place)
+    assert client.files == THREE
+
+
+def test_what_was_signed_by_a_clock_that_was_ahead_is_signed_anew(office: Office) -> None:
+    office.later(days=300)
+    office.publish(ONE)
+    office.later(days=-300)
+    again = office.publish(ONE)
+    assert again.changed
+    assert again.expires <= office.now + timedelta(days=LIVES[Timestamp.type].days + 1)
+    client = Client(office, office.folder / "home")
+    client.sync(office.place)
+    assert not office.publish(ONE).changed
+
+
+def test_metadata_that_no_client_would_take_is_not_published(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.publish(ONE)
+    monkeypatch.setattr(folder, "MAX_METADATA", 1_000)
+    many = {f"{number}.parquet": b"x" for number in range(20)}
+    with pytest.raises(SigningError, match=r"2\.targets\.json would have .* bytes, and clients"):
+        office.publish(many)
+    monkeypatch.undo()
+    client = Client(office, office.folder / "home")
+    client.sync(office.place)
+    assert client.files == ONE
+
+
+def test_nothing_is_written_through_what_another_put_in_the_way(
+    office: Office, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (office.place / "metadata/.timestamp.json.part").symlink_to(victim)
+    readable = office.keys_file.with_name(f".{office.keys_file.name}.part")
+    readable.touch(0o666)
+    with readable.open("rb") as spy:
+        office.publish(ONE)
+        office.rotate(online=True)
+        assert spy.read() == b""
+    assert victim.read_bytes() == b"precious"
 
 
 def test_a_root_that_soon_expires_is_warned_of_and_one_that_has_stops_the_centre(
@@ -208,8 +296,6 @@ def test_damaged_metadata_is_named_and_never_begun_anew(office: Office) -> None:
 
 
 def test_two_that_publish_at_once_do_not_mix(office: Office) -> None:
-    from fleet.catalogue.signing.folder import Folder  # noqa: PLC0415
-
     with (
         Folder(office.place).locked(),
         pytest.raises(SigningError, match="being written by another process"),

@@ -15,16 +15,26 @@ PART = ".part"
 def replacing(place: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Lend a file beside ``place``; put it there once all of it is written and on the disk.
 
-    Its name follows from ``place``, so that one which a kill left is used again.
+    Its name follows from ``place``, so that one which a kill left is not there for ever.
     """
     beside = place.with_name(f".{place.name}{PART}")
-    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb+") as file:
-        os.fchmod(descriptor, mode)
-        yield file
-        file.flush()
-        os.fsync(descriptor)
-    beside.replace(place)
+    beside.unlink(missing_ok=True)  # or it might be another's, who reads what is written
+    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb+") as file:
+            os.fchmod(descriptor, mode)
+            yield file
+            finish(file)
+        beside.replace(place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def finish(file: BinaryIO) -> None:
+    """Have all that was written to a file on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def settle(folder: Path) -> None:

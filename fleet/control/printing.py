@@ -25,7 +25,6 @@ from fleet.catalogue.entry import Dataset
 from fleet.catalogue.signing import copies, publishing
 from fleet.catalogue.signing.copies import Copy
 from fleet.catalogue.signing.errors import SigningError
-from fleet.catalogue.signing.keys import read_online
 from fleet.catalogue.whole import alone
 from fleet.control import catalogue, issues, kept, press
 from fleet.importers import BUNDLE, DraftArtifact
@@ -140,7 +139,7 @@ def _put(
 def _sign(edition: Edition, settings: CentreSettings, now: datetime) -> tuple[str, str]:
     """Sign what was written; return the mark of the state, and what a person should see to."""
     try:
-        keys = read_online(settings.catalogue_keys)
+        keys = settings.catalogue_keys
         done = publishing.publish(settings.catalogue, edition.files, keys, now)
         mark = copies.mark(settings.catalogue)
     except SigningError as error:

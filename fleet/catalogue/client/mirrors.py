@@ -27,10 +27,10 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalEr
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
+from fleet.catalogue.signing.folder import MAX_METADATA
 from fleet.guard import ForbiddenAddressError, Guard, TooLateError
 from fleet.planning.addresses import Network
 
-MAX_METADATA = 64 * 1024 * 1024
 MAX_HOPS = 5
 GRACE = 30.0  # seconds
 FLOOR = 16_000  # bytes a second

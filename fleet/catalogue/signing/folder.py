@@ -8,15 +8,18 @@ Rules this module keeps:
 - That one names the state that holds.  It is written last, once all that the state consists of is
   on the disk: whoever reads at any moment, and whatever is left by a kill, it is the old state or
   the new one.
-- The last five states stay, since somebody may be reading them; what none of them names goes.
+- The last five states stay, and all of the last hour, since somebody may be reading them;
+  what none of them names goes.
 """
 
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +30,11 @@ from fleet.catalogue.signing.errors import SigningError
 from fleet.catalogue.whole import PART, alone, replacing, settle
 
 KEPT = 5
-"""How many states stay."""
+"""How many states stay, however old they are."""
+READ_FOR = 3600.0
+"""For how many seconds a state is kept after a newer one, whatever their number."""
+MAX_METADATA = 64 * 1024 * 1024
+"""Most bytes of one file of metadata that clients take."""
 
 _VERSIONED = re.compile(r"(\d{1,15})\.(root|snapshot|targets)\.json")
 T = TypeVar("T", Root, Snapshot, Targets, Timestamp)
@@ -114,13 +121,13 @@ class Folder:
         return State(timestamp, snapshot, self._targets_of(snapshot))
 
     def place_target(self, target: TargetFile, source: Path) -> bool:
-        """Copy a file to where ``target`` lies; False if it is there already.
+        """Copy a file to where ``target`` lies; False if it is there already, undamaged.
 
         Raises:
             SigningError: its bytes are others than ``target`` says.
         """
         place = self.targets / target.get_prefixed_paths()[0]
-        if place.exists() and place.stat().st_size == target.length:
+        if _has(place, target):
             return False
         place.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as held, replacing(place) as file:
@@ -135,7 +142,16 @@ class Folder:
         return True
 
     def place_metadata(self, name: str, data: bytes) -> None:
-        """Write a file of metadata."""
+        """Write a file of metadata.
+
+        Raises:
+            SigningError: no client would take it.
+        """
+        if len(data) > MAX_METADATA:
+            raise SigningError(
+                f"{name} would have {len(data):,} bytes, and clients take {MAX_METADATA:,}: "
+                "publish fewer files"
+            )
         with replacing(self.metadata / name) as file:
             file.write(data)
         self._touched.add(self.metadata)
@@ -154,10 +170,12 @@ class Folder:
         """
         last = state.snapshot.signed.version
         snapshots = [version for version in self.versions(Snapshot.type) if version <= last]
-        for version in snapshots[:-KEPT]:
+        followed = pairwise(snapshots[: 1 - KEPT])
+        old = {version for version, after in followed if self._is_old(after)}
+        for version in old:
             (self.metadata / f"{version}.snapshot.json").unlink()
         named, files = {state.targets.signed.version}, self._files(state.targets)
-        for version in snapshots[-KEPT:-1]:
+        for version in (one for one in snapshots[:-1] if one not in old):
             try:
                 snapshot = self._read(f"{version}.snapshot.json", Snapshot)
                 targets = self._targets_of(snapshot)
@@ -169,6 +187,11 @@ class Folder:
             if version not in named and version < state.targets.signed.version:
                 (self.metadata / f"{version}.targets.json").unlink()
         self._sweep_files(files)
+
+    def _is_old(self, version: int) -> bool:
+        """Whether a state came so long ago that nobody reads the one before it any more."""
+        written = (self.metadata / f"{version}.snapshot.json").stat().st_mtime
+        return time.time() - written > READ_FOR
 
     def _files(self, targets: Metadata[Targets]) -> set[Path]:
         listed = targets.signed.targets.values()
@@ -199,3 +222,12 @@ class Folder:
         if not isinstance(found.signed, role):
             raise SigningError(f"{path} is no {role.type}: copy it back from a mirror")
         return found
+
+
+def _has(place: Path, target: TargetFile) -> bool:
+    try:
+        with place.open("rb") as file:
+            target.verify_length_and_hashes(file)
+    except (FileNotFoundError, LengthOrHashMismatchError):
+        return False
+    return True

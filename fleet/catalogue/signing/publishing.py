@@ -5,6 +5,7 @@ Rules this module keeps:
 - What is signed already, by the keys at hand and for long enough, is not written again: with the
   same files nothing happens, until an expiry comes near.
 - Nothing is written that a client with this root would refuse.
+- A timestamp that is lost at the centre is followed by one of a higher version than any client has.
 - When it was signed stands in the timestamp (``issued``), so that clients can tell how old it is.
 """
 
@@ -29,7 +30,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from fleet.catalogue.signing.errors import SigningError
 from fleet.catalogue.signing.folder import Folder, State
-from fleet.catalogue.signing.keys import OnlineKeys
+from fleet.catalogue.signing.keys import OnlineKeys, read_online
 from fleet.catalogue.signing.lives import due, expiry
 from fleet.torrent.paths import clash, path_fault
 
@@ -37,6 +38,9 @@ ISSUED = "issued"
 SHA256 = "sha256"
 MAX_NAME_BYTES = 180
 """Most bytes in a file's own name, which gets its SHA-256 before it on disk."""
+
+LEAP = 1_000
+"""More often than that no state is signed anew: from one on, it would take twenty years."""
 
 S = TypeVar("S", Snapshot, Targets, Timestamp)
 
@@ -58,15 +62,21 @@ class Published:
     warnings: tuple[str, ...]
 
 
-def publish(place: Path, files: Mapping[str, Path], keys: OnlineKeys, now: datetime) -> Published:
+def publish(place: Path, files: Mapping[str, Path], keys_file: Path, now: datetime) -> Published:
     """Make ``files``, by the names they are to have, the state that holds.
+
+    Args:
+        place: the repository folder.
+        files: where each of them is, by its name.
+        keys_file: where the centre's keys are.
+        now: the moment.
 
     Raises:
         SigningError: it cannot be; what was published before still holds.
     """
     folder = Folder(place)
     with folder.locked():
-        root = folder.root()
+        keys, root = read_online(keys_file), folder.root()
         _check_root(root, now)
         targets = {name: _described(name, path) for name, path in files.items()}
         if why := clash(targets):
@@ -77,27 +87,24 @@ def publish(place: Path, files: Mapping[str, Path], keys: OnlineKeys, now: datet
 
 
 def renew(
-    place: Path, keys: OnlineKeys, now: datetime, root: Metadata[Root] | None = None
+    folder: Folder, root: Metadata[Root], keys: OnlineKeys, now: datetime
 ) -> Published | None:
     """Sign anew what has to be, with the same files; None if nothing was published yet.
 
     Args:
-        place: the repository folder.
+        folder: the repository folder, which the caller holds.
+        root: the newest one, or the one that clients are about to have.
         keys: of the centre.
         now: the moment.
-        root: the one that clients are about to have; else the newest in the folder.
 
     Raises:
         SigningError: it cannot be; what was published before still holds.
     """
-    folder = Folder(place)
-    with folder.locked():
-        root = root or folder.root()
-        _check_root(root, now)
-        state = folder.state()
-        if state is None:
-            return None
-        return _commit(folder, state.targets.signed.targets, root, keys, now)
+    _check_root(root, now)
+    state = folder.state()
+    if state is None:
+        return None
+    return _commit(folder, state.targets.signed.targets, root, keys, now)
 
 
 def _described(name: str, path: Path) -> TargetFile:
@@ -183,7 +190,7 @@ class _Signing:
         if old is not None and self._is_good(old, fresh, keys):
             return old
         known = [0, *self._folder.versions(role)]  # of what a kill left too
-        fresh.version = max(known[-1], old.signed.version if old else 0) + 1
+        fresh.version = max(known[-1], old.signed.version if old else self._lost(fresh)) + 1
         fresh.expires = expiry(role, self._now)
         if isinstance(fresh, Timestamp):
             fresh.unrecognized_fields[ISSUED] = f"{self._now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -199,10 +206,18 @@ class _Signing:
             ) from None
         return signed
 
+    def _lost(self, fresh: S) -> int:
+        """Return what version a client may have whose successor is not here: no name tells it."""
+        if not isinstance(fresh, Timestamp):
+            return 0
+        states = self._folder.versions(Snapshot.type)
+        return states[-1] + LEAP if states else 0
+
     def _is_good(self, old: Metadata[S], fresh: S, keys: Sequence[CryptoSigner]) -> bool:
-        if _content(old.signed) != _content(fresh) or due(
-            fresh.type, old.signed.expires, self._now
-        ):
+        role, expires = fresh.type, old.signed.expires
+        if _content(old.signed) != _content(fresh) or due(role, expires, self._now):
+            return False
+        if expires > expiry(role, self._now):  # a clock was ahead, and no absence would be noticed
             return False
         if set(old.signatures) != {key.public_key.keyid for key in keys}:
             return False

@@ -7,11 +7,14 @@ Rules this module keeps:
 - New keys of the centre are kept before anything is signed with them.  What holds is then signed
   with the old and the new ones, and only then does the root appear that names the new: at no moment
   does a client see metadata that the root it knows does not answer for.
-- A rotation that was broken off is done again from its beginning.
+- A rotation that was broken off is done again from its beginning.  One that fails leaves no root
+  key that no root names.
+- Nobody else publishes or rotates meanwhile, and no root is ever written over.
 """
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,7 +75,7 @@ def init(
     """
     _check_threshold(threshold, len(root_keys))
     folder = Folder(place)
-    with folder.locked():
+    with folder.locked(), ExitStack() as unfinished:
         if folder.versions(Root.type):
             raise SigningError(
                 f"{folder.metadata} has a root: `fleet catalogue keys rotate` replaces keys"
@@ -80,14 +83,16 @@ def init(
         for path in (keys_file, *root_keys):
             if path.exists():
                 raise SigningError(f"{path} is there already: a key is never written over")
-        signers = [make_root(path) for path in root_keys]
+        signers = [_made(path, unfinished) for path in root_keys]
         online = make_online()
+        unfinished.callback(keys_file.unlink, missing_ok=True)
         write_online(keys_file, online)
         root = Root(consistent_snapshot=True)
         for signer in signers:
             root.add_key(signer.public_key, Root.type)
         root.roles[Root.type].threshold = threshold
         _name(root, online)
+        unfinished.pop_all()  # from here on it may be that somebody has the root
         return _write(folder, _signed(root, signers, now))
 
 
@@ -118,40 +123,32 @@ def rotate(
         SigningError: the keys are not enough, or a file cannot be read or written.
     """
     folder = Folder(place)
-    before = folder.root()
-    root = deepcopy(before.signed)
-    root.version += 1
-    for key in drop:
-        if key not in root.roles[Root.type].keyids:
-            raise SigningError(f"{key} is no root key: `fleet catalogue keys show` lists them")
-        root.revoke_key(key, Root.type)
-    asked = threshold if threshold is not None else root.roles[Root.type].threshold
-    _check_threshold(asked, len(root.roles[Root.type].keyids) + len(new))
-    root.roles[Root.type].threshold = asked
-    signers = [read_root(path) for path in root_keys]
-    _check_signers(before.signed, root, signers, root_keys, len(new))
-    made = [make_root(path) for path in new]
-    for signer in made:
-        root.add_key(signer.public_key, Root.type)
-    keys: OnlineKeys = {}
-    if online:
-        keys = make_online()
-        _name(root, keys)
-    signed = _signed(root, [*signers, *made], now)
-    assert signed.signed.get_root_verification_result(
-        before.signed, signed.signed_bytes, signed.signatures
-    )
-    if online:
-        held = read_online(keys_file) if keys_file.exists() else dict.fromkeys(ONLINE, ())
-        both = {role: (*_named(before.signed, role, held), *keys[role]) for role in ONLINE}
-        write_online(keys_file, both)
-        renew(place, both, now, signed)
-    with folder.locked():
+    with folder.locked(), ExitStack() as unfinished:
+        before = folder.root()
+        root = _next(before.signed, drop, threshold, len(new))
+        signers = [read_root(path) for path in root_keys]
+        _check_signers(before.signed, root, signers, root_keys, len(new))
+        made = [_made(path, unfinished) for path in new]
+        for signer in made:
+            root.add_key(signer.public_key, Root.type)
+        keys = make_online() if online else {}
+        if online:
+            _name(root, keys)
+        signed = _signed(root, [*signers, *made], now)
+        assert signed.signed.get_root_verification_result(
+            before.signed, signed.signed_bytes, signed.signatures
+        )
+        if online:
+            held = read_online(keys_file) if keys_file.exists() else dict.fromkeys(ONLINE, ())
+            both = {role: (*_named(before.signed, role, held), *keys[role]) for role in ONLINE}
+            write_online(keys_file, both)
+            renew(folder, signed, both, now)
+        unfinished.pop_all()  # from here on it may be that somebody has the root
         written = _write(folder, signed)
-    if online:
-        write_online(keys_file, keys)
-        renew(place, keys, now)
-    return written
+        if online:
+            write_online(keys_file, keys)
+            renew(folder, signed, keys, now)
+        return written
 
 
 def roots(place: Path) -> list[Rooted]:
@@ -176,6 +173,27 @@ def unfit(place: Path, keys_file: Path) -> str:
     if not others:
         return ""
     return f"root {root.version} names other keys than those of {keys_file} for {', '.join(others)}"
+
+
+def _next(before: Root, drop: Sequence[str], threshold: int | None, new: int) -> Root:
+    """Make the root after another, without the keys that are to go; ``new`` ones are to come."""
+    root = deepcopy(before)
+    root.version += 1
+    for key in drop:
+        if key not in root.roles[Root.type].keyids:
+            raise SigningError(f"{key} is no root key: `fleet catalogue keys show` lists them")
+        root.revoke_key(key, Root.type)
+    asked = threshold if threshold is not None else root.roles[Root.type].threshold
+    _check_threshold(asked, len(root.roles[Root.type].keyids) + new)
+    root.roles[Root.type].threshold = asked
+    return root
+
+
+def _made(path: Path, unfinished: ExitStack) -> CryptoSigner:
+    """Make a root key, which goes with what is not finished."""
+    key = make_root(path)
+    unfinished.callback(path.unlink)
+    return key
 
 
 def _name(root: Root, online: OnlineKeys) -> None:
@@ -226,7 +244,10 @@ def _check_signers(
 
 def _write(folder: Folder, signed: Metadata[Root]) -> Rooted:
     data = signed.to_bytes(JSONSerializer(compact=True))
-    folder.place_metadata(f"{signed.signed.version}.root.json", data)
+    name = f"{signed.signed.version}.root.json"
+    if (folder.metadata / name).exists():
+        raise SigningError(f"{folder.metadata / name} is there already: a root is never replaced")
+    folder.place_metadata(name, data)
     folder.settle()
     return _rooted(signed, data)
 
