@@ -1,7 +1,10 @@
 """The catalogue's files: the same bytes for the same state, and only what changed made anew."""
 
+import errno
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +204,78 @@ def test_for_other_sites_or_from_a_damaged_memory_all_is_put_anew(tmp_path: Path
     assert len(opened(tmp_path)) == 0
     written(tmp_path, *DATASETS)
     assert files(tmp_path) == before
+
+
+def test_a_memory_with_a_flipped_bit_is_none(tmp_path: Path) -> None:
+    written(tmp_path, *DATASETS)
+    before = files(tmp_path)
+    segment = next((tmp_path / "a.memory").glob("*.arrow"))
+    body = bytearray(segment.read_bytes())
+    body[len(body) // 2] ^= 1
+    segment.write_bytes(body)
+    assert len(opened(tmp_path)) == 0
+    written(tmp_path, *DATASETS)
+    assert files(tmp_path) == before
+    assert len(opened(tmp_path)) == 24
+
+
+def test_what_a_kill_left_in_the_memory_is_removed(tmp_path: Path) -> None:
+    written(tmp_path, *DATASETS)
+    (tmp_path / "a.memory" / ".abc.arrow.part").write_bytes(b"half")
+    written(tmp_path, changed(DATASETS[1]))
+    assert not list((tmp_path / "a.memory").glob(".*.part"))
+
+
+def test_pages_of_a_version_that_is_gone_and_old_tables_are_removed(tmp_path: Path) -> None:
+    edition = written(tmp_path, *DATASETS)
+    edition.write_dataset(DATASETS[3].id)
+    less = replace(DATASETS[3], entries=DATASETS[3].entries[1:])
+    edition.put(by_id(less))
+    edition.write()
+    written(tmp_path, *DATASETS[:3], less, *DATASETS[4:], name="b")
+    assert files(tmp_path) == files(tmp_path, "b")
+
+
+def test_with_a_memory_that_was_lost_pages_of_what_is_gone_are_removed(tmp_path: Path) -> None:
+    written(tmp_path, *DATASETS)
+    shutil.rmtree(tmp_path / "a.memory")
+    written(tmp_path, *DATASETS[1:])
+    written(tmp_path, *DATASETS[1:], name="b")
+    assert files(tmp_path) == files(tmp_path, "b")
+
+
+def test_a_dataset_that_no_rows_can_be_made_of_keeps_its_pages(tmp_path: Path) -> None:
+    edition = written(tmp_path, *DATASETS)
+    before = files(tmp_path)
+    *others, newest = listed(DATASETS[4]).entries
+    strange = replace(newest.mirrors[0], site="atlantis")
+    bad = replace(DATASETS[4], entries=(*others, replace(newest, mirrors=(strange,))))
+    with pytest.raises(ValueError, match="there is no column for atlantis"):
+        edition.put(by_id(bad))
+    assert files(tmp_path) == before
+
+
+def test_a_full_disk_leaves_no_table_newer_than_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, *DATASETS)
+    before = files(tmp_path)
+    sync, left = os.fsync, [1]
+
+    def full(descriptor: int) -> None:
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left.pop()
+        sync(descriptor)
+
+    edition = opened(tmp_path)
+    edition.put(by_id(changed(DATASETS[5])))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        edition.write()
+    after = files(tmp_path)
+    assert {name: after[name] for name in TABLES} == {name: before[name] for name in TABLES}
+    assert not [name for name in after if name.endswith(".part")]
 
 
 def test_datasets_out_of_order_are_refused_and_change_nothing(tmp_path: Path) -> None:

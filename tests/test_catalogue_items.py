@@ -6,12 +6,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import shapely
 from hypothesis import given
 
 from fleet.catalogue import item
 from fleet.catalogue.collection import catalog, collection
 from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard
-from fleet.catalogue.footprint import CANADA, PROVINCES, footprint, from_wkb, geometry, to_wkb
+from fleet.catalogue.footprint import (
+    CANADA,
+    PROVINCES,
+    bounds,
+    covering,
+    footprint,
+    from_wkb,
+    geometry,
+    to_wkb,
+)
 from fleet.descriptions import Description
 from fleet.importers import read_source
 from fleet.planning.reading import SEGMENTS
@@ -200,6 +210,47 @@ def test_a_rectangle_across_the_180th_meridian_is_drawn_in_two_parts() -> None:
     assert from_wkb(to_wkb(drawn)) == drawn
 
 
+@pytest.mark.parametrize(
+    ("described", "kind"),
+    [
+        ((-75.0, 45.0, -75.0, 45.0), "Polygon"),
+        ((-75.0, 45.0, -74.0, 45.0), "Polygon"),
+        ((180.0, 90.0, 180.0, 90.0), "Polygon"),
+        ((-180.0, -90.0, -180.0, -90.0), "Polygon"),
+        ((170.0, 50.0, -180.0, 60.0), "Polygon"),
+        ((180.0, 50.0, -170.0, 60.0), "Polygon"),
+        ((180.0, 50.0, -180.0, 60.0), "Polygon"),
+        ((-180.0, -90.0, 180.0, 90.0), "Polygon"),
+        ((170.0, 50.0, -170.0, 60.0), "MultiPolygon"),
+        ((170.0, 50.0, -170.0, 50.0), "MultiPolygon"),
+    ],
+)
+def test_every_geometry_is_valid_and_within_its_rectangle(
+    described: tuple[float, float, float, float], kind: str
+) -> None:
+    box, origin = footprint("roads", described)
+    drawn = geometry(box)
+    shape = shapely.geometry.shape(drawn)
+    assert (drawn["type"], shape.is_valid, shape.area > 0, origin) == (
+        kind,
+        True,
+        True,
+        "described",
+    )
+    assert shapely.box(-180, -90, 180, 90).covers(shape)
+    assert shapely.box(*covering(box)).covers(shape)
+    assert bounds(drawn) == box
+    assert all(abs(one - other) % 360 < 1e-5 for one, other in zip(box, described, strict=True))
+
+
+@pytest.mark.parametrize("between", ["\n\n", "\r\n\r\n", "\n \t\n"])
+def test_a_description_is_the_first_paragraph_without_control_characters(between: str) -> None:
+    summary = f"One\r\nline\x07 of\u200d it.{between}Another."
+    described = Description.model_validate({"summary": {"en": summary}})
+    [one] = items_of(replace(a_dataset(a_file("a")), description=described))
+    assert one["properties"]["description"] == "One line of\u200d it."
+
+
 def test_data_are_of_the_time_that_is_told_and_else_of_when_they_were_published() -> None:
     def times(**extent: str) -> Json:
         described = Description.model_validate({"extent": extent})
@@ -211,8 +262,11 @@ def test_data_are_of_the_time_that_is_told_and_else_of_when_they_were_published(
     assert times(start="2021-05-11", end="2021-06-01") == {
         "datetime": None,
         "start_datetime": "2021-05-11T00:00:00Z",
-        "end_datetime": "2021-06-01T00:00:00Z",
+        "end_datetime": "2021-06-01T23:59:59Z",
     }
+    until = Description.model_validate({"extent": {"end": "2021-06-01"}})
+    told = collection(replace(a_dataset(a_file("a")), description=until), BASE)
+    assert told["extent"]["temporal"]["interval"] == [[None, "2021-06-01T23:59:59Z"]]
 
 
 def test_a_moment_is_told_in_utc_to_the_microsecond() -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import rustac
+import shapely
 import stac_geoparquet.arrow
 from pyarrow import dataset as datasets
 
@@ -128,6 +129,10 @@ def test_rectangles_in_one_part_and_in_two_are_told_apart(tmp_path: Path) -> Non
     frame = geopandas.read_parquet(catalogue)
     assert set(frame.geometry.geom_type) == {"Polygon", "MultiPolygon"}
     assert duckdb.sql(f"SELECT count(*) FROM '{catalogue}'").fetchall() == [(len(frame),)]
+    for there in ((171.0, 0.0, 172.0, 1.0), (-172.0, 0.0, -171.0, 1.0)):
+        near = geopandas.read_parquet(catalogue, bbox=there)
+        found = near[near.geometry.intersects(shapely.box(*there))]
+        assert set(found.collection) == {sample(9).id}
 
 
 def test_fleet_imports_what_it_published(tmp_path: Path) -> None:

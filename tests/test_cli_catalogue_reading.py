@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import duckdb
@@ -22,7 +23,8 @@ from fleet.catalogue.citations.work import of_dataset, of_version
 from fleet.catalogue.collection import collection
 from fleet.catalogue.edition import Edition
 from fleet.catalogue.entry import Dataset
-from fleet.catalogue.reader import Asked, Box, Catalogue, CatalogueError
+from fleet.catalogue.footprint import Box, covering, from_wkb, geometry, meet, to_wkb
+from fleet.catalogue.reader import Asked, Catalogue, CatalogueError
 from fleet.descriptions import Description
 from tests.catalogue_support import BASE, SITES, by_id, listing, sample
 from tests.cli_support import Run, refused, runner
@@ -222,7 +224,7 @@ def test_what_an_item_lacks_is_an_error_of_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "other", "meet"),
+    ("box", "other", "met"),
     [
         ((0, 0, 10, 10), (5, 5, 15, 15), True),
         ((0, 0, 10, 10), (11, 0, 12, 10), False),
@@ -235,10 +237,20 @@ def test_what_an_item_lacks_is_an_error_of_the_catalogue() -> None:
         ((-175, 0, -172, 10), (170, 0, -170, 10), True),
     ],
 )
-def test_rectangles_meet_across_the_180th_meridian_too(box: Box, other: Box, meet: bool) -> None:
-    sides = dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, other), strict=True))
+def test_rectangles_meet_across_the_180th_meridian_too(box: Box, other: Box, met: bool) -> None:
+    sides = dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, covering(other)), strict=True))
     table = pa.table({"bbox": [sides]})
-    assert len(table.filter(reader._meets(box))) == meet
+    assert (meet(box, other), meet(other, box)) == (met, met)
+    assert len(table.filter(reader._meets(box))) >= met
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\1\3", to_wkb(geometry((0, 0, 1, 1)))[:-1], pack("<BII", 1, 6, 0), b"\1\3\0\0\0" * 9],
+)
+def test_what_is_no_rectangle_is_an_error_and_no_crash(data: bytes) -> None:
+    with pytest.raises(ValueError, match="no rectangle"):
+        from_wkb(data)
 
 
 def test_a_table_is_read_by_its_url_with_what_lies_beside_it(

@@ -35,6 +35,17 @@ def centre(sqlite_store: Store, tmp_path: Path) -> Centre:
     return centre
 
 
+def test_an_id_that_is_another_s_in_other_letters_is_refused(
+    centre: Centre, tmp_path: Path
+) -> None:
+    """Both would be one folder of the catalogue, and of a disk, to many who copy it."""
+    centre.mirror("a.csv")
+    listing = str(tmp_path / "list.txt")
+    with pytest.raises(RefusedError, match=r"there is a dataset 'data', and to many disks 'Data'"):
+        mirror.mirror_dataset(centre.store, listing, RuleSpec(), dataset="Data", key="other")
+    mirror.mirror_dataset(centre.store, listing, RuleSpec(), dataset="data", key="another")
+
+
 def mirrored(centre: Centre, server: Server, source: str) -> str:
     """Mirror a source as the admin's API and queue do."""
     return mirror.mirror_dataset(

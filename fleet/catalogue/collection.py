@@ -13,7 +13,9 @@ from fleet.catalogue.item import (
     STAC_VERSION,
     VERSION,
     collection_at,
+    first_moment,
     item_at,
+    last_moment,
     license_links,
     moment,
 )
@@ -97,8 +99,8 @@ def _interval(dataset: Dataset) -> list[str | None]:
     """Tell what time the data are of; where that is not said, from when to when they came out."""
     extent = dataset.description.extent
     if extent.start or extent.end:
-        days = (extent.start, extent.end)
-        return [f"{day.isoformat()}T00:00:00Z" if day else None for day in days]
+        start, end = extent.start, extent.end
+        return [first_moment(start) if start else None, last_moment(end) if end else None]
     published = [one.published_at for one in dataset.entries]
     return [moment(min(published)), moment(max(published))]
 

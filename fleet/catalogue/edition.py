@@ -15,6 +15,8 @@ Rules this module keeps:
 - The same values give the same bytes, whatever was written before.
 - Of a dataset that did not change no page is written, and no row made.  What leads to others is
   replaced after them.
+- A dataset that no rows can be made of keeps the pages that it has.  Of what is gone no page stays,
+  nor a dataset's tables of what it was before.
 """
 
 import hashlib
@@ -36,7 +38,7 @@ from fleet.catalogue.item import Listing
 from fleet.catalogue.listing import write_list
 from fleet.catalogue.rows import to_rows
 from fleet.catalogue.shelf import Change, Shelf
-from fleet.catalogue.whole import replacing
+from fleet.catalogue.whole import finish, replacing
 from fleet.descriptions import LANGUAGES
 
 Json = dict[str, Any]
@@ -47,11 +49,20 @@ IN_FOOTER: Final = 300  # Collections: each costs whoever opens a table a kiloby
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What was made of a dataset; neither Items nor a Collection if it is gone."""
+    """What was made of a dataset; neither Items nor a Collection if it is gone.
+
+    ``lists`` are the lists of files, by the labels of versions.
+    """
 
     dataset: str
     items: list[Json]
     collection: Json | None
+    lists: dict[str, bytes]
+
+    @property
+    def weight(self) -> int:
+        """How much there is of it, about as many Items."""
+        return len(self.items) + sum(map(len, self.lists.values())) // _LIKE_AN_ITEM
 
 
 class Edition:
@@ -73,6 +84,7 @@ class Edition:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._base = folder, base.rstrip("/")
         self._shelf = Shelf(memory, columns.schema(sorted(sites)), self._base)
+        self._anew = not len(self._shelf)
 
     def __len__(self) -> int:
         """Count the versions."""
@@ -96,6 +108,8 @@ class Edition:
                 table.write_collections(file, shelf.collections())
         with replacing(self._folder / item.CATALOG_FILE) as file:
             file.write(_json(catalog(shelf.collections(), self._base)))
+        if self._anew:
+            self._sweep({one["id"] for one in shelf.collections()})
 
     @property
     def files(self) -> dict[str, Path]:
@@ -134,6 +148,8 @@ class Edition:
                 for language, end in _ENDS
             ]
             table.write_items(files, rows, own, collections)
+            for file, _ in files:
+                finish(file)  # a full disk leaves no table newer than the others
 
     def _changes(self, made: Sequence[_Made]) -> Iterator[Change]:
         """Make rows of some datasets at once: of a few rows it would take as long."""
@@ -143,27 +159,44 @@ class Edition:
         collections = {at: one.collection for at, one in pairs if one.collection}
         whole = self._shelf.with_collections(rows, collections)
         for at, one in zip(starts, made, strict=False):
+            self._write_pages(one)
             yield one.dataset, whole.slice(at, len(one.items)) if one.items else None
 
     def _made(self, name: str, dataset: Dataset | None) -> _Made:
-        """Make a dataset's Items and Collection, and write its pages."""
+        """Make a dataset's Items and Collection."""
         if dataset is None or not dataset.entries:
-            shutil.rmtree(self._folder / item.folder(name), ignore_errors=True)
-            return _Made(name, [], None)
-        made = list(item.items(dataset, self._base, lambda entry: self._list(dataset, entry)))
-        for entry, one in zip(dataset.entries, made, strict=True):
-            self._put(f"{item.folder(name, entry.label)}/{item.ITEM_FILE}", one)
-        whole = collection(dataset, self._base)
-        self._put(f"{item.folder(name)}/{item.COLLECTION_FILE}", whole)
-        return _Made(name, made, whole)
+            return _Made(name, [], None, {})
+        lists = dict[str, bytes]()
 
-    def _list(self, dataset: Dataset, entry: Entry) -> Listing:
-        data = write_list(entry)
-        pages.put(self._folder / item.folder(dataset.id, entry.label) / item.LIST_FILE, data)
-        return Listing(len(data), hashlib.sha256(data).hexdigest())
+        def listed(entry: Entry) -> Listing:
+            data = lists[entry.label] = write_list(entry)
+            return Listing(len(data), hashlib.sha256(data).hexdigest())
 
-    def _put(self, name: str, page: Json) -> None:
-        pages.put(self._folder / name, _json(page))
+        made = list(item.items(dataset, self._base, listed))
+        return _Made(name, made, collection(dataset, self._base), lists)
+
+    def _write_pages(self, made: _Made) -> None:
+        """Write a dataset's pages, and remove those that it has no more."""
+        place = self._folder / item.folder(made.dataset)
+        if made.collection is None:
+            shutil.rmtree(place, ignore_errors=True)
+            return
+        for label, data in made.lists.items():
+            pages.put(self._folder / item.folder(made.dataset, label) / item.LIST_FILE, data)
+        labels = [one["properties"]["version"] for one in made.items]
+        for label, one in zip(labels, made.items, strict=True):
+            pages.put(self._folder / item.folder(made.dataset, label) / item.ITEM_FILE, _json(one))
+        pages.put(place / item.COLLECTION_FILE, _json(made.collection))
+        for old in place.glob("items*.parquet"):
+            old.unlink()
+        for label in set(_names(place / "versions")).difference(labels):
+            shutil.rmtree(place / "versions" / label)
+
+    def _sweep(self, datasets: set[str]) -> None:
+        """Remove the pages of what is gone since nobody remembers when."""
+        above = self._folder / "datasets"
+        for name in set(_names(above)).difference(datasets):
+            shutil.rmtree(above / name)
 
 
 def _together(made: Iterable[_Made]) -> Iterator[list[_Made]]:
@@ -171,12 +204,16 @@ def _together(made: Iterable[_Made]) -> Iterator[list[_Made]]:
     have = 0
     for one in made:
         held.append(one)
-        have += len(one.items)
+        have += one.weight
         if have >= _AT_ONCE:
             yield held
             held, have = [], 0
     if held:
         yield held
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def _json(page: Json) -> bytes:
@@ -189,4 +226,5 @@ def _read(page: Path) -> Json:
 
 
 _AT_ONCE: Final = 1_000  # Items
+_LIKE_AN_ITEM: Final = 64 * 1024  # bytes of a list
 _ENDS: Final = ((None, ".parquet"), *((one, f".{one}.parquet") for one in LANGUAGES))

@@ -155,14 +155,20 @@ def _times(dataset: Dataset, entry: Entry) -> Json:
     """Say what time the data are of; where that is not said, when they were published."""
     extent = dataset.description.extent
     if extent.start and extent.end:
-        start, end = _midnight(extent.start), _midnight(extent.end)
+        start, end = first_moment(extent.start), last_moment(extent.end)
         return {"datetime": None, "start_datetime": start, "end_datetime": end}
     day = extent.start or extent.end
-    return {"datetime": _midnight(day) if day else moment(entry.published_at)}
+    return {"datetime": first_moment(day) if day else moment(entry.published_at)}
 
 
-def _midnight(day: date) -> str:
+def first_moment(day: date) -> str:
+    """Write when a day begins."""
     return f"{day.isoformat()}T00:00:00Z"
+
+
+def last_moment(day: date) -> str:
+    """Write the last second of a day."""
+    return f"{day.isoformat()}T23:59:59Z"
 
 
 def _mirror(mirror: Mirror) -> Json:

@@ -31,22 +31,21 @@ _ALIKE: Final = ["media_type", "role", "shard", "infohash"]
 def write_list(entry: Entry) -> bytes:
     """Write a version's list; the same files in the same torrents always give the same bytes."""
     torrents = {one.position: one.infohash for one in entry.shards}
-    rows = [
-        {
-            "path": one.path,
-            "size": one.size,
-            "sha256": one.sha256,
-            "md5": one.md5 or None,
-            "media_type": one.media_type or None,
-            "role": one.role,
-            "shard": one.shard,
-            "infohash": torrents.get(-1 if one.shard is None else one.shard),
-            "offset": one.offset,
-        }
-        for one in entry.artifacts
-    ]
+    files = entry.artifacts
+    columns = (
+        [one.path for one in files],
+        [one.size for one in files],
+        [one.sha256 for one in files],
+        [one.md5 or None for one in files],
+        [one.media_type or None for one in files],
+        [one.role for one in files],
+        [one.shard for one in files],
+        [torrents.get(-1 if one.shard is None else one.shard) for one in files],
+        [one.offset for one in files],
+    )
+    arrays = [pa.array(told, kind.type) for told, kind in zip(columns, COLUMNS, strict=True)]
     file = io.BytesIO()
-    table = pa.Table.from_pylist(rows, COLUMNS)
+    table = pa.Table.from_arrays(arrays, schema=COLUMNS)
     pq.write_table(table, file, _GROUP_ROWS, compression="zstd", use_dictionary=_ALIKE)
     return file.getvalue()
 

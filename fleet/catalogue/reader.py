@@ -21,17 +21,17 @@ from pyarrow import compute as pc
 from pyarrow import dataset as datasets
 
 from fleet.catalogue import columns
+from fleet.catalogue.footprint import Box, bounds, from_wkb, meet
 from fleet.catalogue.rows import to_items
 from fleet.planning.states import VersionState
 
 Json = dict[str, Any]
-Box = tuple[float, float, float, float]
 
 TABLE: Final = "catalogue.parquet"
 SIDECAR: Final = "collections.parquet"
 _ROWS_AT_ONCE: Final = 2_000
 _TEXTS: Final = ("collection", "title", "fleet:title_fr", "keywords", "fleet:keywords_fr")
-_TOLD: Final = (*("id", "version", "license", "sci:doi", "fleet:files", "fleet:size"), "bbox")
+_TOLD: Final = (*("id", "version", "license", "sci:doi", "fleet:files", "fleet:size"), "geometry")
 _NEAR: Final = 5
 
 
@@ -120,7 +120,10 @@ class Catalogue:
                 continue
             if wanted and not _holds(row, wanted):
                 continue
-            yield row
+            with _reading(self._place):
+                box = bounds(from_wkb(row.pop("geometry")))
+            if asked.box is None or meet(box, asked.box):
+                yield {**row, "bbox": box}
 
     def _items(self, which: pc.Expression) -> list[Json]:
         with _reading(self._place):
@@ -197,15 +200,11 @@ def _narrowed(asked: Asked) -> pc.Expression:
 
 
 def _meets(box: Box) -> pc.Expression:
-    """Say that a row's rectangle and another have a place in common; one may cross the 180th."""
+    """Say that a row may have a place in common with a rectangle, which may cross the 180th."""
     west, south, east, north = box
     xmin, ymin, xmax, ymax = (pc.field("bbox", one) for one in ("xmin", "ymin", "xmax", "ymax"))
     starts, ends = xmin <= east, xmax >= west
-    if west <= east:
-        meets = (starts & ends) | ((xmin > xmax) & (starts | ends))
-    else:
-        meets = starts | ends | (xmin > xmax)
-    return (ymin <= north) & (ymax >= south) & meets
+    return (ymin <= north) & (ymax >= south) & (starts & ends if west <= east else starts | ends)
 
 
 def _is_at(mirrors: Iterable[Json] | None, site: str) -> bool:

@@ -1,4 +1,8 @@
-"""Items as rows of a table, and back: nothing is lost, and nothing is added."""
+"""Items as rows of a table, and back: nothing is lost, and nothing is added.
+
+The ``bbox`` of one that crosses the 180th meridian goes all around the Earth in a table, since it
+is what readers narrow queries by; which part is meant, its geometry tells.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleet.catalogue.columns import MOMENTS, of_one_language
-from fleet.catalogue.footprint import from_wkb, to_wkb
+from fleet.catalogue.footprint import bounds, covering, from_wkb, to_wkb
 from fleet.catalogue.item import ASSETS, moment
 from fleet.catalogue.texts import OTHERS, TEXTS
 from fleet.descriptions import Language
@@ -76,7 +80,7 @@ def _column(items: Sequence[Json], field: pa.Field) -> pa.Array:
     if name == "geometry":
         return pa.array([to_wkb(item[name]) for item in items], field.type)
     if name == "bbox":
-        boxes = zip(*(item[name] for item in items), strict=True)
+        boxes = zip(*(covering(tuple(item[name])) for item in items), strict=True)
         sides = [pa.array(side, pa.float64()) for side in boxes]
         return pa.StructArray.from_arrays(sides, _SIDES) if items else pa.array([], field.type)
     if name == "stac_extensions":
@@ -99,7 +103,7 @@ def _of_few(values: Sequence[tuple[str, ...]], kind: pa.DataType) -> pa.Array:
 def _item(row: Json) -> Json:
     item = {name: row.pop(name) for name in _TOP}
     item["geometry"] = from_wkb(item["geometry"])
-    item["bbox"] = [item["bbox"][side] for side in _SIDES]
+    item["bbox"] = list(bounds(item["geometry"]))
     item["links"] = [_bare(link) for link in item["links"]]
     item["assets"] = _bare(item["assets"] or {})
     for name in MOMENTS:

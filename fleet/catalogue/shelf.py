@@ -6,7 +6,8 @@ Rules this module keeps:
 - Rows are in segments of whole datasets, in the order of their ids.  A change writes the segments
   that it touches under new names; the index that names them is replaced last, and whatever it does
   not name is nobody's.
-- Rows for other columns, or of another make, are none: a shelf is empty for whom it does not fit.
+- Rows for other columns, or of another make, are none: a shelf is empty for whom it does not fit,
+  and so is one that is damaged: a segment is named by the digest of its bytes.
 """
 
 import hashlib
@@ -23,11 +24,11 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from fleet.catalogue import pages
-from fleet.catalogue.whole import replacing
+from fleet.catalogue.whole import PART, replacing
 
 Json = dict[str, Any]
 
-MAKE: Final = 2  # to be raised when the same values give other rows
+MAKE: Final = 3  # to be raised when the same values give other rows
 SEGMENT_ROWS: Final = 2_000  # at least, and less than twice that beside a dataset's own
 _COLLECTION: Final = "_collection"
 _INDEX: Final = "index.json"
@@ -120,7 +121,7 @@ class Shelf:
         with ipc.new_file(sink, self._own, options=_OPTIONS) as file:
             file.write_batch(rows)
         data = sink.getvalue().to_pybytes()
-        name = f"{hashlib.sha256(data).hexdigest()[:32]}.arrow"
+        name = f"{_digest(data)}.arrow"
         pages.put(self._folder / name, data)
         return _Segment(name, rows["collection"][0].as_py(), len(piece), len(rows))
 
@@ -135,8 +136,15 @@ class Shelf:
             found = [_Segment(**one) for one in told["segments"]]
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return []
-        whole = all((self._folder / one.name).is_file() for one in found)
-        return found if whole and told.get("make") == self._make else []
+        fits = told.get("make") == self._make
+        return found if fits and all(self._is_whole(one) for one in found) else []
+
+    def _is_whole(self, segment: _Segment) -> bool:
+        try:
+            data = (self._folder / segment.name).read_bytes()
+        except FileNotFoundError:
+            return False
+        return segment.name == f"{_digest(data)}.arrow"
 
     def _replace_index(self, segments: list[_Segment]) -> None:
         pages.settle()  # what the index names has to be there when the index is
@@ -145,9 +153,13 @@ class Shelf:
             file.write(json.dumps(index).encode())
         self._segments = segments
         named = {one.name for one in segments}
-        for path in self._folder.glob("*.arrow"):
+        for path in (*self._folder.glob("*.arrow"), *self._folder.glob(f".*{PART}")):
             if path.name not in named:
                 path.unlink()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 class _Ahead:

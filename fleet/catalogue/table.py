@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from fleet.catalogue import texts
 from fleet.catalogue.columns import NARROWING, SORTED, alike, of_one_language
-from fleet.catalogue.footprint import Box, geometry, to_wkb
+from fleet.catalogue.footprint import Box, covering, geometry, to_wkb
 from fleet.catalogue.rows import in_language
 from fleet.descriptions import Language
 
@@ -160,6 +160,6 @@ def _collection_row(one: Json) -> Json:
         **{name: one.get(name) for name in ("id", "title", "description", "license", "version")},
         "sci:doi": one.get("sci:doi"),
         "geometry": to_wkb(geometry(rectangle)),
-        "bbox": dict(zip(_SIDES, box, strict=True)),
+        "bbox": dict(zip(_SIDES, covering(rectangle), strict=True)),
         "collection": json.dumps(one, ensure_ascii=False),
     }

@@ -1,5 +1,6 @@
 """What is said of a dataset, as Items and Collections say it: in both languages, or in one."""
 
+import re
 from typing import Any, Final
 
 from fleet.descriptions import Description, Language
@@ -12,6 +13,8 @@ OTHERS: Final[dict[Language, Json]] = {
     "fr": {"language": {"code": "fr"}, "languages": [{"code": "en"}]},
 }
 TEXTS: Final = ("title", "description", "keywords")
+_BETWEEN: Final = re.compile(r"\r?\n[^\S\n]*\n")  # paragraphs
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def texts(description: Description) -> Json:
@@ -38,5 +41,5 @@ def in_language(texts: Json, language: Language) -> Json:
 
 
 def _first(text: str) -> str:
-    """Return the first paragraph, on one line."""
-    return " ".join(text.strip().split("\n\n")[0].split())
+    """Return the first paragraph, on one line, without control characters."""
+    return " ".join(_CONTROL.sub(" ", _BETWEEN.split(text.strip())[0]).split())

@@ -256,6 +256,11 @@ def _draft(
 ) -> Version:
     found = holdings.find_dataset(session, dataset)
     if found is None:
+        if other := holdings.same_but_for_case(session, dataset):
+            raise RefusedError(
+                f"there is a dataset {other!r}, and to many disks {dataset!r} is the same folder: "
+                "write it as that one, or give it another id"
+            )
         found = Dataset(id=dataset, title=draft.title, created_at=now)
         session.add(found)
         session.flush()

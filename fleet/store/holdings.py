@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Integer, bindparam, exists, func, true, update
+from sqlalchemy import BindParameter, Integer, String, bindparam, exists, func, true, update
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -28,11 +28,20 @@ Row = TypeVar("Row", bound=SQLModel)
 TROUBLED = (ReplicaState.SUSPECT, ReplicaState.BAD, ReplicaState.MISSING)
 SEEDED = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)  # BitTorrent proves each piece
 
+_SAME_BUT_FOR_CASE = select(Dataset.id).where(
+    func.lower(col(Dataset.id)) == bindparam("name", type_=String())
+)
+
 
 def find_dataset(session: Session, name: str) -> Dataset | None:
     """Return the dataset called ``name``, by its id or by an old name of it."""
     alias = session.get(DatasetAlias, name)
     return session.get(Dataset, alias.dataset_id if alias else name)
+
+
+def same_but_for_case(session: Session, name: str) -> str | None:
+    """Return the id of a dataset that differs from ``name`` in capitals alone, if there is one."""
+    return session.exec(_SAME_BUT_FOR_CASE, params={"name": name.lower()}).first()
 
 
 def lock(session: Session, table: type[Row], key: str | None) -> Row:

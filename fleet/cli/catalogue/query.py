@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fleet.catalogue.reader import Asked, Box
+from fleet.catalogue.footprint import Box
+from fleet.catalogue.reader import Asked
 from fleet.cli.catalogue import source
 from fleet.cli.text import clean, size
 
@@ -61,7 +62,7 @@ def _row(told: dict[str, Any]) -> dict[str, Any]:
         "doi": told["sci:doi"] or "",
         "files": told["fleet:files"],
         "size": told["fleet:size"],
-        "bbox": [told["bbox"][side] for side in ("xmin", "ymin", "xmax", "ymax")],
+        "bbox": list(told["bbox"]),
     }
 
 
