@@ -1,11 +1,13 @@
 """What a client has after a sync, from which mirrors, and whom it believes from the beginning."""
 
+import errno
 import hashlib
 import os
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from tuf.api.metadata import Timestamp
@@ -142,6 +144,36 @@ def test_what_was_synced_is_verified_without_anybody(client: Client) -> None:
     client.office.later(days=41)
     found = client.verify()
     assert (found.expired, found.faults, found.good) == (True, (), False)
+
+
+def test_to_verify_a_copy_nothing_of_it_is_written(client: Client) -> None:
+    """So that it can be done on a disk that cannot be written."""
+    client.sync(client.office.place)
+
+    def listing() -> dict[Path, tuple[int, int]]:
+        found = ((path, path.lstat()) for path in client.root.rglob("*"))
+        return {path: (one.st_ino, one.st_mtime_ns) for path, one in found}
+
+    before = listing()
+    assert client.verify().good
+    assert listing() == before
+
+
+def test_who_cannot_write_a_folder_holds_it_all_the_same(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.sync(client.office.place)
+    begin = Path.open
+
+    def read_only(path: Path, mode: str = "r", *rest: Any, **more: Any) -> IO[Any]:
+        if mode != "rb" and path.is_relative_to(client.root):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return begin(path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    assert client.verify().good
+    with client.home.locked(), pytest.raises(BlockingIOError):
+        client.verify()
 
 
 @pytest.mark.parametrize("name", ["timestamp", "snapshot", "targets"])

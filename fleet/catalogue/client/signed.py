@@ -7,11 +7,13 @@ Rules this module keeps:
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError, RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
@@ -79,14 +81,15 @@ def newest(known: Path, url: str, root: bytes, now: datetime, fetcher: Fetcher) 
 
 
 def held(known: Path, root: bytes, now: datetime) -> Signed:
-    """Judge by the newest root that is known what was believed before.
+    """Judge by the newest root that is known what was believed before; nothing is written there.
 
     Raises:
         RepositoryError: it is believed no more.
         DownloadError: some of it is missing.
     """
-    with Fetcher("", ()) as nobody:
-        return newest(known, f"{known.absolute().as_uri()}/", root, now, nobody)
+    with Fetcher("", ()) as nobody, TemporaryDirectory() as place:
+        copy = shutil.copytree(known, Path(place, known.name), symlinks=True)
+        return newest(copy, f"{known.absolute().as_uri()}/", root, now, nobody)
 
 
 def fault(path: Path, target: TargetFile) -> str:
