@@ -1,6 +1,8 @@
-"""What readers say of a copy: it is checked at once, once an hour, and nothing else follows."""
+"""What readers say of a copy: it is checked soon, once an hour, and nothing else follows."""
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,10 +12,15 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from fleet.control import catalogue, reports
+from fleet.catalogue.client.offer import Offer
+from fleet.cli.get.lies import Lie
+from fleet.cli.get.lies import tell as tell_all
+from fleet.control import catalogue, incidents, replicas, reports
 from fleet.planning.repair import URGENT
+from fleet.settings import SiteSettings
+from fleet.store import faults
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Observation, Site
+from fleet.store.tables import Artifact, Incident, Observation, Site
 from tests.api_support import Api, served, three_sites
 from tests.centre_support import Centre
 from tests.fault_server import FaultServer
@@ -36,7 +43,7 @@ SAID = {
 @pytest.fixture
 def api(store: Store, tmp_path: Path) -> Iterator[Api]:
     centre = three_sites(store, tmp_path)
-    hold(centre, 2, ("toronto", "amsterdam"))
+    hold(centre, 6, ("toronto", "amsterdam"))
     with served(centre) as one:
         yield one
 
@@ -51,13 +58,13 @@ def noted(api: Api) -> list[Observation]:
         return list(session.exec(select(Observation).where(Observation.kind == reports.KIND)).all())
 
 
-def test_the_copy_is_read_at_once_and_no_state_changes(api: Api) -> None:
+def test_the_copy_is_read_soon_and_no_state_changes(api: Api) -> None:
     before = api.centre.replicas()
 
-    assert tell(api) == (202, "it is checked at once")
+    assert tell(api) == (202, "it is checked soon")
 
     (reading,) = api.centre.transfers(kind="verify")
-    assert (reading.target_id, reading.priority) == ("amsterdam", URGENT)
+    assert (reading.target_id, reading.priority) == ("amsterdam", URGENT - 1)
     assert reading.reason == "a reader got wrong bytes of 00000.csv from it"
     assert api.centre.replicas() == before
     (word,) = noted(api)
@@ -74,11 +81,11 @@ def test_a_copy_is_read_for_a_word_once_an_hour(api: Api) -> None:
 
     assert tell(api, wrong="again") == (202, "it was told of already, and is being seen to")
     assert len(api.centre.transfers(kind="verify")) == 1
-    assert tell(api, site="toronto") == (202, "it is checked at once")
+    assert tell(api, site="toronto") == (202, "it is checked soon")
     assert len(api.centre.transfers(kind="verify")) == 2
 
     api.centre.advance(3601)
-    assert tell(api) == (202, "it is checked at once")
+    assert tell(api) == (202, "it is checked soon")
     assert len(noted(api)) == 3
 
 
@@ -112,15 +119,97 @@ def test_a_word_that_makes_no_sense_is_refused(api: Api, body: bytes, code: int)
     assert noted(api) == []
 
 
-def test_a_site_that_is_looked_into_as_a_whole_gets_no_more_to_read(
+def busy(api: Api, path: str) -> bool:
+    """Whether a word is answered with when to say it again."""
+    answer = api.client.post("/api/v1/reports", json=SAID | {"path": path})
+    if answer.status_code != 429:
+        return False
+    assert answer.headers["retry-after"] == str(reports.LATER_SECONDS)
+    assert answer.json()["detail"] == "amsterdam has enough to read for now: tell it again later"
+    return True
+
+
+def read(api: Api, path: str) -> None:
+    """Have a copy read, as one that is right."""
+    api.centre.tick()
+    told = {api.centre.claim(*one) for one in api.centre.announced()}
+    for order in told:
+        if path in {item.path for item in order.items}:
+            api.centre.report(order)
+
+
+def test_what_a_site_has_no_room_for_is_not_kept_and_may_be_told_again(api: Api) -> None:
+    assert [tell(api, path=f"{n:05}.csv")[0] for n in range(2)] == [202, 202]
+
+    assert busy(api, "00002.csv")
+    assert busy(api, "00002.csv")
+    assert (len(noted(api)), len(api.centre.transfers(kind="verify"))) == (2, 2)
+    assert tell(api, path="00002.csv", site="toronto") == (202, "it is checked soon")
+
+    read(api, "00000.csv")
+    assert tell(api, path="00002.csv") == (202, "it is checked soon")
+    assert busy(api, "00003.csv")
+
+
+def test_many_words_at_a_time_make_no_more_readings_than_are_allowed(api: Api) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        codes = list(pool.map(lambda n: tell(api, path=f"{n:05}.csv")[0], range(6)))
+
+    assert sorted(codes) == [202, 202, 429, 429, 429, 429]
+    assert len(noted(api)) == len(api.centre.transfers(kind="verify")) == reports.AT_ONCE
+
+
+def test_a_site_that_reads_enough_already_gets_no_more_to_read(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports.health, "MANY", 1)
     tell(api)
     api.centre.tick()
 
-    assert tell(api, path="00001.csv") == (202, "amsterdam is looked into as a whole already")
+    assert busy(api, "00001.csv")
     assert len(api.centre.transfers(kind="verify")) == 1
+
+
+def test_a_site_that_is_looked_into_as_a_whole_gets_no_more_to_read(api: Api) -> None:
+    with api.centre.store.write() as session:
+        now = api.centre.store.now(session)
+        session.add(
+            Incident(
+                site_id="amsterdam",
+                kind=faults.JUDGED,
+                reason="its disk is away",
+                began_at=now,
+                stage=incidents.SAMPLING,
+            )
+        )
+
+    assert tell(api) == (202, "amsterdam is looked into as a whole already")
+    assert (noted(api), api.centre.transfers(kind="verify")) == ([], [])
+
+
+def test_a_copy_that_is_being_read_is_not_read_twice(api: Api) -> None:
+    with api.centre.store.write() as session:
+        shard = session.exec(select(Artifact.shard_id).where(Artifact.path == SAID["path"])).one()
+        now = api.centre.store.now(session)
+        replicas.want_verify(session, shard or "", "amsterdam", "its time has come", now)
+
+    assert tell(api) == (202, "it is being read already")
+    assert (noted(api), len(api.centre.transfers(kind="verify"))) == ([], 1)
+
+
+def test_a_busy_site_does_not_keep_a_reader_from_telling_of_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_ALLOW_NETWORKS", "127.0.0.0/8")
+    settings = SiteSettings(site="reader")
+    offer = Offer("held", "1", superseded=False, count=4, centre=api.url)
+    paths = [f"{n:05}.csv" for n in range(4)]
+    every = [Lie(site, "", path, "") for path in paths for site in ("amsterdam", "toronto")]
+
+    assert tell_all(every, offer, settings) == ""
+    assert Counter(one.site_id for one in noted(api)) == {"amsterdam": 2, "toronto": 2}
+    unheard = tell_all([Lie("toronto", "", paths[3], "")], offer, settings)
+    assert unheard == "it has enough to check at toronto for now"
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -15,6 +15,14 @@ class RefusedError(FleetError):
     """The thing exists, but this cannot be done with it now."""
 
 
+class BusyError(FleetError):
+    """It cannot be done now; ``seconds``: after which it may be asked for again."""
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class UndoneError(FleetError):
     """A part of what was asked came to nothing; ``done`` tells of the rest."""
 

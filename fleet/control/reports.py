@@ -1,4 +1,4 @@
-"""What those who download say of a copy: it is read at once, and nothing else follows from that.
+"""What those who download say of a copy: it is read soon, and nothing else follows from that.
 
 Anybody may say anything, so the rules this module keeps:
 
@@ -6,30 +6,38 @@ Anybody may say anything, so the rules this module keeps:
   in doubt; else nothing is written.
 - A word changes no state: it has the copy read where it lies, and its site probed, and what these
   see decides.
-- A copy is read for such a word once an hour at most, and not at a site that reads enough already.
+- A copy is read for such a word once an hour at most, no more than ``AT_ONCE`` of a site at a time,
+  and after all that is urgent: nobody keeps a site busy by what he says.
+- A word is written down with the reading that it has made, and only then.  One that a site has no
+  room for may be told again.
 """
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, func
 from sqlmodel import Session, col, select
 
 from fleet.control import incidents, probes, replicas
-from fleet.control.errors import NotFoundError
+from fleet.control.errors import BusyError, NotFoundError
 from fleet.messages import Words
 from fleet.planning import health
 from fleet.planning.repair import URGENT
-from fleet.planning.states import ReplicaState
-from fleet.store import fixity, holdings
+from fleet.planning.states import ReplicaState, TransferKind
+from fleet.store import fixity, holdings, transfers
 from fleet.store.database import Store
-from fleet.store.tables import Artifact, Observation, Shard, Version
+from fleet.store.tables import Artifact, Observation, Shard, Site, Transfer, Version
 
 KIND: Final = "report"
 EACH: Final = timedelta(hours=1)
+AT_ONCE: Final = 2
+LATER_SECONDS: Final = 600
+PRIORITY: Final = URGENT - 1
+"""Of the readings that are made here, and of no others: they are known by it."""
 _KNOWN = "it was told of already, and is being seen to"
 _THERE = frozenset({ReplicaState.AVAILABLE, ReplicaState.SUSPECT})
+_READS = (TransferKind.VERIFY, TransferKind.COPY)  # a copy reads what is there, too
 _Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]{1,200}$")]
 _Path = Annotated[str, StringConstraints(pattern=r"^[^\x00]{1,1024}$")]
 
@@ -55,15 +63,28 @@ _SHARD = (
         Artifact.path == bindparam("path"),
     )
 )
-_SAID = (
-    select(Observation.at)
+_MADE_HERE = (
+    Transfer.kind == TransferKind.VERIFY,
+    Transfer.priority == PRIORITY,
+    Transfer.target_id == bindparam("site"),
+)
+_TOLD = (
+    select(Transfer.id)
     .where(
-        Observation.kind == KIND,
-        Observation.site_id == bindparam("site"),
-        Observation.shard_id == bindparam("shard"),
-        col(Observation.at) > bindparam("since"),
+        Transfer.shard_id == bindparam("shard"),
+        *_MADE_HERE,
+        col(Transfer.created_at) > bindparam("since"),
     )
     .limit(1)
+)
+_RUNNING = (
+    select(func.count())
+    .select_from(Transfer)
+    .where(
+        col(Transfer.state).in_(transfers.LIVE),
+        col(Transfer.executor_id).in_(select(Site.id)),  # so that the queue's index is used
+        *_MADE_HERE,
+    )
 )
 
 
@@ -72,27 +93,18 @@ def take(store: Store, report: Report) -> str:
 
     Raises:
         NotFoundError: there is no such file, or that site has no copy of it.
+        BusyError: the site reads as much as it may for now; nothing was written.
     """
     with store.read() as session:
         shard = _shard(session, report)
-        if _is_known(session, shard, report.site, store.now(session)):
-            return _KNOWN
+        if said := _seen_to(session, shard, report.site, store.now(session)):
+            return said
     with store.write() as session:
         now = store.now(session)
+        # the site is taken first, so that several words at a time make no more than is allowed
+        session.get_one(Site, report.site, with_for_update={"key_share": True})
         holdings.lock(session, Shard, shard)
-        if _is_known(session, shard, report.site, now):
-            return _KNOWN
-        session.add(
-            Observation(
-                kind=KIND,
-                observer="a reader",
-                site_id=report.site,
-                shard_id=shard,
-                at=now,
-                detail={"path": report.path, "wrong": report.wrong},
-            )
-        )
-        return _have_checked(session, report, shard, now)
+        return _seen_to(session, shard, report.site, now) or _planned(session, report, shard, now)
 
 
 def _shard(session: Session, report: Report) -> str:
@@ -108,17 +120,36 @@ def _shard(session: Session, report: Report) -> str:
     return shard
 
 
-def _is_known(session: Session, shard: str, site: str, now: datetime) -> bool:
+def _seen_to(session: Session, shard: str, site: str, now: datetime) -> str:
+    """Say by what a copy is seen to already; empty if it is to be read.
+
+    Raises:
+        BusyError: it cannot be read now.
+    """
     asked = {"site": site, "shard": shard, "since": now - EACH}
-    return session.exec(_SAID, params=asked).first() is not None
-
-
-def _have_checked(session: Session, report: Report, shard: str, now: datetime) -> str:
-    """Have a copy read and its site probed, as far as its site has room for that."""
-    site = report.site
-    probes.due_now(session, site)
-    if incidents.of(session, site) is not None or fixity.running(session, site) >= health.MANY:
+    if session.exec(_TOLD, params=asked).first() is not None:
+        return _KNOWN
+    if transfers.live(session, shard, site, _READS) is not None:
+        return "it is being read already"
+    if incidents.of(session, site) is not None:
         return f"{site} is looked into as a whole already"
+    told = session.exec(_RUNNING, params={"site": site}).one()
+    if told >= AT_ONCE or fixity.running(session, site) >= health.MANY:
+        raise BusyError(f"{site} has enough to read for now: tell it again later", LATER_SECONDS)
+    return ""
+
+
+def _planned(session: Session, report: Report, shard: str, now: datetime) -> str:
+    """Have a copy read and its site probed, and write down who said what."""
+    site = report.site
     why = f"a reader got wrong bytes of {report.path} from it"
-    replicas.want_verify(session, shard, site, why, now, URGENT)
-    return "it is checked at once"
+    if replicas.want_verify(session, shard, site, why, now, PRIORITY) is None:
+        return "its reading was given up, and waits for a person"
+    probes.due_now(session, site)
+    detail = {"path": report.path, "wrong": report.wrong}
+    session.add(
+        Observation(
+            kind=KIND, observer="a reader", site_id=site, shard_id=shard, at=now, detail=detail
+        )
+    )
+    return "it is checked soon"

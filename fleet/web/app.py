@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from fleet import __version__
 from fleet.control import offices
-from fleet.control.errors import FleetError, NotFoundError, RefusedError
+from fleet.control.errors import BusyError, FleetError, NotFoundError, RefusedError
 from fleet.control.snapshot import REFRESH_SECONDS, Snapshot
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
@@ -25,7 +25,7 @@ from fleet.web.redirector import Redirector
 
 _log = structlog.get_logger()
 _SEEN_SECONDS = 2.0
-_STATUS: dict[type[Exception], int] = {NotFoundError: 404, RefusedError: 409}
+_STATUS: dict[type[Exception], int] = {NotFoundError: 404, RefusedError: 409, BusyError: 429}
 
 
 class _App(FastAPI):
@@ -74,7 +74,8 @@ def make_app(store: Store, settings: CentreSettings) -> FastAPI:
 
 
 def _refuse(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=_STATUS.get(type(error), 400))
+    later = {"Retry-After": str(error.seconds)} if isinstance(error, BusyError) else None
+    return JSONResponse({"detail": str(error)}, _STATUS.get(type(error), 400), later)
 
 
 async def _stay_in_office(store: Store) -> None:

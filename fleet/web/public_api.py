@@ -53,7 +53,8 @@ def explain(name: str, store: StoreDep) -> dict[str, Any]:
 async def report(request: Request, store: StoreDep) -> dict[str, str]:
     """Tell that a site sent wrong bytes of a file: that copy is then checked.
 
-    The body is ``{"dataset", "version", "path", "site", "wrong"}``, of 8 KiB at most.
+    The body is ``{"dataset", "version", "path", "site", "wrong"}``, of 8 KiB at most.  While that
+    site has enough to check the answer is 429, with ``Retry-After``, and nothing is kept.
     """
     body = b""
     async for block in request.stream():

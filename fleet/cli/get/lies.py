@@ -4,12 +4,14 @@ Rules this module keeps:
 
 - What is told is which file of which site was wrong, and how; nothing of who asks.
 - It never fails what it is about: a centre that is away, or will not hear it, is merely noted.
+- A centre that checks enough of a site for now (429) is told no more of that one in this run.
 """
 
 import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import httpcore
@@ -66,9 +68,7 @@ def tell(lies: Sequence[Lie], offer: Offer, settings: SiteSettings) -> str:
     tls = httpx.create_ssl_context(trust_env=False)
     try:
         with httpcore.ConnectionPool(ssl_context=tls, network_backend=guard) as pool:
-            for lie in ordered[:MOST]:
-                if why := _told(pool, lie, offer, settings.user_agent):
-                    return why
+            return _told_all(pool, ordered[:MOST], offer, settings.user_agent)
     except ForbiddenAddressError as error:
         return f"{error.host}: {error.why}"
     except TooLateError:
@@ -77,11 +77,28 @@ def tell(lies: Sequence[Lie], offer: Offer, settings: SiteSettings) -> str:
         return str(error) or type(error).__name__
     except httpcore.TimeoutException:
         return f"no answer in {SECONDS:g} s"
-    return ""
 
 
-def _told(pool: httpcore.ConnectionPool, lie: Lie, offer: Offer, agent: str) -> str:
-    """Tell of one; say why it was not heard, or nothing."""
+def _told_all(pool: httpcore.ConnectionPool, lies: Iterable[Lie], offer: Offer, agent: str) -> str:
+    """Tell of each; say why a site was not heard of, or nothing."""
+    heard: set[str] = set()
+    busy: set[str] = set()
+    for lie in lies:
+        if lie.site in busy:
+            continue
+        status = _told(pool, lie, offer, agent)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            busy.add(lie.site)
+        elif 200 <= status < 300:
+            heard.add(lie.site)
+        else:
+            return f"it answers {status}"
+    unheard = ", ".join(sorted(busy - heard))
+    return f"it has enough to check at {unheard} for now" if unheard else ""
+
+
+def _told(pool: httpcore.ConnectionPool, lie: Lie, offer: Offer, agent: str) -> int:
+    """Tell of one; return the status of the answer."""
     said = {
         "dataset": offer.dataset,
         "version": offer.label,
@@ -97,4 +114,4 @@ def _told(pool: httpcore.ConnectionPool, lie: Lie, offer: Offer, agent: str) -> 
         content=json.dumps(said).encode(),
         extensions={"timeout": limits},
     )
-    return "" if 200 <= answer.status < 300 else f"it answers {answer.status}"
+    return answer.status
