@@ -1,7 +1,8 @@
 """What an Item says of how a version can be had, read as from anybody; and what follows from it."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.catalogue.client.lists import read_table
-from fleet.catalogue.client.offer import File, Offer, OfferError, read
+from fleet.catalogue.client.offer import File, Offer, OfferError, Torrent, read
 from fleet.catalogue.client.picking import pick
 from fleet.catalogue.listing import write_list
-from fleet.cli.get.lots import LOT_BYTES, LOT_FILES, Lot, cut, placed
+from fleet.cli.get.lots import LOT_BYTES, LOT_FILES, Lot, certain, cut, placed
 from fleet.planning.states import VersionState
-from fleet.torrent.parsed import parse
+from fleet.torrent.parsed import ParsedTorrent, parse
 from tests.catalogue_support import items_of, sample
-from tests.get_support import MANIFEST, made
+from tests.get_support import MANIFEST, Made, made
 
 DATASET = sample(1)
 ITEM = items_of(DATASET)[-1]
@@ -121,23 +122,63 @@ def test_the_table_of_files_tells_where_each_lies_in_which_torrent() -> None:
         read_table(b"PAR1 and no more")
 
 
+def at_hand(version: Made) -> dict[str, ParsedTorrent]:
+    return {infohash: parse(data) for infohash, data in version.torrents.items()}
+
+
+def offer_of(files: Iterable[File], version: Made) -> Offer:
+    every = tuple(files)
+    torrents = {infohash: Torrent(infohash) for infohash in version.torrents}
+    return Offer("d", "1", superseded=False, count=len(every), files=every, torrents=torrents)
+
+
+def bare(version: Made) -> Offer:
+    """Offer a version of which nobody says which torrent its files lie in."""
+    listed = version.entry.artifacts
+    return offer_of((File(one.path, one.size, one.sha256) for one in listed), version)
+
+
 @pytest.mark.parametrize("shards", [[["x.csv", "a/y.csv"]], [["x.csv"], ["a/y.csv"]]])
 def test_without_the_table_the_torrents_tell_it(shards: list[list[str]]) -> None:
     version = made({"x.csv": b"1" * 50_000, "a/y.csv": b"2" * 9, "b/y.csv": b"3" * 8}, shards)
     known = {one.path: one for one in read_table(write_list(version.entry))}
-    bare = [File(one.path, one.size, one.sha256) for one in known.values()]
-    torrents = {infohash: parse(data) for infohash, data in version.torrents.items()}
 
-    for file in placed(bare, torrents):
+    for file in placed(bare(version), at_hand(version)):
         assert (file.infohash, file.offset) == (known[file.path].infohash, known[file.path].offset)
 
 
 def test_two_files_that_a_torrent_could_mean_are_placed_nowhere() -> None:
     version = made({"a/y.csv": b"2" * 9, "b/y.csv": b"3" * 9}, [["a/y.csv"]])
-    torrents = {infohash: parse(data) for infohash, data in version.torrents.items()}
-    bare = [File("a/y.csv", 9, SHA256), File("b/y.csv", 9, "b" * 64)]
+    offer = bare(version)
 
-    assert placed(bare, torrents) == bare
+    assert placed(offer, at_hand(version)) == list(offer.files)
+
+
+def test_while_a_torrent_is_not_at_hand_no_name_places_a_file() -> None:
+    version = made({"x.csv": b"1" * 50_000, "y.csv": b"2" * 9}, [["x.csv"], ["y.csv"]])
+    offer, (first, *_) = bare(version), version.torrents
+    some = {first: parse(version.torrents[first])}
+
+    assert placed(offer, some) == list(offer.files)
+
+
+def test_what_the_table_tells_is_not_mended_by_names() -> None:
+    version = made({"x.csv": b"1" * 50_000, "y.csv": b"2" * 9}, [["x.csv"], ["y.csv"]])
+    told = read_table(write_list(version.entry))
+    doubted = [replace(one, infohash="") if one.path == "y.csv" else one for one in told]
+
+    assert placed(offer_of(doubted, version), at_hand(version)) == doubted
+
+
+def test_pieces_prove_a_file_only_where_no_other_can_be_meant() -> None:
+    alike = {"a/x.csv": b"1" * 50_000, "b/z.csv": b"2" * 50_000, "y.csv": b"3" * 9}
+    version = made(alike, [["a/x.csv"], ["b/z.csv"], ["y.csv"]])
+    torrents = at_hand(version)
+    y = version.entry.shards[2].infohash
+
+    assert list(certain(bare(version), torrents)) == [y]
+    told = offer_of(read_table(write_list(version.entry)), version)
+    assert certain(told, torrents) == torrents
 
 
 FILES = st.lists(
@@ -164,17 +205,25 @@ def test_every_file_is_in_one_lot_and_of_its_own_torrent(
         file.path for file in files
     )
     for lot in lots:
+        assert len(lot.files) == 1 or lot.size <= LOT_BYTES
         if lot.infohash:
             assert lot.infohash in swarms
             assert {file.infohash for file in lot.files} == {lot.infohash}
             assert all(file.offset is not None for file in lot.files)
-            assert len(lot.files) == 1 or lot.size <= LOT_BYTES
-            assert len(lot.files) <= LOT_FILES
+
+
+def test_no_lot_has_more_files_than_are_to_be_held_at_once() -> None:
+    files = [File(f"{number}.csv", 1, SHA256) for number in range(2 * LOT_FILES + 1)]
+
+    lots = cut(files, {}, ())
+
+    assert [len(lot.files) for lot in lots] == [LOT_FILES, LOT_FILES, 1]
+    assert [file for lot in lots for file in lot.files] == files
 
 
 def test_a_lone_file_of_a_torrent_has_its_pieces() -> None:
     version = made({"x.csv": b"1" * 50_000}, [["x.csv"]])
-    torrents = {infohash: parse(data) for infohash, data in version.torrents.items()}
+    torrents = at_hand(version)
     files = read_table(write_list(version.entry))
 
     rest, lone = cut(files, torrents, ())

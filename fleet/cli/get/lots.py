@@ -2,19 +2,24 @@
 
 Decisions this module takes:
 
+- Where the list of files does not say in which torrent each lies, their names and sizes tell it:
+  of all files and all torrents of the version, else two of one name are taken for each other.
 - A file that is a torrent by itself is a lot too, so that its pieces are checked as they come.
-- The other files of a torrent are cut into lots, so that some can come by HTTP while others come
-  from peers.  What no torrent is known of is one lot.
+  Names may mislead, so it is only where the list says so, or no other file has that size: else
+  pieces of another file would convict every honest mirror, and the signed SHA-256 decides alone.
+- All other files are cut into lots, each of one torrent at most, so that some can come by HTTP
+  while others come from peers, and so that only as many are held in memory.
 - HTTP takes from peers what it would bring in half the time that they still need, and what they
   have brought nothing of for as long as it would take, or for ``PATIENCE_SECONDS``.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
-from fleet.catalogue.client.offer import File
+from fleet.catalogue.client.offer import File, Offer
 from fleet.torrent.parsed import ParsedTorrent
 
 LOT_BYTES: Final = 256 * 1024 * 1024
@@ -45,12 +50,19 @@ class Lot:
         return sum(file.size for file in self.files)
 
 
-def placed(files: Iterable[File], torrents: Mapping[str, ParsedTorrent]) -> list[File]:
-    """Say in which torrent each file lies, and where in it, as far as that is plain."""
+def placed(offer: Offer, torrents: Mapping[str, ParsedTorrent]) -> list[File]:
+    """Say in which torrent each file of a version lies, and where in it, as far as that is plain.
+
+    Args:
+        offer: all files of it.
+        torrents: those that are at hand, by infohash; nothing is told unless all of them are.
+    """
+    told = any(file.infohash for file in offer.files)
+    if told or not torrents.keys() >= (offer.torrents or {}).keys():
+        return list(offer.files)
     found: dict[str, list[tuple[str, int]]] = {}
-    every = list(files)
     alike: dict[tuple[str, int], list[File]] = {}
-    for file in every:
+    for file in offer.files:
         alike.setdefault((_last(file.path), file.size), []).append(file)
     for infohash, torrent in torrents.items():
         begins = accumulate((size for _, size in torrent.files), initial=0)
@@ -58,7 +70,18 @@ def placed(files: Iterable[File], torrents: Mapping[str, ParsedTorrent]) -> list
             fit = [one for one in alike.get((_last(path), size), ()) if _ends(one.path, path)]
             if len(fit) == 1:
                 found.setdefault(fit[0].path, []).append((infohash, begin))
-    return [_placed(file, found.get(file.path, [])) for file in every]
+    return [_placed(file, found.get(file.path, [])) for file in offer.files]
+
+
+def certain(offer: Offer, torrents: Mapping[str, ParsedTorrent]) -> dict[str, ParsedTorrent]:
+    """Choose the torrents of one file each of which it is certain which one that is."""
+    told = Counter(file.infohash for file in offer.files)
+    sizes = Counter(file.size for file in offer.files)
+    return {
+        infohash: torrent
+        for infohash, torrent in torrents.items()
+        if torrent.single and (told[infohash] or sizes[torrent.size]) == 1
+    }
 
 
 def cut(
@@ -68,17 +91,17 @@ def cut(
 
     Args:
         files: each once.
-        torrents: those that are at hand, by infohash.
+        torrents: those of one file whose pieces prove it, by infohash.
         swarms: the infohashes that peers may be asked for.
     """
-    groups: dict[str, list[File]] = {}
+    groups: dict[str, list[File]] = {"": []}
     for file in files:
         known = file.offset is not None and (file.infohash in torrents or file.infohash in swarms)
         groups.setdefault(file.infohash if known else "", []).append(file)
-    lots = [Lot(tuple(groups.pop("")))] if "" in groups else []
+    lots = [Lot(tuple(run)) for run in _runs(groups.pop(""))]
     for infohash, some in groups.items():
         torrent, asked = torrents.get(infohash), infohash if infohash in swarms else ""
-        if torrent is not None and torrent.single and len(some) == 1:
+        if torrent is not None and len(some) == 1:
             lots.append(Lot((some[0],), asked, torrent.pieces, torrent.piece_length))
         else:
             ordered = sorted(some, key=lambda file: file.offset or 0)
@@ -112,7 +135,7 @@ def _ends(path: str, inside: str) -> bool:
 
 
 def _placed(file: File, found: Sequence[tuple[str, int]]) -> File:
-    if file.infohash or len(found) != 1:
+    if len(found) != 1:
         return file
     infohash, begin = found[0]
     return replace(file, infohash=infohash, offset=begin)

@@ -27,7 +27,7 @@ from fleet.cli.get import report, where
 from fleet.cli.get.lanes import Lanes
 from fleet.cli.get.lies import lies_of, tell
 from fleet.cli.get.lists import complete
-from fleet.cli.get.lots import Lot, cut, placed
+from fleet.cli.get.lots import Lot, certain, cut, placed
 from fleet.cli.get.orders import artifact
 from fleet.cli.get.report import Ending
 from fleet.cli.get.swarms import gather
@@ -131,7 +131,9 @@ def _prepared(
     told = [file.infohash for file in files if file.infohash] or list(offer.torrents or ())
     with _waiting(f"looks up the torrents of {offer.name}"):
         swarms = gather(offer, told, settings)
-    lots = cut(placed(files, swarms.torrents), swarms.torrents, swarms.peers)
+    wanted = {file.path for file in files}
+    located = [file for file in placed(offer, swarms.torrents) if file.path in wanted]
+    lots = cut(located, certain(offer, swarms.torrents), swarms.peers)
     return Lanes(offer, storage, settings, Hold(Budget(streams=STREAMS)), swarms), lots
 
 
