@@ -12,6 +12,7 @@ from tests.fault_kinds import none
 from tests.get_support import (
     DATASET,
     MANIFEST,
+    Made,
     User,
     World,
     downloading,
@@ -24,6 +25,7 @@ from tests.pull_support import noise, until
 MIB = 1024 * 1024
 BUNDLE = {f"tables/{number}.csv": noise(100_000 + number, number) for number in range(6)}
 LARGE = {"a.parquet": noise(9 * MIB, 100), "b.parquet": noise(9 * MIB + 1, 101)}
+UNEVEN = {"a.bin": noise(6 * MIB, 102), "b.bin": noise(2 * MIB + 1, 103)}
 SHARDS = [list(BUNDLE), ["a.parquet"], ["b.parquet"], [MANIFEST]]
 
 
@@ -186,6 +188,74 @@ def test_a_stopped_fetch_from_peers_is_gone_on_with(
     assert ended.code == 0, ended
     assert user.files() == {path: paths[path] for path in ("a.bin", "b.bin")}
     assert by_peers(ended.json["sources"]) <= 8 * MIB
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_no_honest_mirror_is_blamed_for_a_torrent_of_another_file(
+    there: World, user: User, gone: bool
+) -> None:
+    """Two years' files have one name and one size; nobody says which torrent is whose."""
+    years = {f"{year}/data.bin": noise(MIB, year) for year in (2020, 2021)}
+    version = there.tell(made(years, [[path] for path in years]), "amsterdam", "toronto")
+    there.serve(version, "amsterdam", "toronto")
+    if gone:
+        del there.centre.files[f"api/v1/torrents/{version.entry.shards[1].infohash}.torrent"]
+
+    ended = user.get(DATASET, "2021/data.bin", "--json")
+
+    assert ended.code == 0, ended
+    assert user.files() == {"2021/data.bin": years["2021/data.bin"]}
+    assert ended.json["corrupt"] == []
+    assert [one["errors"] for one in ended.json["sources"]] == [0, 0]
+
+
+def slowly(there: World, user: User, address: str) -> Made:
+    """Have a slow peer begin with the last file before a mirror sends the first."""
+
+    def waiting(exchange: Exchange) -> None:
+        until(lambda: staged(user) > 0, seconds=60)
+        none(exchange)
+
+    host, _, port = address.rpartition(":")
+    version = there.tell(made(UNEVEN, [["a.bin"], ["b.bin"]], [(host, int(port))]), "toronto")
+    there.serve(version, "toronto")
+    mirror = there.mirrors["toronto"]
+    mirror.serve(there.at("a.bin"), UNEVEN["a.bin"], "scripted", answer=waiting)
+    return version
+
+
+@pytest.mark.usefixtures("scripted")
+def test_peers_that_were_too_slow_are_asked_again_for_what_no_mirror_has(
+    there: World, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_STALL_SECONDS", "60")
+    before = made(UNEVEN, [["a.bin"], ["b.bin"]])
+    with peer(before, before.entry.shards[1].infohash, tmp_path / "peer", rate=MIB // 4) as address:
+        slowly(there, user, address)
+        del there.mirrors["toronto"].files[there.at("b.bin")]
+
+        ended = user.get(DATASET, "a.bin", "b.bin", "--json")
+
+    assert there.mirrors["toronto"].asked(there.at("b.bin"))
+    assert ended.code == 0, ended
+    assert user.files() == UNEVEN
+
+
+@pytest.mark.usefixtures("scripted")
+def test_nothing_is_left_of_what_mirrors_brought_before_peers_did(
+    there: World, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_STALL_SECONDS", "60")
+    before = made(UNEVEN, [["a.bin"], ["b.bin"]])
+    with peer(before, before.entry.shards[1].infohash, tmp_path / "peer", rate=MIB // 8) as address:
+        slowly(there, user, address)
+
+        ended = user.get(DATASET, "a.bin", "b.bin", "--json")
+
+    assert there.mirrors["toronto"].asked(there.at("b.bin"))
+    assert ended.code == 0, ended
+    assert user.files() == UNEVEN
+    assert not (user.folder / ".staging").exists()
 
 
 def staged(user: User) -> int:

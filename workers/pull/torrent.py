@@ -37,7 +37,7 @@ from workers.pull.items import (
 from workers.pull.run import Run
 from workers.seeder.effort import Effort, Progress, SeederError
 from workers.storage.paths import UnsafePathError
-from workers.storage.posix import FILE_MODE
+from workers.storage.posix import FILE_MODE, PosixStorage
 from workers.swarm import Swarm, comes_first, has_torrent, spans_of, swarm_of
 
 ABANDONED_SECONDS = 7 * 24 * 3600
@@ -233,7 +233,12 @@ class ByTorrent:
 
     def _folder(self, swarm: Swarm) -> Path:
         """Say where the seeder fetches to."""
-        return self._run.storage.staging_folder() / f"{_FOLDER}{swarm.infohash}"
+        return fetched_to(self._run.storage, swarm.infohash)
+
+
+def fetched_to(storage: PosixStorage, infohash: str) -> Path:
+    """Say where a seeder puts what it fetches of a torrent."""
+    return storage.staging_folder() / f"{_FOLDER}{infohash}"
 
 
 def sweep(staging: Path, now: float) -> None:

@@ -7,13 +7,15 @@ Rules this module keeps:
   the other has not begun; HTTP also what peers are slow at (``lots.takes_over``).
 - A mirror that sent wrong bytes is asked nothing more, unless files are left that nobody else
   brings: then once more at the end, since every byte is proved whoever sends it.
+- What peers brought a part of is thrown away once all of that torrent is here by another way.
 """
 
+import shutil
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleet.catalogue.client.offer import File, Offer
 from fleet.cli.get.lots import Lot, takes_over
@@ -25,6 +27,7 @@ from fleet.settings import SiteSettings
 from workers.lease import Lease, Stopped
 from workers.pull import Watch, pull
 from workers.pull.tally import Tallies, Tally
+from workers.pull.torrent import fetched_to
 from workers.seeder.lone import Lone
 from workers.storage.posix import PosixStorage
 
@@ -99,6 +102,7 @@ class Lanes:
         elif self.offer.places:
             self._by_http()
         self._once_more(files)
+        self._clear(files)
         for file in files:
             none = ItemResult(artifact=artifact(file), ok=False, reason=_NOBODY)
             self.results.setdefault(file.path, none)
@@ -112,7 +116,7 @@ class Lanes:
                 self._by_http()
             finally:
                 with self._changed:
-                    self._todo.clear()
+                    self._alive = False
                     if self._errand is not None:
                         self._errand.taken = True
                     self._changed.notify_all()
@@ -169,7 +173,7 @@ class Lanes:
     def _next_for_peers(self) -> _Errand | None:
         """Wait for a lot that peers may bring; None once there will be none."""
         with self._changed:
-            while True:
+            while self._alive:
                 self.hold.check()
                 lot = self._chosen()
                 if lot is not None:
@@ -178,6 +182,7 @@ class Lanes:
                 if not self._http_busy and not self._todo:
                     return None
                 self._changed.wait(LOOK_SECONDS)
+            return None
 
     def _chosen(self) -> Lot | None:
         """Choose what HTTP could not bring, then what it would come to last."""
@@ -193,20 +198,22 @@ class Lanes:
 
     def _go(self, errand: _Errand) -> None:
         lot, failed = errand.lot, list(errand.lot.files)
-        tried = self._was_tried(lot)
+        tried, slow = self._was_tried(lot), False
         watch = Watch(tallies=self.watch.tallies, sizes=self.watch.sizes, held=self.watch.held)
         order = by_peers(lot, self.swarms.peers[lot.infohash])
         try:
             failed = self._pull(lot, order, errand, watch if self.offer.places else self.watch)
         except Stopped:
             self.hold.check()
+            slow = True
         finally:
             with self._changed:
                 self._errand = None
-                if len(failed) == len(lot.files):  # nobody has it, or they are slow
+                if len(failed) == len(lot.files) and not slow:  # nobody has it
                     self.swarms.peers.pop(lot.infohash)
                 if failed and not tried and self.offer.places:
-                    self._todo.append(Lot(tuple(failed), "", lot.pieces, lot.piece_length))
+                    asked = lot.infohash if slow else ""  # peers again, where mirrors have it not
+                    self._todo.append(replace(lot, files=tuple(failed), infohash=asked))
                 self._changed.notify_all()
 
     def _was_tried(self, lot: Lot) -> bool:
@@ -237,6 +244,13 @@ class Lanes:
             lot = Lot(again)
             self._pull(lot, by_mirrors(lot, self.offer), self.hold, watch)
             self.watch.tallies.add(watch.tallies)
+
+    def _clear(self, files: Iterable[File]) -> None:
+        """Throw away what peers brought of torrents of which all that is wanted is here."""
+        every = list(files)
+        left = {file.infohash for file in every if not self._is_here(file)}
+        for infohash in {file.infohash for file in every} - left - {""}:
+            shutil.rmtree(fetched_to(self.storage, infohash), ignore_errors=True)
 
     def _is_here(self, file: File) -> bool:
         result = self.results.get(file.path)
