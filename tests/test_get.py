@@ -1,16 +1,20 @@
 """`fleet get`: a version from the mirrors that a signed catalogue names, whoever of them lies."""
 
+import io
 import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fleet.catalogue.entry import Dataset
-from fleet.cli.get import lists
+from fleet.cli.get import lists, where
 from fleet.planning.states import VersionState
 from tests.cli_support import Ended, refused
 from tests.fault_exchange import Exchange
@@ -360,6 +364,38 @@ def test_a_catalogue_that_was_changed_after_it_was_synced_is_not_read(
     table.write_bytes(table.read_bytes()[:-1] + b"?")
 
     refused(user.get(DATASET), "its bytes are not those that were signed")
+
+
+def test_the_table_that_was_checked_is_read_whatever_is_synced_meanwhile(
+    there: World, census: Made
+) -> None:
+    table = where.table([str(there.synced)], "", quiet=True)
+    checked = table.read_bytes()
+
+    there.sign({"catalogue.parquet": b"another"})
+
+    assert (there.synced / "current" / "catalogue.parquet").read_bytes() == b"another"
+    assert table.read_bytes() == checked
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"other": [1]},
+        {"collection": [1]},
+        {"collection": [DATASET]},
+        {"collection": [DATASET], "properties": [None], "id": ["x"]},
+        {"collection": [[DATASET]]},
+    ],
+)
+def test_a_table_of_something_else_is_refused_whoever_signed_it(
+    there: World, user: User, odd: dict[str, list[Any]]
+) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table(odd), file)
+    there.sign({"catalogue.parquet": file.getvalue()})
+
+    refused(user.get(DATASET), "the catalogue cannot be read: ")
 
 
 def test_a_mirror_of_the_catalogue_is_synced_first_and_what_came_serves_on(

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleet.catalogue.rows import to_items
@@ -27,8 +28,16 @@ def find(table: Path, name: str) -> Json:
 
     Raises:
         NotHereError: there is no such dataset or version.
-        OSError, ValueError: the table cannot be read (pyarrow's errors are of both).
+        OSError, ValueError: the table cannot be read, or is none of versions.
     """
+    try:
+        return _found(table, name)
+    except (KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{table.name} is no table of versions ({told[:150]})") from error
+
+
+def _found(table: Path, name: str) -> Json:
     dataset, _, label = name.partition("@")
     rows = pq.read_table(table, filters=[("collection", "==", dataset)])
     if not len(rows):

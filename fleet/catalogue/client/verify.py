@@ -32,8 +32,10 @@ class Verified:
         signed: the state that is there.
         expired: whether it is no longer taken for the newest.
         faults: the files that are not as they were signed.
+        folder: where the files of that state are, for as long as it is the last but one at most.
     """
 
+    folder: Path
     signed: Signed
     expired: bool
     faults: tuple[Fault, ...]
@@ -57,7 +59,8 @@ def verify(home: Home, now: datetime, read: Callable[[int], None] = lambda _: No
         BlockingIOError: somebody is syncing it.
     """
     with _held(home) as signed:
-        return Verified(signed, now >= signed.expires, tuple(_faults(home, signed, read)))
+        faults = tuple(_faults(home, signed, read))
+        return Verified(home.current.resolve(), signed, now >= signed.expires, faults)
 
 
 def verify_one(home: Home, path: str, now: datetime) -> Verified:
@@ -73,7 +76,7 @@ def verify_one(home: Home, path: str, now: datetime) -> Verified:
             raise SyncError(f"{home.root} has a catalogue without {path}")
         why = fault(home.current / path, target)
         faults = (Fault(path, why),) if why else ()
-        return Verified(signed, now >= signed.expires, faults)
+        return Verified(home.current.resolve(), signed, now >= signed.expires, faults)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Rules this module keeps:
 
-- Nothing is read of a table before its signatures and its bytes were checked, here and now.
+- Nothing is read of a table before its signatures and its bytes were checked, here and now.  It is
+  the one of that state, whatever somebody else syncs meanwhile.
 - Where no mirror of the catalogue answers, what was synced before serves; that is said.
 """
 
@@ -47,7 +48,7 @@ def table(given: Sequence[str], sha256: str, *, quiet: bool) -> Path:
         )
     if found.expired:
         _say("the catalogue has expired, so there may be newer versions: sync it again")
-    return home.current / TABLE
+    return found.folder / TABLE
 
 
 def _are_urls(given: Sequence[str]) -> bool:
