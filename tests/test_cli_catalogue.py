@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue.signing.keys import read_online
 from fleet.catalogue.signing.publishing import publish as signed
 from fleet.cli import main as cli
 from fleet.settings import CentreSettings
@@ -52,8 +51,12 @@ def publish(files: dict[str, bytes]) -> None:
     settings = CentreSettings()
     for name, body in files.items():
         Path(name).write_bytes(body)
-    held = read_online(settings.catalogue_keys)
-    signed(settings.catalogue, {name: Path(name) for name in files}, held, datetime.now(UTC))
+    signed(
+        settings.catalogue,
+        {name: Path(name) for name in files},
+        settings.catalogue_keys,
+        datetime.now(UTC),
+    )
 
 
 def test_keys_are_made_shown_and_replaced_without_ever_being_printed(fleet: Run) -> None:
