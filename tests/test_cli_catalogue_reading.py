@@ -161,8 +161,8 @@ def test_only_the_latest_versions_are_found(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["show", "ca-on_road", "--from", "C"], 1, "near are ca-on_roads"),
-        (["show", "ca-on_roads@v9", "--from", "C"], 1, "it has v0.0.0, v0.1.0, v0.2.0"),
+        (["show", "ca-on_road", "--from", "C"], 1, "did you mean ca-on_roads"),
+        (["show", "ca-on_roads@v9", "--from", "C"], 1, "it has v0.2.0, v0.1.0, v0.0.0"),
         (["show", "zz\x1b[2J", "--from", "C"], 1, "has no dataset"),
         (["show", "x", "--from", "nowhere"], 1, "nowhere has no catalogue.parquet"),
         (["show", "x", "--from", "ftp://a.example/c"], 1, "http or https URL"),

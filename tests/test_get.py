@@ -395,7 +395,7 @@ def test_a_table_of_something_else_is_refused_whoever_signed_it(
     pq.write_table(pa.table(odd), file)
     there.sign({"catalogue.parquet": file.getvalue()})
 
-    refused(user.get(DATASET), "the catalogue cannot be read: ")
+    refused(user.get(DATASET), "catalogue.parquet is no catalogue in both languages")
 
 
 def test_a_mirror_of_the_catalogue_is_synced_first_and_what_came_serves_on(

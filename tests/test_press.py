@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 
+import pyarrow.parquet as pq
 import pytest
 from sqlmodel import Session, select
 
@@ -79,6 +80,9 @@ def test_only_datasets_that_changed_are_read_anew(printer: Printer) -> None:
     assert second == ["rivers"]
     assert printer.titles() == ["rails", "rivers", "roads"]
     assert printer.page("datasets", "rivers", "collection.json")["title"] == "Rivers of Canada"
+    for table in (place / "items.parquet" for place in (printer.place / "datasets").iterdir()):
+        [title] = pq.read_table(table, columns=["title"])["title"].to_pylist()
+        assert title == ("Rivers of Canada" if table.parent.name == "rivers" else None)
 
 
 def _describe(session: Session) -> None:

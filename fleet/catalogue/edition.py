@@ -8,7 +8,7 @@ Below the folder that is published::
     catalogue.json        the STAC Catalog, which leads to all pages:
     datasets/DATASET/collection.json
     datasets/DATASET/versions/LABEL/item.json            and ``files.parquet``, if it has that
-    datasets/DATASET/items.parquet items.en.parquet …    when they are asked for
+    datasets/DATASET/items.parquet items.en.parquet …    the same of one dataset
 
 Rules this module keeps:
 
@@ -119,16 +119,12 @@ class Edition:
         return {name: path for name, path in found.items() if path.exists()}
 
     def write_dataset(self, dataset: str) -> None:
-        """Write the tables of one dataset.
-
-        Raises:
-            KeyError: it is not in the catalogue.
-        """
+        """Write the tables of one dataset; of one that is not in the catalogue there are none."""
         place = self._folder / item.folder(dataset)
         try:
             whole = _read(place / item.COLLECTION_FILE)
         except FileNotFoundError:
-            raise KeyError(f"the catalogue has no dataset {dataset!r}") from None
+            return
         found = place.glob(f"versions/*/{item.ITEM_FILE}")
         items = sorted(map(_read, found), key=lambda one: one["properties"]["fleet:sequence"])
         sites = {site for one in items for site in one["properties"].get("storage:schemes", ())}

@@ -22,6 +22,7 @@ from pyarrow import dataset as datasets
 
 from fleet.catalogue import columns
 from fleet.catalogue.footprint import Box, bounds, from_wkb, meet
+from fleet.catalogue.near import few, near
 from fleet.catalogue.rows import to_items
 from fleet.planning.states import VersionState
 
@@ -32,7 +33,6 @@ SIDECAR: Final = "collections.parquet"
 _ROWS_AT_ONCE: Final = 2_000
 _TEXTS: Final = ("collection", "title", "fleet:title_fr", "keywords", "fleet:keywords_fr")
 _TOLD: Final = (*("id", "version", "license", "sci:doi", "fleet:files", "fleet:size"), "geometry")
-_NEAR: Final = 5
 
 
 class CatalogueError(ValueError):
@@ -111,6 +111,22 @@ class Catalogue:
             raise CatalogueError(self._unknown(name))
         return Told(named[0] if named else _latest(versions), versions, self._collection(dataset))
 
+    def meant(self, name: str) -> Json:
+        """Return the Item of what is to be taken: where no version is named, of the latest.
+
+        Raises:
+            CatalogueError: there is none of that name, or none that is meant to be taken now.
+        """
+        told = self.find(name)
+        state = told.item["properties"].get("fleet:state")
+        if name == told.item["id"] or state == VersionState.PUBLISHED:
+            return told.item
+        labels = [str(one["properties"]["version"]) for one in reversed(told.versions)]
+        raise CatalogueError(
+            f"{told.item['collection']} has no version that is meant to be taken now; an older one "
+            f"may be named: {few(labels)}"
+        )
+
     def search(self, asked: Asked) -> Iterator[Json]:
         """Yield what is told, in few columns, of the latest versions that are looked for."""
         wanted = [_folded(one) for one in asked.words]
@@ -160,15 +176,12 @@ class Catalogue:
         """Say that there is no such dataset or version, and what is near."""
         dataset, _, label = name.rpartition("@")
         its = pc.field("collection") == dataset
-        known = {row["version"] for row in self._scan(["version"], its)}
+        known = sorted((row["version"] for row in self._scan(["version"], its)), reverse=True)
         if known:
-            return f"{dataset} has no version {label!r}: it has {', '.join(sorted(known))}"
-        wanted = [_folded(name.partition("@")[0])]
-        near = dict.fromkeys(
-            row["collection"] for row in self._scan(_TEXTS, None) if _holds(row, wanted)
-        )
-        hint = f"; near are {', '.join(list(near)[:_NEAR])}" if near else ""
-        return f"the catalogue has no dataset {name!r}{hint}"
+            return f"{dataset} has no version {label!r}{near(label, known)}; it has {few(known)}"
+        wanted = name.partition("@")[0]
+        every = dict.fromkeys(row["collection"] for row in self._scan(["collection"], None))
+        return f"the catalogue has no dataset {wanted!r}{near(wanted, every)}"
 
 
 @contextmanager

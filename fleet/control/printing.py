@@ -86,6 +86,8 @@ def _write(store: Store, settings: CentreSettings) -> str:
     bad = _put(edition, store, settings, wanted)
     if wanted:
         edition.write()
+    for name in wanted:
+        edition.write_dataset(name)
     mark, reason = _sign(edition, settings, now) if edition.files else ("", "")
     if reason and reason != before:
         _log.warning("the catalogue's signatures", reason=reason)

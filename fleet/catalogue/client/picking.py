@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from fleet.catalogue.client.lookup import NotHereError, near
-from fleet.catalogue.client.offer import File
+from fleet.catalogue.client.offer import File, OfferError
+from fleet.catalogue.near import near
 
 _SIGNS: Final = "*?["
 
@@ -16,7 +16,7 @@ def pick(files: Iterable[File], asked: Sequence[str]) -> list[File]:
     A ``*`` stands for slashes as well.
 
     Raises:
-        NotHereError: one of them names nothing.
+        OfferError: one of them names nothing.
     """
     every = list(files)
     if not asked:
@@ -26,7 +26,7 @@ def pick(files: Iterable[File], asked: Sequence[str]) -> list[File]:
         found = [file for file in every if _is_meant(file.path, text)]
         if not found:
             kind = "is like" if any(sign in text for sign in _SIGNS) else "is called"
-            raise NotHereError(
+            raise OfferError(
                 f"no file of it {kind} {text!r}{near(text, (file.path for file in every))}"
             )
         chosen |= {file.path: file for file in found}

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.text import Text
 
 from fleet.catalogue.client import Fetcher
-from fleet.catalogue.client.lookup import NotHereError, find
 from fleet.catalogue.client.offer import File, Offer, OfferError, read
 from fleet.catalogue.client.picking import pick
+from fleet.catalogue.reader import Catalogue, CatalogueError
 from fleet.cli.get import report, where
 from fleet.cli.get.lanes import Lanes
 from fleet.cli.get.lies import lies_of, tell
@@ -111,17 +111,15 @@ def _wanted(
     """Find the version that is meant, and the files of it that are."""
     table = where.table(catalogue, root_sha256, quiet=quiet)
     try:
-        offer = read(find(table, name))
+        offer = read(Catalogue(table).meant(name))
         with (
             Fetcher(settings.user_agent, settings.allow_networks) as fetcher,
             _waiting(f"looks up the files of {offer.name}"),
         ):
             offer = complete(offer, fetcher)
         return offer, pick(offer.files, asked)
-    except (NotHereError, OfferError) as error:
+    except (CatalogueError, OfferError) as error:
         raise FleetError(clean(str(error))) from error
-    except (OSError, ValueError) as error:
-        raise FleetError(f"the catalogue cannot be read: {clean(str(error)[:200])}") from error
 
 
 def _prepared(
