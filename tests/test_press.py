@@ -2,21 +2,27 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pyarrow.parquet as pq
 import pytest
-from sqlmodel import Session, select
+from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session, func, select
 
 from fleet.catalogue.client import Fetcher, Home, Mirror, Trust, sync
 from fleet.catalogue.entry import Dataset as Told
-from fleet.control import catalogue, replicas
+from fleet.control import catalogue, issues, replicas
 from fleet.control.mirror import RuleSpec
 from fleet.descriptions import Description
 from fleet.settings import CentreSettings
+from fleet.store import untold
+from fleet.store.database import Store, is_away
 from fleet.store.tables import (
     Artifact,
     Dataset,
+    DatasetChange,
     Incident,
     Press,
     Publication,
@@ -230,6 +236,79 @@ def test_a_dataset_that_cannot_be_told_stops_no_other_and_is_tried_again(
     printer.settle()
     assert printer.titles() == ["bad", "roads"]
     assert printer.untold() == []
+
+
+def test_a_dataset_whose_statement_fails_stops_no_other(
+    printer: Printer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = catalogue.dataset
+
+    def failing(session: Session, settings: CentreSettings, name: str) -> Told | None:
+        if name == "bad":
+            session.connection().exec_driver_sql("SELECT nothing")
+        return known(session, settings, name)
+
+    monkeypatch.setattr(catalogue, "dataset", failing)
+    printer.make_keys()
+    printer.mirror("roads", "a.csv")
+    printer.mirror("bad", "b.csv")
+    assert printer.pass_time(900, 60) == 1
+    assert printer.titles() == ["roads"]
+    assert printer.untold() == ["bad"]
+
+
+def test_a_database_that_is_away_is_no_fault_of_a_statement(printer: Printer) -> None:
+    with pytest.raises(DBAPIError) as away, Store("postgresql://127.0.0.1:1/x").read() as session:
+        session.connection()
+    with pytest.raises(DBAPIError) as failed, printer.store.read() as session:
+        session.connection().exec_driver_sql("SELECT nothing")
+    assert is_away(away.value)
+    assert not is_away(failed.value)
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("torn"), KeyboardInterrupt()])
+def test_whatever_goes_wrong_with_an_edition_is_tried_again_after_a_lease(
+    sqlite_printer: Printer, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """A KeyboardInterrupt is like a kill: nobody has a chance to say anything."""
+    printer = sqlite_printer
+
+    def failing(*_: object) -> str:
+        raise fault
+
+    printer.make_keys()
+    printer.mirror("roads", "a.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(issues, "begin", failing)
+        tried = 0
+        for _ in range(60):
+            printer.centre.advance(2)
+            before = printer.woken()
+            printer.centre.tick()
+            if printer.woken() > before:
+                tried += 1
+                with suppress(RuntimeError, KeyboardInterrupt):
+                    printer.issue()
+    assert 2 <= tried <= 6
+    if isinstance(fault, RuntimeError):
+        assert reason(printer) == "no edition is begun: RuntimeError, see the consumer's log: torn"
+    printer.settle()
+    assert [one.state for one in printer.editions()] == ["published"]
+    assert reason(printer) == ""
+
+
+def test_many_notes_are_gathered_some_at_a_time(printer: Printer) -> None:
+    with printer.store.write() as session:
+        notes = [{"dataset_id": f"d{number % 9}", "proof": False} for number in range(20_001)]
+        session.connection().execute(insert(DatasetChange), notes)
+    with printer.store.write() as session:
+        assert untold.gather(session, printer.store.now(session))
+        assert session.exec(select(func.count()).select_from(DatasetChange)).one() == 1
+    with printer.store.write() as session:
+        session.connection().execute(insert(DatasetChange), notes)
+    assert printer.untold() == [f"d{number}" for number in range(9)]
+    with printer.store.read() as session:
+        assert not untold.noted(session)
 
 
 def test_without_keys_it_is_written_unsigned_and_says_why(printer: Printer) -> None:

@@ -14,7 +14,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from fleet.catalogue.entry import Artifact, Dataset, Entry, Mirror, Shard, address
@@ -26,7 +25,7 @@ from fleet.planning.reading import Reading
 from fleet.planning.states import VersionState
 from fleet.settings import CentreSettings
 from fleet.store import cataloguing, holdings, tables
-from fleet.store.database import Store
+from fleet.store.database import Store, is_away
 from fleet.torrent.metainfo import magnet
 
 _log = structlog.get_logger()
@@ -51,9 +50,9 @@ def datasets(
         try:
             with store.read() as session:
                 told = dataset(session, settings, name)
-        except DBAPIError:
-            raise
-        except Exception:  # noqa: BLE001 - one bad dataset never stops the others
+        except Exception as error:
+            if is_away(error):
+                raise  # no dataset's fault
             _log.exception("dataset left out of the catalogue", dataset=name)
             continue
         yield name, told

@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Row
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from fleet.control import facts, incidents, repairs, standing, tombstones
@@ -29,7 +28,7 @@ from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
 from fleet.store import placing
 from fleet.store.columns import new_id
-from fleet.store.database import Store
+from fleet.store.database import Store, is_away
 from fleet.store.placing import Changes, Standing
 from fleet.store.tables import Incident, Rule
 
@@ -74,7 +73,7 @@ def _fault_of(
         with session.begin_nested():
             _serve(session, settings, shards, now)
     except Exception as error:
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
+        if is_away(error):
             raise  # the database is gone: no shard's fault
         return error
     return None

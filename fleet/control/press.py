@@ -20,22 +20,22 @@ _PAUSE = timedelta(seconds=5)  # between two looks at what was noted
 
 
 def step(store: Store, settings: CentreSettings) -> bool:
-    """Gather what changed, and wake who writes when that is due; there is never more of it."""
+    """Gather what changed, and wake who writes when that is due; whether more may be gathered."""
     with store.read() as session:
         now, row = store.now(session), session.get(Press, PRESS)
         gathered = row.gathered_at if row is not None else None
         fresh = (gathered is None or gathered + _PAUSE <= now) and untold.noted(session)
         due = row is not None and row.look_at is not None and row.look_at <= now
-    if fresh or due:
-        with store.write() as session:
-            _look(session, settings, store.now(session))
-    return False
+    if not (fresh or due):
+        return False
+    with store.write() as session:
+        return _look(session, settings, store.now(session))
 
 
-def _look(session: Session, settings: CentreSettings, now: datetime) -> None:
+def _look(session: Session, settings: CentreSettings, now: datetime) -> bool:
     row = row_of(session)
-    untold.gather(session, now)
-    row.gathered_at = now
+    more = untold.gather(session, now)
+    row.gathered_at = None if more else now
     moments = (planning.write_at(untold.span(session, now), row.again), mirror_at(session, now))
     due = min((one for one in moments if one is not None), default=None)
     lease = timedelta(seconds=settings.lease_seconds)
@@ -45,6 +45,7 @@ def _look(session: Session, settings: CentreSettings, now: datetime) -> None:
         session.add(Wakeup(site_id="", task=wakeups.PRESS, created_at=now))
         row.woken_at, due = now, now + lease
     row.look_at = due
+    return more
 
 
 def mirror_at(session: Session, now: datetime) -> datetime | None:

@@ -6,6 +6,7 @@ Rules this module keeps:
 - What changed is let go of once it is written and on the disk: who is killed before that does it
   again, and the same state has the same bytes.
 - One dataset that cannot be told stops no other: it stays as it was told, and is tried again.
+- Whatever else goes wrong is said by ``fleet why catalogue``, and tried again after a lease.
 - Without keys that fit it is written all the same, unsigned and at no site, and says why.
 - The centre keeps an edition's files before it commits it, since the catalogue goes on changing.
 """
@@ -13,6 +14,7 @@ Rules this module keeps:
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +34,7 @@ from fleet.importers.media import media_type
 from fleet.planning import press as planning
 from fleet.settings import CentreSettings
 from fleet.store import cataloguing, untold
-from fleet.store.database import Store
+from fleet.store.database import Store, is_away
 
 _log = structlog.get_logger()
 _METADATA = "metadata/"
@@ -44,24 +46,39 @@ def issue(store: Store, settings: CentreSettings) -> str:
     Raises:
         OSError: the catalogue cannot be written; what was there is whole, and it is tried again.
         DBAPIError: the database is away; likewise.
+        Exception: whatever else went wrong; likewise.
     """
-    memory = settings.home / "press"
-    memory.mkdir(parents=True, exist_ok=True)
+    memory, failed = settings.home / "press", "it cannot be written"
     try:
+        memory.mkdir(parents=True, exist_ok=True)
         with alone(memory):
-            return "; ".join((_write(store, settings), _mirror(store, settings)))
+            written = _write(store, settings)
+            failed = "no edition is begun"
+            return f"{written}; {_mirror(store, settings)}"
     except BlockingIOError:
         return "another one is at it"
-    except OSError as error:
-        _note(store, f"it cannot be written: {error.filename or ''} {error.strerror or error}")
+    except Exception as error:
+        with suppress(DBAPIError):  # it may be the database that is away
+            _note(store, f"{failed}: {_why(error)}")
         raise
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or ''} {error.strerror or error}".strip()
+    if isinstance(error, DBAPIError):  # its own words show statements
+        return str(error.orig).partition("\n")[0]
+    return f"{type(error).__name__}, see the consumer's log: {error}".partition("\n")[0]
+
+
 def _note(store: Store, reason: str) -> None:
-    """Say why it came to nothing; who writes is woken again when a lease is over."""
+    """Say why it came to nothing; who writes is woken again when a lease is over.
+
+    It is then signed again in any case, so that no reason outlives its cause.
+    """
     with store.write() as session:
-        row = press.row_of(session)
-        row.woken_at, row.reason = store.now(session), reason
+        row, now = press.row_of(session), store.now(session)
+        row.woken_at, row.again, row.reason = now, now, reason
 
 
 def _write(store: Store, settings: CentreSettings) -> str:
@@ -71,7 +88,6 @@ def _write(store: Store, settings: CentreSettings) -> str:
         untold.gather(session, now)
         span = untold.span(session, now)
         if not _is_due(planning.write_at(span, row.again), now):
-            row.woken_at, row.look_at = None, now
             return "nothing is to be told yet"
         is_news = _is_due(planning.write_at(span, None), now)
         changed = untold.rows(session) if is_news else []
@@ -98,7 +114,6 @@ def _write(store: Store, settings: CentreSettings) -> str:
         row.made, row.written_at, row.reason = ours, now, reason
         row.signed = mark or row.signed
         row.again = planning.look_again(signed=bool(mark), now=now)
-        row.woken_at, row.look_at = None, now
     told = f"{len(wanted) - len(bad):,} datasets were told anew"
     return "; ".join(filter(None, (told, reason)))
 
@@ -126,9 +141,9 @@ def _put(
 
     try:
         edition.put(told())
-    except (OSError, DBAPIError):
-        raise
-    except Exception:  # noqa: BLE001 - one bad dataset never stops the others
+    except Exception as error:
+        if isinstance(error, OSError) or is_away(error):
+            raise  # no dataset's fault
         middle = len(names) // 2
         if middle:
             halves = (names[:middle], names[middle:])
@@ -150,12 +165,16 @@ def _sign(edition: Edition, settings: CentreSettings, now: datetime) -> tuple[st
 
 
 def _mirror(store: Store, settings: CentreSettings) -> str:
-    """Give what is signed to the sites, if that is due."""
-    with store.write() as session:
-        now = store.now(session)
-        if not _is_due(press.mirror_at(session, now), now):
-            return "no edition is begun"
+    """Give what is signed to the sites, if that is due.
+
+    That ends it: who is killed before is not woken again before a lease is over.
+    """
     try:
+        with store.write() as session:
+            now, row = store.now(session), press.row_of(session)
+            if not _is_due(press.mirror_at(session, now), now):
+                row.woken_at, row.look_at = None, now
+                return "no edition is begun"
         with copies.copied(settings.catalogue) as copy:
             files = _kept(settings, copy)
     except SigningError as error:
@@ -167,6 +186,7 @@ def _mirror(store: Store, settings: CentreSettings) -> str:
         row = press.row_of(session)  # after versions, as where one is published
         row.signed = row.mirrored = copy.mark
         row.begun = row.look_at = now
+        row.woken_at = None
         return f"edition {label} is begun"
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from fleet.store.clock import Clock, DatabaseClock
@@ -79,6 +80,16 @@ class Store:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+def is_away(error: Exception) -> bool:
+    """Whether something failed for want of the database, and by no fault of its own.
+
+    Where no connection could be made there was no statement.
+    """
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or error.statement is None
+    )
 
 
 def _engine(url: str) -> Engine:

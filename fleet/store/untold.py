@@ -13,7 +13,17 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Delete, Executable, Integer, String, bindparam, delete, exists, func, select
+from sqlalchemy import (
+    Delete,
+    Executable,
+    Integer,
+    String,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+)
 from sqlmodel import Session, SQLModel, col
 
 from fleet.planning import press
@@ -24,6 +34,7 @@ from fleet.store.tables import DatasetChange, Replica, Shard, Untold, Version
 
 _UNTOLD = SQLModel.metadata.tables["untold"]
 _COLUMNS = ("dataset_id", "changes", "proof", "since", "until")
+_GATHER_MOST = 20_000  # notes at once: many that nobody gathered do not hold the store for seconds
 
 
 class Row(NamedTuple):
@@ -60,12 +71,20 @@ def noted(session: Session) -> bool:
     return bool(session.connection().scalar(_NOTED))
 
 
-def gather(session: Session, now: datetime) -> None:
-    """Add what was noted to the rows of the datasets that it is about."""
-    gone = delete(DatasetChange).returning(
-        col(DatasetChange.dataset_id), col(DatasetChange.site_id), col(DatasetChange.proof)
-    )
-    notes = session.connection().execute(gone).all()
+_OLDEST = select(col(DatasetChange.id)).order_by(col(DatasetChange.id)).limit(_GATHER_MOST)
+_GATHERED = (
+    delete(DatasetChange)
+    .where(col(DatasetChange.id).in_(_OLDEST))
+    .returning(col(DatasetChange.dataset_id), col(DatasetChange.site_id), col(DatasetChange.proof))
+)
+
+
+def gather(session: Session, now: datetime) -> bool:
+    """Add what was noted to the rows of the datasets that it is about, the oldest first.
+
+    Returns whether there may be more of it.
+    """
+    notes = session.connection().execute(_GATHERED).all()
     proofs = {dataset: True for dataset, _, proof in notes if dataset is not None and proof}
     proofs |= {dataset: False for dataset, _, proof in notes if dataset is not None and not proof}
     for site in {site for _, site, _ in notes if site is not None}:
@@ -73,6 +92,7 @@ def gather(session: Session, now: datetime) -> None:
         proofs |= dict.fromkeys(found, False)
     if proofs:
         _put(session, proofs, now)
+    return len(notes) == _GATHER_MOST
 
 
 def put_off(session: Session, datasets: Collection[str], until: datetime) -> None:
