@@ -1,17 +1,20 @@
 """Editions of the catalogue among the datasets: mirrored like them, and let go of."""
 
 import os
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from sqlmodel import col, select
+from sqlmodel import col, select, update
 
 from fleet.catalogue.client import Fetcher, Home, Mirror, Trust, sync
 from fleet.catalogue.signing import copies
-from fleet.control import publications, rules, why
+from fleet.control import issues, publications, rules, why
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.mirror import RuleSpec, mirror_dataset
 from fleet.control.snapshot import Snapshot
+from fleet.importers import DraftArtifact
+from fleet.messages import Order
 from fleet.planning.press import DATASET
 from fleet.store import retiring
 from fleet.store.tables import (
@@ -21,6 +24,7 @@ from fleet.store.tables import (
     Placement,
     Press,
     Replica,
+    Rule,
     Shard,
     Site,
     Tombstone,
@@ -145,6 +149,148 @@ def test_an_edition_that_gets_nowhere_is_given_up_for_the_next(printer: Printer)
     printer.settle()
     assert printer.editions()[-1].state == "published"
     Snapshot().refresh(printer.store)
+
+
+def under_way(centre: Centre) -> Printer:
+    """A printer of whose first edition the nodes have brought nothing yet."""
+    made = Printer(centre)
+    made.make_keys()
+    made.mirror("roads", "a.csv")
+    while not made.editions():
+        centre.advance(60)
+        centre.tick()
+        made.issue()
+    return made
+
+
+def give_up(printer: Printer) -> Version:
+    """Let nobody do anything until a newer edition takes the place of the first."""
+    with printer.store.write() as session:
+        session.get_one(Dataset, "roads").title = "Roads of Canada"
+    for _ in range(5):
+        printer.centre.advance(2 * 3600)
+        printer.centre.tick()
+        printer.issue()
+    first = printer.editions()[0]
+    assert (first.state, first.unneeded) == ("withdrawn", True)
+    return first
+
+
+def dropped(printer: Printer, version: Version) -> set[str]:
+    """The sites that deleted what they had of a version."""
+    with printer.store.read() as session:
+        drops = select(Transfer.target_id).where(
+            Transfer.version_id == version.id, Transfer.kind == "drop", Transfer.state == "done"
+        )
+        return set(session.exec(drops).all())
+
+
+def test_what_nodes_brought_of_an_edition_that_is_given_up_goes(sqlite_centre: Centre) -> None:
+    """One node brought what it was to bring; the other's outcome comes once it is too late."""
+    printer, orders = under_way(sqlite_centre), list[Order]()
+    centre = printer.centre
+    centre.tick()
+    for attempt, site in centre.announced():
+        with suppress(RefusedError):  # it was announced more than once
+            orders.append(centre.claim(attempt, site))
+    late, *done = (one for one in orders if one.task == "pull")
+    assert done
+    for order in done:
+        centre.report(order)
+    first = give_up(printer)
+    assert not centre.report(late, items=()).applied
+    with printer.store.read() as session:
+        theirs = session.exec(select(Transfer).where(Transfer.version_id == first.id)).all()
+        assert {one.state for one in theirs} <= {"cancelled", "done", "suspended"}
+        files = session.exec(select(Artifact).where(Artifact.version_id == first.id)).all()
+    printer.pass_time(26 * 3600, 6 * 3600)
+    assert states(printer, first.label) == {"retired"}
+    assert dropped(printer, first) >= {one.site for one in (late, *done)}
+    assert len({one.shard_id for one in files}) == 1
+    Snapshot().refresh(printer.store)
+
+
+def test_what_was_cut_of_an_edition_that_is_given_up_goes(sqlite_centre: Centre) -> None:
+    """Its files all came, and its shards were never sealed."""
+    printer, sites = under_way(sqlite_centre), set[str]()
+    centre = printer.centre
+    for _ in range(6):
+        centre.tick()
+        for attempt, site in centre.announced():
+            with suppress(RefusedError):
+                order = centre.claim(attempt, site)
+                if order.shard is None:
+                    centre.report(order)
+                    sites.add(site)
+    assert printer.shards(printer.editions()[0].id)
+    first = give_up(printer)
+    printer.pass_time(26 * 3600, 6 * 3600)
+    assert states(printer, first.label) == {"retired"}
+    assert dropped(printer, first) >= sites
+
+
+def test_an_edition_that_was_published_just_before_is_not_given_up(
+    printer: Printer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [edition] = printer.editions()
+    monkeypatch.setattr(issues, "under_way", lambda _: edition)
+    with printer.store.write() as session:
+        file = DraftArtifact(path="a", sources=("https://origin.example/a",))
+        issues.begin(session, (file,), "2", printer.store.now(session))
+    first, _ = printer.editions()
+    assert (first.state, first.unneeded) == ("published", False)
+
+
+def first_cause(printer: Printer) -> str:
+    with printer.store.read() as session:
+        return why.explain(session, DATASET, printer.store.now(session)).causes[0].reason
+
+
+def test_what_somebody_mirrored_under_its_name_before_is_told_and_loses_nothing(
+    sqlite_centre: Centre,
+) -> None:
+    """As where a fleet had such a dataset before there were editions; its last one is a draft."""
+    printer = Printer(sqlite_centre)
+    printer.make_keys()
+    for number in range(4):
+        printer.mirror("census", f"{number}.csv")
+    listing = printer.centre.folder / "list.txt"
+    listing.write_text("https://origin.example/last.csv\n")
+    mirror_dataset(printer.store, str(listing), dataset="census")
+    with printer.store.write() as session:
+        session.add(Dataset(id=DATASET, created_at=printer.store.now(session)))
+        session.flush()
+        session.exec(update(Version).values(dataset_id=DATASET))
+        session.exec(update(Rule).values(dataset_id=DATASET))
+    printer.settle()
+    versions = printer.editions()
+    assert [one.sequence for one in versions] == [1, 2, 3, 4, 5]
+    assert not any(one.unneeded or one.edition for one in versions)
+    assert printer.titles() == [DATASET]
+    assert "has versions that are none" in first_cause(printer)
+    printer.pass_time(26 * 3600, 6 * 3600)
+    with printer.store.read() as session:
+        assert set(session.exec(select(Replica.state))) == {"available"}
+
+
+def test_no_edition_is_made_where_its_name_is_an_old_one_of_another_dataset(
+    sqlite_centre: Centre,
+) -> None:
+    printer = Printer(sqlite_centre)
+    printer.make_keys()
+    printer.mirror("census", "a.csv")
+    with printer.store.write() as session:
+        session.add(DatasetAlias(alias=DATASET, dataset_id="census"))
+    printer.settle()
+    with printer.store.read() as session:
+        [version] = session.exec(select(Version)).all()
+    assert (version.dataset_id, version.edition, version.unneeded) == ("census", False, False)
+    assert "an old name of the dataset 'census'" in first_cause(printer)
+    with printer.store.write() as session:
+        session.delete(session.get_one(DatasetAlias, DATASET))
+    printer.settle()
+    assert [one.state for one in printer.editions()] == ["published"]
+    assert "no edition is begun" not in first_cause(printer)
 
 
 def test_the_dataset_of_the_catalogue_is_nobody_s_to_mirror(printer: Printer) -> None:

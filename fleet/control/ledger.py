@@ -37,6 +37,7 @@ from fleet.planning.states import (
     AttemptState,
     TransferKind,
     TransferState,
+    VersionState,
 )
 from fleet.settings import CentreSettings
 from fleet.store import holdings, transfers
@@ -80,7 +81,7 @@ def apply(store: Store, settings: CentreSettings, outcome: Outcome) -> Verdict:
         budgets.note(session, attempt, outcome, now)
         traffic.note(session, outcome, now)
         _note_evidence(session, transfer, outcome, now)
-        if transfer.fence != outcome.fence or _is_over(transfer):
+        if transfer.fence != outcome.fence or _is_over(session, transfer):
             return _superseded(session, transfer, attempt, outcome, now)
         if transfer.attempt_id != attempt.id:
             transfers.withdraw_announced(session, transfer.id)
@@ -121,10 +122,11 @@ def _note_evidence(session: Session, transfer: Transfer, outcome: Outcome, now: 
             replicas.doubt(session, transfer.shard_id, source.site, reason, now)
 
 
-def _is_over(transfer: Transfer) -> bool:
-    """Whether nothing more can come of a transfer; what an ingest brought is always of use."""
-    cancelled = transfer.state == TransferState.CANCELLED and transfer.kind != TransferKind.INGEST
-    return cancelled or transfer.state == TransferState.DONE
+def _is_over(session: Session, transfer: Transfer) -> bool:
+    """Whether nothing more can come of a transfer; what an ingest brought is of use to a draft."""
+    if transfer.state != TransferState.CANCELLED or transfer.kind != TransferKind.INGEST:
+        return transfer.state in (TransferState.CANCELLED, TransferState.DONE)
+    return session.get_one(Version, transfer.version_id).state != VersionState.DRAFT
 
 
 def _superseded(

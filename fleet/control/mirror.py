@@ -153,8 +153,13 @@ def mirror_dataset(
 
 
 def enter(session: Session, draft: Draft, dataset: str, label: str, now: datetime) -> Version:
-    """Commit a draft of a few files that the centre keeps, under the dataset's rule."""
-    version = _draft(session, "", draft, dataset, label, now)
+    """Commit an edition: a draft of a few files that the centre keeps, under the dataset's rule.
+
+    The dataset is the one with that very id, whatever has it for an old name.
+    """
+    held = session.get(Dataset, dataset) or _make(session, dataset, draft, now)
+    version = _draft(session, "", draft, held, label, now)
+    version.edition = True
     rows = [_artifact(version.id, 0, one) for one in draft.artifacts]
     session.connection().execute(insert(Artifact), rows)
     _hand_over(session, version.id, None, now)
@@ -244,29 +249,32 @@ def _begin(store: Store, key: str, source: str, draft: Draft, dataset: str, labe
                 raise busy
             elif request.version_id is not None:
                 _forget(session, request.version_id)
-            version = _draft(session, source, draft, dataset, label, now)
+            held = holdings.find_dataset(session, dataset) or _make(session, dataset, draft, now)
+            version = _draft(session, source, draft, held, label, now)
             request.version_id, request.created_at = version.id, now
             return version.id
     except IntegrityError as error:
         raise busy from error
 
 
+def _make(session: Session, dataset: str, draft: Draft, now: datetime) -> Dataset:
+    if other := holdings.same_but_for_case(session, dataset):
+        raise RefusedError(
+            f"there is a dataset {other!r}, and to many disks {dataset!r} is the same folder: "
+            "write it as that one, or give it another id"
+        )
+    made = Dataset(id=dataset, title=draft.title, created_at=now)
+    session.add(made)
+    session.flush()
+    return made
+
+
 def _draft(
-    session: Session, source: str, draft: Draft, dataset: str, label: str, now: datetime
+    session: Session, source: str, draft: Draft, dataset: Dataset, label: str, now: datetime
 ) -> Version:
-    found = holdings.find_dataset(session, dataset)
-    if found is None:
-        if other := holdings.same_but_for_case(session, dataset):
-            raise RefusedError(
-                f"there is a dataset {other!r}, and to many disks {dataset!r} is the same folder: "
-                "write it as that one, or give it another id"
-            )
-        found = Dataset(id=dataset, title=draft.title, created_at=now)
-        session.add(found)
-        session.flush()
-    taken = session.exec(_LABELS, params={"dataset": found.id}).all()
+    taken = session.exec(_LABELS, params={"dataset": dataset.id}).all()
     version = Version(
-        dataset_id=found.id,
+        dataset_id=dataset.id,
         label=_free_label(label, set(taken)),
         source=source,
         source_root=str(draft.root or ""),

@@ -29,6 +29,7 @@ from fleet.catalogue.signing.copies import Copy
 from fleet.catalogue.signing.errors import SigningError
 from fleet.catalogue.whole import alone
 from fleet.control import catalogue, issues, kept, press
+from fleet.control.errors import RefusedError
 from fleet.importers import BUNDLE, DraftArtifact
 from fleet.importers.media import media_type
 from fleet.planning import press as planning
@@ -175,9 +176,10 @@ def _mirror(store: Store, settings: CentreSettings) -> str:
             if not _is_due(press.mirror_at(session, now), now):
                 row.woken_at, row.look_at = None, now
                 return "no edition is begun"
+            issues.check_free(session)
         with copies.copied(settings.catalogue) as copy:
             files = _kept(settings, copy)
-    except SigningError as error:
+    except (SigningError, RefusedError) as error:
         _note(store, f"no edition is begun: {error}")
         return f"no edition is begun: {error}"
     with store.write() as session:

@@ -1,26 +1,24 @@
-"""Named queries over what the catalogue tells: versions that were published, and their copies."""
+"""Named queries over what the catalogue tells: published versions, but its own editions; copies."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Select, bindparam, false, func, select
 from sqlmodel import Session, col
 from sqlmodel import select as rows_of
 
-from fleet.planning import press
 from fleet.planning.states import ArtifactState
 from fleet.store import faults
 from fleet.store.tables import Artifact, Replica, Shard, Site, Version
 
 _ROWS_AT_ONCE = 5_000
+_TOLD = (col(Version.sequence).is_not(None), col(Version.edition) == false())
 
 
 def datasets(session: Session) -> list[str]:
     """Return the datasets that are told, by code point: all that have a published version."""
-    published = rows_of(Version.dataset_id).where(
-        col(Version.sequence).is_not(None), Version.dataset_id != press.DATASET
-    )
+    published = rows_of(Version.dataset_id).where(*_TOLD)
     return sorted(session.exec(published.distinct()).all())  # a database's own order may differ
 
 
@@ -32,9 +30,7 @@ def sites(session: Session) -> list[str]:
 
 def versions(session: Session, dataset: str) -> Sequence[Version]:
     """Return a dataset's versions that were published, the oldest first."""
-    published = rows_of(Version).where(
-        Version.dataset_id == dataset, col(Version.sequence).is_not(None)
-    )
+    published = rows_of(Version).where(Version.dataset_id == dataset, *_TOLD)
     return session.exec(published.order_by(col(Version.sequence))).all()
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     delete,
+    or_,
     select,
     true,
     update,
@@ -83,7 +84,10 @@ class Changes:
 _DIRTY = (
     select(_SHARD.c.id, _SHARD.c.version_id, _SHARD.c.size, col(Version.unneeded))
     .join(Version, col(Version.id) == _SHARD.c.version_id)
-    .where(_SHARD.c.dirty == true(), col(Version.state).in_(_PLACED))
+    .where(
+        _SHARD.c.dirty == true(),
+        or_(col(Version.state).in_(_PLACED), col(Version.unneeded) == true()),
+    )
     .order_by(_SHARD.c.id)
     .limit(bindparam("most"))
 )
@@ -91,12 +95,12 @@ _LOCKED = _DIRTY.with_for_update(of=_SHARD)
 
 
 def any_dirty(session: Session) -> bool:
-    """Whether something changed about a shard of a finished version."""
+    """Whether something changed about a shard of a finished version, or of an unneeded one."""
     return session.execute(_DIRTY, {"most": 1}).first() is not None
 
 
 def take(session: Session, limit: int) -> list[Standing]:
-    """Lock a batch of shards of finished versions about which something changed.
+    """Lock a batch of shards of finished or unneeded versions about which something changed.
 
     They count as unchanged from then on.
     """

@@ -60,7 +60,8 @@ class Version(SQLModel, table=True):
     """An immutable set of artifacts, once it is published.
 
     ``sequence`` is given then, and rises from one published version of a dataset to the next.
-    No copy of one that is ``unneeded`` has to be anywhere.
+    An ``edition`` is one that the press made; only of such no copy has to be anywhere, where it is
+    ``unneeded``.
     """
 
     __table_args__ = (
@@ -81,6 +82,7 @@ class Version(SQLModel, table=True):
     sequence: int | None = None
     created_at: datetime = moment(default=...)
     published_at: datetime | None = moment()
+    edition: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     unneeded: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     dirty: bool = Field(default=False, index=True)
     look_at: datetime | None = moment(index=True)

@@ -5,7 +5,7 @@ Rules this module keeps:
 - What changed is noted by the store's own triggers, within the unit of work that changed it, and a
   note goes only into a row of its dataset (``gather``): no change is lost, whoever is killed.
 - A row goes only if nothing was added to it since it was read (``forget``).
-- What changes of the catalogue's own dataset is never noted.
+- What changes of the catalogue's own editions is never noted.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    false,
     func,
     select,
 )
@@ -53,7 +54,7 @@ _AT = (
         col(Replica.site_id) == bindparam("site"),
         col(Replica.state) == ReplicaState.AVAILABLE,
         col(Version.sequence).is_not(None),
-        col(Version.dataset_id) != press.DATASET,
+        col(Version.edition) == false(),
     )
     .distinct()
 )

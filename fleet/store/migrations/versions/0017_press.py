@@ -1,7 +1,7 @@
 """What changed of datasets since the catalogue last told of them, kept by triggers; the press.
 
-Whatever changes what ``fleet.control.catalogue`` reads is noted, but for what changes of the
-dataset that the catalogue's own editions are versions of.
+Whatever changes what ``fleet.control.catalogue`` reads is noted, but for what changes of versions
+that are the catalogue's own editions.
 """
 
 import sqlalchemy as sa
@@ -15,9 +15,8 @@ branch_labels = None
 depends_on = None
 
 _MOMENT = fleet.store.columns.UtcDateTime(timezone=True)
-_OWN = "catalogue"
 _NOTE = "INSERT INTO datasetchange (dataset_id, site_id, proof)"
-_TOLD = f"{{0}}.sequence IS NOT NULL AND {{0}}.dataset_id <> '{_OWN}'"
+_TOLD = "{0}.sequence IS NOT NULL AND NOT {0}.edition"
 _OF_VERSION = f"SELECT v.dataset_id, NULL, {{0}} FROM version v WHERE {_TOLD.format('v')}"
 _OF_REPLICA = (
     "SELECT v.dataset_id, NULL, {0} FROM shard s JOIN version v ON v.id = s.version_id"
@@ -33,8 +32,11 @@ _TRIGGERS = (
         "dataset_said",
         "UPDATE",
         "dataset",
-        f"NEW.id <> '{_OWN}'",
-        "VALUES (NEW.id, NULL, FALSE)",
+        "TRUE",
+        (
+            "SELECT NEW.id, NULL, FALSE WHERE EXISTS"
+            f" (SELECT 1 FROM version v WHERE v.dataset_id = NEW.id AND {_TOLD.format('v')})"
+        ),
     ),
     (
         "version_made",
@@ -103,10 +105,11 @@ _TRIGGERS = (
 
 def upgrade() -> None:
     """Bring the tables forward, and note what is to be told."""
-    op.add_column(
-        "version",
-        sa.Column("unneeded", sa.Boolean(), nullable=False, server_default=sa.false()),
-    )
+    for name in ("edition", "unneeded"):
+        op.add_column(
+            "version",
+            sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()),
+        )
     op.create_table(
         "datasetchange",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -169,3 +172,4 @@ def downgrade() -> None:
     for table in ("press", "untold", "datasetchange"):
         op.drop_table(table)
     op.drop_column("version", "unneeded")
+    op.drop_column("version", "edition")
