@@ -18,7 +18,7 @@ from sqlmodel import col, select
 
 from benchmarks.engine import HOME
 from fleet.control import mirror, scheduler, sites
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import ProviderSpec, SiteSpec
 from fleet.planning.states import TransferState, VersionState
 from fleet.settings import CentreSettings

@@ -9,7 +9,8 @@ import pytest
 from sqlmodel import select
 
 from fleet.control import blobs
-from fleet.control.mirror import RuleSpec, mirror_dataset
+from fleet.control.mirror import mirror_dataset
+from fleet.control.rules import RuleSpec
 from fleet.messages import Order
 from fleet.store.tables import Version
 from fleet.torrent.bencode import decode, encode

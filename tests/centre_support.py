@@ -27,7 +27,7 @@ from fleet.control import (
     sites,
 )
 from fleet.control.errors import RefusedError
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.messages import (
     BlobRef,

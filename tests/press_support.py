@@ -13,7 +13,8 @@ from sqlmodel import col, select
 from fleet import wakeups
 from fleet.catalogue.signing import rotation
 from fleet.control import catalogue, printing
-from fleet.control.mirror import RuleSpec, mirror_dataset
+from fleet.control.mirror import mirror_dataset
+from fleet.control.rules import RuleSpec
 from fleet.planning.press import DATASET
 from fleet.store import untold
 from fleet.store.database import Store

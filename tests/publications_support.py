@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from fleet.control import descriptions, publications, records, sites, why
 from fleet.control.errors import RefusedError
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.descriptions import Description
 from fleet.invenio import Calls, DraftFiles, Wanted

@@ -15,7 +15,7 @@ from sqlmodel import select
 from fleet.cli.broker import NAME as BROKER
 from fleet.cli.demo.origin import Origin
 from fleet.control import mirror, progress
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.store.tables import Attempt, Transfer
 from tests.running_fleet import RunningFleet, children, kill, running_fleet
 

@@ -12,7 +12,8 @@ from sqlmodel import select
 from fleet.cli import main as cli
 from fleet.control import aliases, replicas, seeds, torrents
 from fleet.control.errors import NotFoundError, RefusedError
-from fleet.control.mirror import RuleSpec, mirror_dataset
+from fleet.control.mirror import mirror_dataset
+from fleet.control.rules import RuleSpec
 from fleet.planning.states import ArtifactState
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Blob, Dataset, Shard, TorrentAlias, Transfer, Version

@@ -14,7 +14,7 @@ from sqlmodel import select
 from fleet.blueprint import manifest
 from fleet.cli.demo.origin import Origin
 from fleet.control import mirror, replicas, sites
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.planning.states import ReplicaState
 from fleet.rehearsal.archive.server import Archive

@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from fleet.cli import rehearsal
 from fleet.control import descriptions, mirror, publications, published, sites
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Site
 from tests.databases import on_sqlite

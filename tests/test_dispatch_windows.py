@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 from tests.centre_support import Centre

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from fleet.control import sites
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.store.database import Store
 from tests.api_support import serving
 from tests.centre_support import Centre

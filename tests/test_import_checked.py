@@ -10,7 +10,7 @@ import pytest
 
 from fleet.control import mirror
 from fleet.control.errors import RefusedError
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.store.database import Store
 from fleet.store.tables import Dataset, Version
 from tests.centre_support import Centre

@@ -11,7 +11,8 @@ from fleet.catalogue.client import Fetcher, Home, Mirror, Trust, sync
 from fleet.catalogue.signing import copies
 from fleet.control import issues, publications, rules, why
 from fleet.control.errors import NotFoundError, RefusedError
-from fleet.control.mirror import RuleSpec, mirror_dataset
+from fleet.control.mirror import mirror_dataset
+from fleet.control.rules import RuleSpec
 from fleet.control.snapshot import Snapshot
 from fleet.importers import DraftArtifact
 from fleet.messages import Order

@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import select
 
 from fleet.control import observations, why
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import ItemResult, Observation, Order, Source
 from fleet.store.tables import Artifact, Rule, Shard
 from tests.centre_support import MOMENT, Centre

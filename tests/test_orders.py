@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from fleet.control import sites
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.messages import BlobRef, Order
 from fleet.settings import SiteSettings

@@ -14,7 +14,7 @@ from sqlmodel import Session, func, select
 from fleet.catalogue.client import Fetcher, Home, Mirror, Trust, sync
 from fleet.catalogue.entry import Dataset as Told
 from fleet.control import catalogue, issues, replicas
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.descriptions import Description
 from fleet.settings import CentreSettings
 from fleet.store import untold

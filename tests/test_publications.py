@@ -9,7 +9,7 @@ from sqlmodel import select
 from fleet.control import holds, sites, suspensions
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.holds import SupersededError
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.places import RecordsPlace
 from fleet.repositories import Memory

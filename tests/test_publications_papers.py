@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlmodel import select
 
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.store.tables import Artifact, Version
 from tests.centre_support import Centre, content
 from tests.publications_support import EVERYWHERE, Office, opened

@@ -16,7 +16,7 @@ import pytest
 from sqlmodel import col, select
 
 from fleet.control import mirror, sites
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.planning.states import TransferKind
 from fleet.rehearsal.service import Moment

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from sqlmodel import col, select
 
 from fleet.control import probes, samples, torrents, views, webseeds, why
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.control.sites import apply as apply_sites
 from fleet.messages import Order

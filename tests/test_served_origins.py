@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleet.control import mirror
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import Order
 from fleet.store.database import Store
 from tests.api_support import Api, served, three_sites

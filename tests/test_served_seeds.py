@@ -9,7 +9,7 @@ import pytest
 from sqlmodel import select
 
 from fleet.control import observations, replicas, seeds
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import DesiredSeeds, ItemResult, Observation
 from fleet.store.database import Store
 from fleet.store.tables import Rule, Shard, TorrentAlias

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from fleet.control import mirror
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.planning.latest import Manifest, decode, place
 from fleet.rehearsal.s3.server import S3Server
 from fleet.rehearsal.s3.sigv4 import Key

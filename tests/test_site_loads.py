@@ -7,7 +7,7 @@ from sqlalchemy import insert
 from sqlmodel import Session, col, select
 
 from fleet.control import mirror
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.planning.ingest import UNKNOWN_BYTES
 from fleet.store import loads
 from fleet.store.database import Store

@@ -3,7 +3,7 @@
 from sqlmodel import select
 
 from fleet.control import progress, why
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import ItemResult
 from fleet.planning.ingest import BATCHES
 from fleet.settings import CentreSettings

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from fleet.control import why
 from fleet.control.errors import RefusedError
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import ItemResult
 from fleet.store.tables import Incident, Placement, Replica, Rule, Shard, Site, Tombstone
 from tests.centre_support import Centre

@@ -21,7 +21,7 @@ from sqlmodel import select
 
 from fleet.control import mirror, replicas, torrents, tracker
 from fleet.control.errors import FleetError
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.scrape import Figures, scrape
 from fleet.messages import ItemResult
 from fleet.settings import CentreSettings

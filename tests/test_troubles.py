@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import select
 
 from fleet.control import mirror, progress, suspensions, torrents
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import ItemResult, Order
 from fleet.settings import CentreSettings
 from fleet.store.tables import Artifact, Observation, Replica, Rule, Shard, Transfer, Version

@@ -20,7 +20,7 @@ from fleet.cli.demo.origin import Origin
 from fleet.cli.supervisor import Program, Supervisor
 from fleet.cli.tree import answers
 from fleet.control import mirror, progress
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.store.tables import Observation, Rule, Shard, Site
 from tests.databases import Databases
 from tests.namespaces import NETWORK, Host, hosts, missing

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from fleet.control import grants, sites, why
 from fleet.control.errors import NotFoundError, RefusedError
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
 from fleet.messages import Order
 from fleet.places import ItemsPlace

@@ -12,7 +12,7 @@ from sqlmodel import select
 from fleet.blueprint import manifest
 from fleet.control import blueprints, kept, manifests, mirror
 from fleet.control.blueprints import Blueprint
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import ItemResult
 from fleet.store.tables import Artifact, Replica, Version
 from tests.centre_support import Centre

@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import col, select
 
 from fleet.control import observations, probes, torrents, why
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import Item, ItemResult, Observation, Order
 from fleet.store.tables import Artifact, Incident, Replica, Shard
 from fleet.torrent.parsed import parse

@@ -9,7 +9,7 @@ from sqlmodel import select
 from fleet.cli import tables
 from fleet.control import why
 from fleet.control.causes import Cause
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.store.tables import Replica
 from tests.centre_support import Centre
 from tests.conftest import NOON

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.messages import Order
 from fleet.planning.traffic import HOURS
 from fleet.store.tables import Attempt, SourceScore, Transfer, Usual

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fleet.cli import local
-from fleet.control import blueprints, mirror, progress
+from fleet.control import blueprints, mirror, progress, rules
 from fleet.control.blueprints import Blueprint
 from fleet.control.errors import FleetError
-from fleet.control.mirror import Mirrored, RuleSpec
+from fleet.control.mirror import Mirrored
+from fleet.control.rules import RuleSpec
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -57,7 +58,7 @@ def spec(rule: str) -> RuleSpec:
         data = json.loads(rule)
     except json.JSONDecodeError as error:
         raise FleetError(f"--rule is not JSON: {error}") from error
-    return mirror.parse_rule(data)
+    return rules.parse(data)
 
 
 def blueprint(

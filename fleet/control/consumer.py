@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from fleet import wakeups
-from fleet.control import blueprints, mirror, publications, published, records, suspensions
+from fleet.control import blueprints, mirror, publications, published, records, rules, suspensions
 from fleet.settings import CentreSettings
 from fleet.store.database import Store
 
@@ -40,7 +40,7 @@ def mirror_dataset(
     mirrored = mirror.mirror_dataset(
         store,
         source,
-        None if rule is None else mirror.parse_rule(rule),
+        None if rule is None else rules.parse(rule),
         dataset=dataset,
         label=label,
         key=key,

@@ -10,15 +10,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
 from sqlalchemy import bindparam, func, insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
@@ -27,9 +18,10 @@ from fleet import importers
 from fleet.control import facts, rules
 from fleet.control.blueprints import Kept
 from fleet.control.errors import RefusedError
+from fleet.control.rules import RuleSpec
 from fleet.importers.draft import Draft, DraftArtifact, ImportRefused
 from fleet.importers.paths import collision_key
-from fleet.planning import press, selector
+from fleet.planning import press
 from fleet.planning.states import ArtifactState
 from fleet.settings import CentreSettings
 from fleet.store import holdings
@@ -39,46 +31,6 @@ from fleet.store.tables import Artifact, Dataset, Request, Version
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,132}")
 _ROWS_AT_ONCE = 1000
 _IMPORT_MOST = timedelta(hours=1)  # after which an import that was not committed broke off
-SPREADS = ("jurisdiction", "country", "region", "operator", "provider")
-
-
-class RuleSpec(BaseModel):
-    """A rule as a person or a program writes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    copies: int | None = Field(default=None, ge=1)
-    min: int = Field(default=1, ge=1)
-    selector: str = "kind=node"
-    spread_by: tuple[str, ...] = ()
-    priority: int = 0
-    deadline: AwareDatetime | None = None
-    expires: AwareDatetime | None = None
-
-    @field_validator("min")
-    @classmethod
-    def _reachable(cls, value: int, info: ValidationInfo) -> int:
-        copies = info.data.get("copies")
-        if copies is not None and value > copies:
-            raise ValueError(
-                f"{value} is more than the number of copies, {copies}: ask for more copies, or for "
-                "a smaller min"
-            )
-        return value
-
-    @field_validator("selector")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        selector.parse(value)
-        return value
-
-    @field_validator("spread_by")
-    @classmethod
-    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if name not in SPREADS:
-                raise ValueError(f"cannot spread by {name!r}, only by {', '.join(SPREADS)}")
-        return value
 
 
 @dataclass(frozen=True)
@@ -173,20 +125,6 @@ def required_root(settings: CentreSettings) -> Path:
     file that the centre can read.
     """
     return settings.import_root or settings.home / "imports"
-
-
-def parse_rule(data: dict[str, object]) -> RuleSpec:
-    """Read a rule that came from outside.
-
-    Raises:
-        RefusedError: it cannot be read; the message says which part.
-    """
-    try:
-        return RuleSpec.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RefusedError(f"rule, {where}: {first['msg']}") from error
 
 
 def _with(draft: Draft, bundle: Kept) -> Draft:

@@ -1,20 +1,82 @@
 """Rules as they are given to datasets; of several the one that was given last holds."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Final
 
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from sqlmodel import Session
 
-from fleet.control.errors import NotFoundError
+from fleet.control.errors import NotFoundError, RefusedError
+from fleet.planning import selector
 from fleet.store import holdings
 from fleet.store.database import Store
 from fleet.store.tables import Rule
 
-if TYPE_CHECKING:
-    from fleet.control.mirror import RuleSpec
+SPREADS: Final = ("jurisdiction", "country", "region", "operator", "provider")
 
 
-def change(store: Store, dataset: str, spec: "RuleSpec") -> str:
+class RuleSpec(BaseModel):
+    """A rule as a person or a program writes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    copies: int | None = Field(default=None, ge=1)
+    min: int = Field(default=1, ge=1)
+    selector: str = "kind=node"
+    spread_by: tuple[str, ...] = ()
+    priority: int = 0
+    deadline: AwareDatetime | None = None
+    expires: AwareDatetime | None = None
+
+    @field_validator("min")
+    @classmethod
+    def _reachable(cls, value: int, info: ValidationInfo) -> int:
+        copies = info.data.get("copies")
+        if copies is not None and value > copies:
+            raise ValueError(
+                f"{value} is more than the number of copies, {copies}: ask for more copies, or for "
+                "a smaller min"
+            )
+        return value
+
+    @field_validator("selector")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        selector.parse(value)
+        return value
+
+    @field_validator("spread_by")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in SPREADS:
+                raise ValueError(f"cannot spread by {name!r}, only by {', '.join(SPREADS)}")
+        return value
+
+
+def parse(data: dict[str, object]) -> RuleSpec:
+    """Read a rule that came from outside.
+
+    Raises:
+        RefusedError: it cannot be read; the message says which part.
+    """
+    try:
+        return RuleSpec.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RefusedError(f"rule, {where}: {first['msg']}") from error
+
+
+def change(store: Store, dataset: str, spec: RuleSpec) -> str:
     """Have this hold for a dataset from now on, in place of what held before; return its id.
 
     Raises:
@@ -28,7 +90,7 @@ def change(store: Store, dataset: str, spec: "RuleSpec") -> str:
         return found.id
 
 
-def give(session: Session, dataset: str, spec: "RuleSpec", now: datetime) -> None:
+def give(session: Session, dataset: str, spec: RuleSpec, now: datetime) -> None:
     """Give a dataset a rule, for which all of it is looked at anew."""
     session.add(
         Rule(

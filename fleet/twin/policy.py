@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fleet.control.errors import RefusedError
-from fleet.control.mirror import SPREADS, RuleSpec
+from fleet.control.rules import SPREADS, RuleSpec
 
 
 class Policy(BaseModel):

@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 
 from fleet.control import blueprints, exports, mirror, publications, published, suspensions
 from fleet.control.blueprints import BundleSpec
-from fleet.control.mirror import RuleSpec
+from fleet.control.rules import RuleSpec
 from fleet.web.access import AdminDep, SettingsDep, StoreDep
 
 _BLOCK = 1024 * 1024
