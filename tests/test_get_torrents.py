@@ -1,8 +1,10 @@
 """`fleet get` by BitTorrent: where mirrors have nothing, beside them, and whoever lies."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -258,6 +260,25 @@ def test_nothing_is_left_of_what_mirrors_brought_before_peers_did(
     assert ended.code == 0, ended
     assert user.files() == UNEVEN
     assert not (user.folder / ".staging").exists()
+
+
+def test_a_fault_of_ours_does_not_leave_peers_waiting(
+    there: World, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(lanes, "by_mirrors", fails)
+    there.tell(made(UNEVEN, [["a.bin"], ["b.bin"]], [("127.0.0.1", 9)]), "toronto")
+
+    rescue = Timer(60, os.kill, (os.getpid(), signal.SIGTERM))
+    rescue.start()
+
+    with pytest.raises(RecursionError):
+        user.get(DATASET, "a.bin", "b.bin")
+
+    assert rescue.is_alive()
+    rescue.cancel()
 
 
 def staged(user: User) -> int:
