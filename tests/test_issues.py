@@ -294,6 +294,17 @@ def test_no_edition_is_made_where_its_name_is_an_old_one_of_another_dataset(
     assert "no edition is begun" not in first_cause(printer)
 
 
+def test_no_edition_is_made_beside_a_dataset_called_so_but_for_capitals(
+    sqlite_centre: Centre,
+) -> None:
+    printer = Printer(sqlite_centre)
+    printer.make_keys()
+    printer.mirror("Catalogue", "a.csv")
+    printer.settle()
+    assert printer.editions() == []
+    assert "the same folder as the dataset 'Catalogue'" in first_cause(printer)
+
+
 def test_the_dataset_of_the_catalogue_is_nobody_s_to_mirror(printer: Printer) -> None:
     with printer.store.write() as session:
         session.add(DatasetAlias(alias="old", dataset_id=DATASET))

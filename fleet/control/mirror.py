@@ -105,11 +105,8 @@ def mirror_dataset(
 
 
 def enter(session: Session, draft: Draft, dataset: str, label: str, now: datetime) -> Version:
-    """Commit an edition: a draft of a few files that the centre keeps, under the dataset's rule.
-
-    The dataset is the one with that very id, whatever has it for an old name.
-    """
-    held = session.get(Dataset, dataset) or _make(session, dataset, draft, now)
+    """Commit an edition: a draft of a few files that the centre keeps, under the dataset's rule."""
+    held = session.get(Dataset, dataset) or _make(session, dataset, draft, now)  # by no old name
     version = _draft(session, "", draft, held, label, now)
     version.edition = True
     rows = [_artifact(version.id, 0, one) for one in draft.artifacts]
@@ -201,8 +198,7 @@ def _make(session: Session, dataset: str, draft: Draft, now: datetime) -> Datase
             f"there is a dataset {other!r}, and to many disks {dataset!r} is the same folder: "
             "write it as that one, or give it another id"
         )
-    made = Dataset(id=dataset, title=draft.title, created_at=now)
-    session.add(made)
+    session.add(made := Dataset(id=dataset, title=draft.title, created_at=now))
     session.flush()
     return made
 
