@@ -186,10 +186,9 @@ def dropped(printer: Printer, version: Version) -> set[str]:
         return set(session.exec(drops).all())
 
 
-def test_what_nodes_brought_of_an_edition_that_is_given_up_goes(sqlite_centre: Centre) -> None:
+def test_what_nodes_brought_of_an_edition_that_is_given_up_goes(centre: Centre) -> None:
     """One node brought what it was to bring; the other's outcome comes once it is too late."""
-    printer, orders = under_way(sqlite_centre), list[Order]()
-    centre = printer.centre
+    printer, orders = under_way(centre), list[Order]()
     centre.tick()
     for attempt, site in centre.announced():
         with suppress(RefusedError):  # it was announced more than once
