@@ -89,11 +89,12 @@ def chunked(exchange: Exchange) -> None:
 
 @_fault
 def chunked_truncated(exchange: Exchange) -> None:
-    """Close a chunked answer half way, the first time."""
+    """Close a chunked answer half way, the first ``times`` times: once, if that is not said."""
     exchange.proper_head(Content_Length=None, Transfer_Encoding="chunked")
     data = exchange.data()
-    exchange.chunk(data if exchange.time else data[: len(data) // 2])
-    if exchange.time == 0:
+    cut = exchange.time < exchange.file.options.get("times", 1)
+    exchange.chunk(data[: len(data) // 2] if cut else data)
+    if cut:
         raise Closed
     exchange.connection.sendall(b"0\r\n\r\n")
 

@@ -95,7 +95,8 @@ def test_answers_that_break_off_are_refused(
 ) -> None:
     mirror, path = attack(client, bad, role)
     body = bad.files[path].body
-    bad.serve(path, body, fault, **({"cuts": (len(body) // 2,)} if fault == "truncated" else {}))
+    always = {"truncated": {"cuts": (len(body) // 2,)}, "chunked_truncated": {"times": 99}}
+    bad.serve(path, body, fault, **always.get(fault, {}))
     refused(client, mirror, good, "it ")
 
 

@@ -226,13 +226,15 @@ def test_what_a_kill_left_in_the_memory_is_removed(tmp_path: Path) -> None:
     assert not list((tmp_path / "a.memory").glob(".*.part"))
 
 
-def test_pages_of_a_version_that_is_gone_and_old_tables_are_removed(tmp_path: Path) -> None:
+def test_pages_of_a_version_that_is_gone_are_removed(tmp_path: Path) -> None:
     edition = written(tmp_path, *DATASETS)
     edition.write_dataset(DATASETS[3].id)
     less = replace(DATASETS[3], entries=DATASETS[3].entries[1:])
     edition.put(by_id(less))
     edition.write()
-    written(tmp_path, *DATASETS[:3], less, *DATASETS[4:], name="b")
+    edition.write_dataset(less.id)
+    other = written(tmp_path, *DATASETS[:3], less, *DATASETS[4:], name="b")
+    other.write_dataset(less.id)
     assert files(tmp_path) == files(tmp_path, "b")
 
 

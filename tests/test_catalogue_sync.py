@@ -12,7 +12,15 @@ from typing import IO, Any
 import pytest
 from tuf.api.metadata import Timestamp
 
-from fleet.catalogue.client import Mirror, MirrorError, SyncError, Trust, UntrustedError
+from fleet.catalogue.client import (
+    Fetcher,
+    Mirror,
+    MirrorError,
+    SyncError,
+    Trust,
+    UntrustedError,
+    verify,
+)
 from tests.fault_exchange import Exchange
 from tests.fault_kinds import FAULTS
 from tests.fault_server import FaultServer
@@ -338,3 +346,24 @@ def test_what_is_no_mirror_is_refused(given: str) -> None:
 def test_two_syncs_of_one_folder_do_not_mix(client: Client) -> None:
     with client.home.locked(), pytest.raises(BlockingIOError):
         client.sync(client.office.place)
+
+
+def test_who_breaks_off_a_sync_has_what_was_there_before(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.sync(client.office.place)
+    client.office.publish(TWO)
+    ask = Fetcher._fetch
+
+    def broken_off(fetcher: Fetcher, url: str) -> Iterator[bytes]:
+        if url.endswith(".snapshot.json") and str(client.office.place) in url:
+            raise KeyboardInterrupt
+        return ask(fetcher, url)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fetcher, "_fetch", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            client.sync(client.office.place)
+    assert verify(client.home, NOON).faults == ()
+    client.sync(client.office.place)
+    assert client.files == TWO

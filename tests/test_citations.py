@@ -233,6 +233,9 @@ def fields(entry: str) -> dict[str, str]:
     return found
 
 
+_SIGNS = re.compile(r"\\text(backslash|asciitilde|asciicircum|braceleft|braceright)\{\}")
+
+
 @unhurried
 @given(any_dataset)
 def test_bibtex_is_read_back_whatever_titles_and_names_hold(dataset: Dataset) -> None:
@@ -244,15 +247,17 @@ def test_bibtex_is_read_back_whatever_titles_and_names_hold(dataset: Dataset) ->
         assert expected <= read.keys() <= expected | {"version", "publisher", "url"}
         assert read["year"] == f"{work.published.year:04}"
         assert entry.count("\n") == len(read) + 2
-        between = re.sub(r"\{(?:\\.|[^{}\\])*\}", "", read.get("author", ""))
+        assert entry.count("{") == entry.count("}")  # BibTeX counts those after a backslash too
+        author = _SIGNS.sub("", read.get("author", ""))
+        between = re.sub(r"\{(?:\\.|[^{}\\])*\}", "", author)
         assert between.count(" and ") == max(len(work.creators) - 1, 0)
-        bare = re.sub(r"\\(textbackslash|textasciitilde|textasciicircum)\{\}", "", read["title"])
+        bare = _SIGNS.sub("", read["title"])
         assert not re.search(r"(?<!\\)[#$%&_]", bare)
 
 
 def test_bibtex_keeps_names_and_the_identifier_as_they_are() -> None:
     read = fields(bibtex(of_version(DATASET, NEWEST)))
-    assert read["author"] == "{Côté}, Zoë and {Statistics Canada}"
+    assert read["author"] == "{Côté}, {Zoë} and {Statistics Canada}"
     assert read["title"] == r"{Buildings \& roads}"
     assert (read["doi"], read["url"]) == (NEWEST.doi, f"https://doi.org/{NEWEST.doi}")
     assert bibtex(of_dataset(DATASET)).startswith(f"@dataset{{{DATASET.id},\n")

@@ -1,6 +1,7 @@
 """Addresses that stay: pages that machines can read, and citations in the format asked for."""
 
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlmodel import col, select
 from fleet.catalogue.citations.formats import FORMATS
 from fleet.control import descriptions
 from fleet.descriptions import Description
+from fleet.planning.states import VersionState
 from fleet.store.database import Store
 from fleet.store.tables import Dataset, Version
 from fleet.web.accepts import best
@@ -234,6 +236,34 @@ def test_a_draft_has_a_page_and_nothing_to_cite(sqlite_store: Store, tmp_path: P
         assert api.get("/datasets/data").status_code == 404
 
 
+def withdraw_all(store: Store) -> None:
+    with store.write() as session:
+        for row in session.exec(select(Version).where(col(Version.sequence).is_not(None))).all():
+            row.state = VersionState.WITHDRAWN
+
+
+def test_nothing_on_the_page_of_a_withdrawn_version_leads_to_its_files(api: Api) -> None:
+    older, _ = labels(api)
+    page = api.get(f"/en/datasets/data/versions/{older}").text
+    torrents = re.findall(r"/api/v1/torrents/[0-9a-f]{40}\.torrent", page)
+    assert torrents
+    assert "http://toronto.example" in page
+    withdraw_all(api.centre.store)
+    page = api.get(f"/en/datasets/data/versions/{older}").text
+    assert "a.csv" in page
+    assert "http://toronto.example" not in page
+    assert "/torrents/" not in page
+    assert {api.get(one).status_code for one in torrents} == {404}
+
+
+def test_a_draft_after_withdrawn_versions_leaves_the_dataset_its_page(api: Api) -> None:
+    withdraw_all(api.centre.store)
+    api.centre.mirror("c.csv", key="3")
+    page = api.get("/en/datasets/data")
+    assert page.status_code == 200
+    assert CONCEPT in page.text
+
+
 class Offered:
     """A representation of a type."""
 
@@ -258,6 +288,8 @@ OFFERS = (Offered("text/html"), Offered("application/ld+json"), Offered("applica
         ("text/html;q=0, */*", 1),
         ("text/html;q=0.5, application/ld+json;q=0.51", 1),
         ("text/html;q=9, application/ld+json;q=x", 0),
+        ("application/ld+json;q=", 1),
+        ("application/ld+json;q=., text/html;q=0.5", 1),
         ("image/png", None),
         ("image/png, " * 1000, None),
         (",;=/" * 500 + '"' * 50, 0),

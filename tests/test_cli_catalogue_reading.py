@@ -319,3 +319,30 @@ def test_a_reader_loads_neither_store_nor_broker() -> None:
     program = "import sys; from fleet.cli.catalogue import query, show; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert not {b"sqlalchemy", b"celery", b"redis", b"fleet.store"} & set(done.stdout.split())
+
+
+def test_a_table_of_another_release_is_read(fleet: Run, folder: Path, tmp_path: Path) -> None:
+    table = pq.read_table(folder / "catalogue.parquet").drop_columns(["fleet:concept_doi"])
+    at = table.schema.get_field_index("fleet:mirrors")
+    known = list(table.schema.field(at).type.value_type)
+    more = pa.list_(pa.struct([*known, pa.field("city", pa.string())]))
+    mirrors = [[{**one, "city": "x"} for one in some or ()] for some in table[at].to_pylist()]
+    pq.write_table(
+        table.set_column(at, pa.field("fleet:mirrors", more), pa.array(mirrors, more)),
+        tmp_path / "other.parquet",
+    )
+    shown = fleet("catalogue", "show", "ca-on_roads", "--from", str(tmp_path / "other.parquet"))
+    assert (shown.code, shown.err) == (0, "")
+    assert NEWEST.mirrors[0].site in shown.out
+
+
+def test_a_sidecar_that_cannot_be_had_just_now_is_not_taken_for_none(
+    fleet: Run, folder: Path, server: FaultServer
+) -> None:
+    server.serve("c/catalogue.parquet", (folder / "catalogue.parquet").read_bytes())
+    server.serve("c/collections.parquet", b"", "status", code=503)
+    shown = fleet("catalogue", "show", "ca-on_roads", "--from", server.url("c/catalogue.parquet"))
+    assert shown.code == 1
+    assert "collections.parquet" in shown.err
+    broken = fleet("catalogue", "show", "x", "--from", "http://[/c")
+    assert (broken.code, "is no URL" in broken.err) == (1, True)

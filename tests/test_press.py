@@ -31,6 +31,7 @@ from fleet.store.tables import (
     Site,
     Version,
 )
+from tests.api_support import served
 from tests.centre_support import Centre
 from tests.conftest import NOON
 from tests.press_support import Printer, read_anew
@@ -218,6 +219,31 @@ def test_what_changes_while_it_is_written_is_told_the_next_time(
     printer.settle()
     assert printer.page("datasets", "roads", "collection.json")["title"] == "Roads"
     assert printer.untold() == []
+
+
+def test_pages_that_no_table_can_be_made_of_stop_no_other_dataset(printer: Printer) -> None:
+    printer.make_keys()
+    printer.mirror("roads", "a.csv")
+    printer.mirror("trees", "b.csv")
+    printer.settle()
+    page = next((printer.place / "datasets" / "roads").glob("versions/*/item.json"))
+    page.write_bytes(b"")
+    with printer.store.write() as session:
+        session.get_one(Dataset, "roads").description = {"titel": "x"}  # which keeps its pages
+        session.get_one(Dataset, "trees").title = "Trees"
+    assert printer.pass_time(900) == 1
+    assert printer.page("datasets", "trees", "collection.json")["title"] == "Trees"
+    assert printer.untold() == ["roads"]
+
+
+def test_editions_are_cited_by_addresses_that_are_there(printer: Printer) -> None:
+    printer.make_keys()
+    printer.mirror("roads", "a.csv")
+    printer.settle()
+    with served(printer.centre) as api:
+        for address in ("en/datasets/catalogue", "en/datasets/catalogue/versions/1"):
+            assert api.get(f"/{address}").status_code == 200
+        assert "{catalogue" in api.get("/datasets/catalogue/versions/1/cite.bib").text
 
 
 def test_a_dataset_that_cannot_be_told_stops_no_other_and_is_tried_again(

@@ -15,8 +15,8 @@ Rules this module keeps:
 - The same values give the same bytes, whatever was written before.
 - Of a dataset that did not change no page is written, and no row made.  What leads to others is
   replaced after them.
-- A dataset that no rows can be made of keeps the pages that it has.  Of what is gone no page stays,
-  nor a dataset's tables of what it was before.
+- A dataset that no rows can be made of keeps the pages that it has.  Of what is gone no page stays.
+- A dataset's own tables are written after its pages, and until then tell what it was before.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from fleet.catalogue.item import Listing
 from fleet.catalogue.listing import write_list
 from fleet.catalogue.rows import to_rows
 from fleet.catalogue.shelf import Change, Shelf
-from fleet.catalogue.whole import finish, replacing
+from fleet.catalogue.whole import finish, remove, replacing
 from fleet.descriptions import LANGUAGES
 
 Json = dict[str, Any]
@@ -183,16 +183,14 @@ class Edition:
         for label, one in zip(labels, made.items, strict=True):
             pages.put(self._folder / item.folder(made.dataset, label) / item.ITEM_FILE, _json(one))
         pages.put(place / item.COLLECTION_FILE, _json(made.collection))
-        for old in place.glob("items*.parquet"):
-            old.unlink()
         for label in set(_names(place / "versions")).difference(labels):
-            shutil.rmtree(place / "versions" / label)
+            remove(place / "versions" / label)
 
     def _sweep(self, datasets: set[str]) -> None:
         """Remove the pages of what is gone since nobody remembers when."""
         above = self._folder / "datasets"
         for name in set(_names(above)).difference(datasets):
-            shutil.rmtree(above / name)
+            remove(above / name)
 
 
 def _together(made: Iterable[_Made]) -> Iterator[list[_Made]]:

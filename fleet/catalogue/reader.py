@@ -4,7 +4,8 @@ Rules this module keeps:
 
 - What is not asked for is not read: rows are narrowed by the values that are noted for each row
   group, and only the columns that are needed are held, a batch at a time.
-- A table may be anybody's: what it lacks, or has of another kind, is an error and no crash.
+- A table may be anybody's: what it lacks, or has of another kind, is an error and no crash.  One of
+  another release may have other columns beside those that are read.
 """
 
 import json
@@ -33,6 +34,10 @@ SIDECAR: Final = "collections.parquet"
 _ROWS_AT_ONCE: Final = 2_000
 _TEXTS: Final = ("collection", "title", "fleet:title_fr", "keywords", "fleet:keywords_fr")
 _TOLD: Final = (*("id", "version", "license", "sci:doi", "fleet:files", "fleet:size"), "geometry")
+_NEEDED: Final = frozenset(
+    {*_TEXTS, *_TOLD, "type", "geometry", "bbox", "links", "assets", "deprecated"}
+    | {"published", "fleet:state", "fleet:sequence", "fleet:mirrors"}
+)
 
 
 class CatalogueError(ValueError):
@@ -88,8 +93,8 @@ class Catalogue:
         found = self._rows.schema
         for column in columns.schema(()):
             at = found.get_field_index(column.name)
-            fits = column.name == "assets" or (at >= 0 and found.field(at).type == column.type)
-            if at < 0 or not fits:
+            there = at >= 0 and _fits(found.field(at).type, column.type)
+            if column.name in _NEEDED and not there:
                 raise CatalogueError(
                     f"{table} is no catalogue in both languages: it has no column {column.name} "
                     f"of {column.type}"
@@ -182,6 +187,16 @@ class Catalogue:
         wanted = name.partition("@")[0]
         every = dict.fromkeys(row["collection"] for row in self._scan(["collection"], None))
         return f"the catalogue has no dataset {wanted!r}{near(wanted, every)}"
+
+
+def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a column has all that is read of it; one of a later release may have more."""
+    if pa.types.is_list(wanted) and pa.types.is_list(found):
+        return _fits(found.value_type, wanted.value_type)
+    if not pa.types.is_struct(wanted) or not pa.types.is_struct(found):
+        return bool(found == wanted)
+    there = {one.name: one.type for one in found}
+    return all(one.name in there and _fits(there[one.name], one.type) for one in wanted)
 
 
 @contextmanager

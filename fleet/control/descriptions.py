@@ -73,9 +73,10 @@ def keep(store: Store, dataset: str, description: Description) -> str:
     """
     with store.write() as session:
         row = _dataset(session, dataset)
+        # first: who ends a publication takes that before the dataset's row
+        publications.look_at_dataset(session, row.id, store.now(session))
         row.description = description.model_dump(mode="json", exclude_defaults=True)
         row.title = description.title.in_("en") or row.title
-        publications.look_at_dataset(session, row.id, store.now(session))
         return row.id
 
 

@@ -3,8 +3,10 @@
 When that is, is ``fleet.planning.press``; who writes is the consumer, in ``printing``.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from fleet import wakeups
@@ -62,6 +64,6 @@ def mirror_at(session: Session, now: datetime) -> datetime | None:
 def row_of(session: Session) -> Press:
     """Return the press's row, taken for this unit of work."""
     if session.get(Press, PRESS) is None:
-        session.add(Press(id=PRESS))
-        session.flush()
+        with suppress(IntegrityError), session.begin_nested():  # another one may be at it
+            session.add(Press(id=PRESS))
     return holdings.lock(session, Press, PRESS)

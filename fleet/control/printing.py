@@ -103,11 +103,10 @@ def _write(store: Store, settings: CentreSettings) -> str:
     bad = _put(edition, store, settings, wanted)
     if wanted:
         edition.write()
-    for name in wanted:
-        edition.write_dataset(name)
     mark, reason = _sign(edition, settings, now) if edition.files else ("", "")
     if reason and reason != before:
         _log.warning("the catalogue's signatures", reason=reason)
+    bad += _own_tables(edition, [one for one in wanted if one not in bad])
     with store.write() as session:
         now, row = store.now(session), press.row_of(session)
         untold.forget(session, changed)
@@ -152,6 +151,20 @@ def _put(
         _log.exception("dataset left out of the catalogue", dataset=names[0])
         return list(names)
     return [name for name in names if name not in read]
+
+
+def _own_tables(edition: Edition, names: Sequence[str]) -> list[str]:
+    """Write datasets' own tables; return those of which none can be made."""
+    bad = []
+    for name in names:
+        try:
+            edition.write_dataset(name)
+        except OSError:
+            raise  # no dataset's fault
+        except Exception:  # noqa: BLE001 - one bad dataset never stops the others
+            _log.exception("dataset without tables of its own", dataset=name)
+            bad.append(name)
+    return bad
 
 
 def _sign(edition: Edition, settings: CentreSettings, now: datetime) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from fleet.store.tables import Budget, Rule, Site, Window
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _HOSTS = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
 # All are told of it: neither a user nor a password, and no query
-_READ_URL = r"^(https?://(\[[0-9a-fA-F:.]+\](:[0-9]+)?|[^/?#@\s\[\]]+)(/[^?#]*)?)?$"
+_READ_URL = r"^(https?://(\[[0-9a-fA-F:.]+\](:[0-9]+)?|[^/?#@\s\[\]]+)(/[^?#\s]*)?)?$"
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 

@@ -3,6 +3,7 @@
 Rules this module keeps:
 
 - Peers are sites that hold the shard verified, web seeds those that were seen to serve it.
+- Of a version that was withdrawn there is no torrent.
 - The same store gives the same bytes.
 """
 
@@ -15,7 +16,7 @@ from fleet.control.alias_checks import data_of, move_in
 from fleet.control.errors import NotFoundError
 from fleet.control.sealing import metainfo
 from fleet.control.swarms import address
-from fleet.planning.states import AliasState, ReplicaState
+from fleet.planning.states import AliasState, ReplicaState, VersionState
 from fleet.store.tables import Replica, Shard, Site, TorrentAlias, Version
 from fleet.torrent.adoption import own_files
 from fleet.torrent.metainfo import Metainfo, magnet, torrent_bytes
@@ -125,7 +126,10 @@ def torrent_of(
 def _shards(session: Session, infohash: str) -> Sequence[Shard]:
     """Return the shards that have this torrent, the newest first."""
     return session.exec(
-        select(Shard).where(Shard.infohash == infohash).order_by(col(Shard.id).desc())
+        select(Shard)
+        .join(Version, col(Version.id) == col(Shard.version_id))
+        .where(Shard.infohash == infohash, Version.state != VersionState.WITHDRAWN)
+        .order_by(col(Shard.id).desc())
     ).all()
 
 

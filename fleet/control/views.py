@@ -186,6 +186,7 @@ def dataset(session: Session, name: str, now: datetime, label: str = "") -> Data
         version, draft = next((one for one in public if one.label == label), None), ""
     if version is None:
         raise NotFoundError(f"the dataset {name!r} has no published version {label!r}")
+    offered = version.state != VersionState.WITHDRAWN  # else nothing leads to its files
     return DatasetView(
         id=row.id,
         title=row.title,
@@ -200,8 +201,8 @@ def dataset(session: Session, name: str, now: datetime, label: str = "") -> Data
         records=tuple(published.of_version(session, version.id)),
         copies=tuple(_copies(session, version)),
         served=tuple(served.told(session, row.id)),
-        torrents=tuple(_torrents(session, version, now)),
-        files=tuple(_files(session, version)),
+        torrents=tuple(_torrents(session, version, now)) if offered else (),
+        files=tuple(_files(session, version, offered=offered)),
     )
 
 
@@ -338,7 +339,7 @@ def _torrents(session: Session, version: Version, now: datetime) -> list[Torrent
     return views
 
 
-def _files(session: Session, version: Version) -> list[FileView]:
+def _files(session: Session, version: Version, *, offered: bool) -> list[FileView]:
     rows = session.exec(
         select(Artifact)
         .where(Artifact.version_id == version.id)
@@ -348,7 +349,7 @@ def _files(session: Session, version: Version) -> list[FileView]:
     sites: dict[str, dict[str, Reading]] = {}
     views = []
     for row in rows:
-        if row.shard_id and row.shard_id not in sites:
+        if offered and row.shard_id and row.shard_id not in sites:
             readable = holdings.readable(session, row.shard_id)
             sites[row.shard_id] = reading.of(session, version.id, readable)
         places = tuple(

@@ -16,7 +16,10 @@ _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _TRANSLATED = IPv6Network("::ffff:0:0:0/96")  # RFC 2765
 _COMPATIBLE = IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
 _SITE_LOCAL = IPv6Network("fec0::/10")
-_LOCAL_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")  # RFC 6761, 6762, 8375
+_LOCAL_NAMES = (  # RFC 6761, 6762, 7686, 8375, and what networks of their own are called
+    *(".local", ".localhost", ".localdomain", ".internal", ".lan", ".home", ".home.arpa"),
+    *(".corp", ".test", ".onion"),
+)
 _NEVER_PUBLIC = (_LOCAL_NAT64, _SITE_LOCAL)  # of which not every Python knows it
 
 

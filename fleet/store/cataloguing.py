@@ -13,12 +13,12 @@ from fleet.store import faults
 from fleet.store.tables import Artifact, Replica, Shard, Site, Version
 
 _ROWS_AT_ONCE = 5_000
-_TOLD = (col(Version.sequence).is_not(None), col(Version.edition) == false())
+_PUBLIC = col(Version.sequence).is_not(None)
 
 
 def datasets(session: Session) -> list[str]:
     """Return the datasets that are told, by code point: all that have a published version."""
-    published = rows_of(Version.dataset_id).where(*_TOLD)
+    published = rows_of(Version.dataset_id).where(_PUBLIC, col(Version.edition) == false())
     return sorted(session.exec(published.distinct()).all())  # a database's own order may differ
 
 
@@ -30,7 +30,7 @@ def sites(session: Session) -> list[str]:
 
 def versions(session: Session, dataset: str) -> Sequence[Version]:
     """Return a dataset's versions that were published, the oldest first."""
-    published = rows_of(Version).where(Version.dataset_id == dataset, *_TOLD)
+    published = rows_of(Version).where(Version.dataset_id == dataset, _PUBLIC)
     return session.exec(published.order_by(col(Version.sequence))).all()
 
 

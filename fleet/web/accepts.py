@@ -45,7 +45,7 @@ def _ranges(accept: str) -> Iterator[_Range]:
 
 
 def _weight(said: str) -> float:
-    return min(float(said), 1.0) if re.fullmatch(r"\d?(\.\d{0,3})?", said) and said != "." else 1.0
+    return min(float(said), 1.0) if re.fullmatch(r"[01](\.[0-9]{0,3})?", said) else 1.0
 
 
 def _quality(offer: Offer, ranges: Sequence[_Range]) -> float:

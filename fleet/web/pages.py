@@ -57,7 +57,8 @@ def dataset(
         if not view.versions:
             return _page(request, language, "dataset.html", _path(view.id), {"dataset": view})
         whole = citing.work(session, settings, view.id)
-        shown = citing.work(session, settings, view.id, view.version)
+        public = view.version in {one.label for one in view.versions}
+        shown = citing.work(session, settings, view.id, view.version) if public else whole
     details = _citations(view, whole, shown, language)
     return _signed(_page(request, language, "dataset.html", _path(view.id), details), whole)
 

@@ -12,7 +12,9 @@ _SPECIAL: Final = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
-        **{one: f"\\{one}" for one in "{}#$%&_"},
+        "{": r"\textbraceleft{}",  # BibTeX counts braces that LaTeX would not
+        "}": r"\textbraceright{}",
+        **{one: f"\\{one}" for one in "#$%&_"},
     }
 )
 _MONTHS: Final = (
@@ -49,9 +51,9 @@ def escaped(text: str) -> str:
 
 
 def _author(one: Creator) -> str:
-    """Name a person by parts; an organisation's name is in braces, or it would be taken apart."""
+    """Name a person by parts; each is in braces, or it would be taken apart."""
     if one.given:
-        return f"{{{escaped(one.name)}}}, {escaped(one.given)}"
+        return f"{{{escaped(one.name)}}}, {{{escaped(one.given)}}}"
     return f"{{{escaped(one.name)}}}"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fleet.catalogue.whole import PART, alone, replacing, settle
+from fleet.catalogue.whole import PART, alone, remove, replacing, settle
 
 
 class Home:
@@ -44,7 +44,7 @@ class Home:
         self._states.mkdir(parents=True, exist_ok=True)
         with alone(self.root):
             for path in self._states.glob(f"*{PART}"):
-                _remove(path)
+                remove(path)
             yield
 
     def state(self) -> str:
@@ -87,8 +87,4 @@ class Home:
         settle(self.root)
         for path in self._states.iterdir():
             if path.name not in {name, before}:
-                _remove(path)
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                remove(path)

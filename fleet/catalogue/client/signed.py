@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError, RepositoryError
+from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater
 
@@ -121,7 +121,7 @@ def _as_before(known: Path) -> Iterator[None]:
     before = {path: path.read_bytes() for path in paths if path.exists()}
     try:
         yield
-    except (RepositoryError, DownloadError):
+    except BaseException:  # whatever broke it off, a person or a full disk too
         for path in paths:
             if path not in before:
                 path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
@@ -16,6 +16,7 @@ from fleet.control.errors import FleetError
 from fleet.settings import CentreSettings
 
 _MOST = 4 * 1000**3  # bytes of a table
+_ABSENT = frozenset({403, 404, 410})  # 403 is what buckets say that may not be listed
 
 
 @contextmanager
@@ -52,9 +53,13 @@ def _table(given: Path) -> Path:
 
 def _fetched(url: str, folder: Path) -> Path:
     """Fetch a table, and the sidecar beside it if there is one."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise FleetError(f"{clean(url)} is no URL: {clean(str(error))}") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         raise FleetError("give a table's http or https URL, without user or password")
+    sidecar = urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{SIDECAR}"))
     settings = CentreSettings()
     allowed = settings.allow_networks + typed_networks([url])
     with Fetcher(settings.user_agent, allowed) as fetcher:
@@ -63,11 +68,11 @@ def _fetched(url: str, folder: Path) -> Path:
         except DownloadError as error:
             raise FleetError(f"{clean(url)}: {clean(str(error))}") from error
         try:
-            _save(fetcher, urljoin(url, SIDECAR), folder / SIDECAR)
-        except DownloadHTTPError:
-            (folder / SIDECAR).unlink()
+            _save(fetcher, sidecar, folder / SIDECAR)
         except DownloadError as error:
-            raise FleetError(f"{clean(urljoin(url, SIDECAR))}: {clean(str(error))}") from error
+            if not isinstance(error, DownloadHTTPError) or error.status_code not in _ABSENT:
+                raise FleetError(f"{clean(sidecar)}: {clean(str(error))}") from error
+            (folder / SIDECAR).unlink()
     return folder / TABLE
 
 
