@@ -225,6 +225,17 @@ def test_a_header_has_no_more_links_than_clients_take_and_the_linkset_has_all(ap
     assert (len(told["author"]), len(told["license"])) == (200, 1)
 
 
+def test_long_addresses_are_left_to_the_linkset(api: Api) -> None:
+    long = [{"name": f"{one}", "url": f"https://a.example/{one}/{'é' * 60}"} for one in range(9)]
+    said = SAID.model_dump() | {"creators": long}
+    descriptions.keep(api.centre.store, "data", Description.model_validate(said))
+    page = api.get("/en/datasets/data")
+    assert "author" not in {relation for relation, _, _ in links(page)}
+    assert len(page.headers["Link"]) < 4_000
+    told, *_ = api.get("/datasets/data/linkset.json").json()["linkset"]
+    assert len(told["author"]) == 9
+
+
 def test_a_draft_has_a_page_and_nothing_to_cite(sqlite_store: Store, tmp_path: Path) -> None:
     centre = three_sites(sqlite_store, tmp_path)
     centre.mirror("a.csv")

@@ -2,19 +2,26 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
-from fleet.control import holds, sites, suspensions
+from fleet.control import descriptions, holds, sites, suspensions
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.holds import SupersededError
 from fleet.control.rules import RuleSpec
 from fleet.control.sites import SiteSpec
+from fleet.descriptions import Description
 from fleet.places import RecordsPlace
 from fleet.repositories import Memory
-from fleet.store.tables import Artifact
+from fleet.store import holdings
+from fleet.store.database import Store
+from fleet.store.tables import Artifact, Dataset, Publication, Version
+from tests.api_support import three_sites
 from tests.centre_support import Centre, content
+from tests.databases import until_blocked
 from tests.publications_support import EVERYWHERE, FILL_TOKEN, Office, opened
 from tests.publish_support import bytes_of
 from tests.zenodo_support import Person, md5
@@ -233,3 +240,21 @@ def test_papers_have_the_manifest_though_no_md5_of_the_data_is_known(office: Off
     (record,) = office.records()
     papers = {"SHA256SUMS", "MIRRORS.txt", "manifest.json", "data.torrent"}
     assert bytes_of(record).keys() == papers
+
+
+def test_who_describes_a_dataset_waits_for_who_ends_its_publication_and_not_each_for_the_other(
+    postgres_store: Store, tmp_path: Path
+) -> None:
+    with opened(three_sites(postgres_store, tmp_path)) as office:
+        version = office.centre.mirror("a.csv", rule=EVERYWHERE)
+        office.work()
+        row = office.row()
+        said = Description.model_validate({"title": {"en": "Roads"}})
+        with ThreadPoolExecutor(1) as other:
+            with postgres_store.write() as session:
+                holdings.lock(session, Publication, row.id)
+                described = other.submit(descriptions.keep, postgres_store, "data", said)
+                until_blocked(postgres_store)
+                holdings.lock(session, Version, version)
+                holdings.lock(session, Dataset, "data")
+            assert described.result(60) == "data"

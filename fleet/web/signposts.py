@@ -17,7 +17,8 @@ Json = dict[str, Any]
 LINKSET: Final = "linkset.json"
 LINKSET_TYPE: Final = "application/linkset+json"
 _MANY: Final = 10  # links of one relation
-_LONGEST: Final = 500  # characters of an address
+_MANY_LONG: Final = 1_500  # characters that they have together
+_LONGEST: Final = 500  # characters of one
 _TYPES: Final = ("https://schema.org/Dataset", "https://schema.org/AboutPage")
 _NEIGHBOURS: Final = {
     "IsNewVersionOf": "predecessor-version",
@@ -53,9 +54,14 @@ def of_page(work: Work) -> list[Link]:
 
     Where files or authors are many, or an address is long, the linkset has them.
     """
-    every = [one for one in _all(work) if len(one.href) <= _LONGEST]
-    number = Counter(one.relation for one in every)
-    few = [one for one in every if number[one.relation] <= _MANY]
+    every = [one for one in _all(work) if len(str(one)) <= _LONGEST]
+    number, length = Counter[str](), Counter[str]()
+    for one in every:
+        number[one.relation] += 1
+        length[one.relation] += len(str(one))
+    few = [
+        one for one in every if number[one.relation] <= _MANY and length[one.relation] <= _MANY_LONG
+    ]
     return [*few, Link("linkset", f"{work.page}/{LINKSET}", LINKSET_TYPE)]
 
 

@@ -47,7 +47,8 @@ def _fields(work: Work) -> Iterator[tuple[str, str]]:
 
 def escaped(text: str) -> str:
     """Write plain text so that LaTeX sets just that, on one line."""
-    return " ".join(text.split()).translate(_SPECIAL)
+    plain = "".join(one if one.isprintable() else " " for one in text)
+    return " ".join(plain.split()).translate(_SPECIAL)
 
 
 def _author(one: Creator) -> str:
