@@ -28,6 +28,8 @@ def test_two_sites_without_inbound_ports_sync_through_a_third(tmp_path: Path) ->
             one.know(shard)
         holder.hold(shard)
         relaying = apart.submit(third.pull, ordered(shard))
+        # as it does in a fleet; else what it had not given on when it was done would never come
+        relaying.add_done_callback(lambda _: third.seed(shard))
         folder = third.root / ".staging" / f"btih-{shard.infohash}"
         eventually(folder.exists, "the third fetches it")
         with Talk(seeker.settings) as talk:
