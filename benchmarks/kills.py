@@ -101,7 +101,7 @@ def kill_each(folder: Path, size: int, count: int, *, forgetful: bool = False) -
     """Kill each of ``count`` downloads of ``size`` bytes once; ``folder`` is for all they need."""
     seed = secrets.randbits(32)
     say(f"{count} {'power cuts' if forgetful else 'kills'}, moments by seed {seed}")
-    dice, wrong = Random(seed), 0  # noqa: S311
+    dice, wrong = Random(seed), 0  # noqa: S311 - to be repeated, no secret
     counted: list[str] = []
     sha256 = make_file(folder / "www" / NAME, size)
     rate = SLOW if forgetful else 0

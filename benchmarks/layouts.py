@@ -44,7 +44,8 @@ class Layout:
         """Write the files, each of its own bytes."""
         for number, (path, (_, size)) in enumerate(zip(self.paths(), self.files, strict=True)):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(random.Random(number).randbytes(size))  # noqa: S311
+            dice = random.Random(number)  # noqa: S311 - to be repeated, no secret
+            (folder / path).write_bytes(dice.randbytes(size))
 
 
 def layouts(count: int, seed: int = SEED) -> Iterator[Layout]:

@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.close_connection = True
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET  # noqa: N815 - http.server asks for this name
 
     def log_message(self, *_: object) -> None:
         """Keep still."""
