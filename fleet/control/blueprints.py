@@ -18,7 +18,7 @@ from fleet.blueprint.folder import read_folder
 from fleet.blueprint.git import read_commit
 from fleet.blueprint.refused import BlueprintRefused, show
 from fleet.control import kept
-from fleet.control.errors import RefusedError
+from fleet.control.errors import RefusedError, unreadable
 from fleet.importers import BUNDLE, DraftArtifact
 from fleet.importers.media import media_type
 from fleet.settings import CentreSettings
@@ -64,9 +64,7 @@ def parse(data: dict[str, object]) -> BundleSpec:
     try:
         return BundleSpec.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RefusedError(f"bundle, {where}: {first['msg']}") from error
+        raise unreadable("bundle", error) from error
 
 
 def within(root: Path, spec: BundleSpec) -> Blueprint:

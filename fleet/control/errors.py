@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 
 class FleetError(Exception):
     """A request that cannot be carried out; the message says why and what to do."""
@@ -29,3 +31,10 @@ class UndoneError(FleetError):
     def __init__(self, message: str, done: Sequence[str]) -> None:
         super().__init__(message)
         self.done = done
+
+
+def unreadable(what: str, error: ValidationError) -> RefusedError:
+    """Say of what came from outside which part cannot be read."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return RefusedError(f"{what}, {where}: {first['msg']}")

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from sqlmodel import Session
 
-from fleet.control.errors import NotFoundError, RefusedError
+from fleet.control.errors import NotFoundError, unreadable
 from fleet.planning import selector
 from fleet.store import holdings
 from fleet.store.database import Store
@@ -71,9 +71,7 @@ def parse(data: dict[str, object]) -> RuleSpec:
     try:
         return RuleSpec.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RefusedError(f"rule, {where}: {first['msg']}") from error
+        raise unreadable("rule", error) from error
 
 
 def change(store: Store, dataset: str, spec: RuleSpec) -> str:
