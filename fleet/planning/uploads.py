@@ -150,7 +150,7 @@ def _rate(caps: Caps, now: datetime) -> int | None:
 def _hours(caps: Caps, now: datetime) -> Hours | None:
     """Return the hours that hold at ``now``."""
     for hours in caps.hours:
-        if any(opens <= now < closes for opens, closes in spans(hours.window, now)):
+        if any(span.opens <= now < span.closes for span in spans(hours.window, now)):
             return hours
     return None
 
@@ -163,5 +163,5 @@ def _change(caps: Caps, now: datetime) -> datetime | None:
 
 def _edges(caps: Caps, now: datetime) -> Iterable[datetime]:
     for hours in caps.hours:
-        for opens, closes in spans(hours.window, now):
-            yield from (edge for edge in (opens, closes) if edge > now)
+        for span in spans(hours.window, now):
+            yield from (edge for edge in (span.opens, span.closes) if edge > now)

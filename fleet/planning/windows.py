@@ -30,6 +30,7 @@ _GUARD: Final = 0.8
 _QUARTER: Final = timedelta(minutes=15)
 _HOUR: Final = timedelta(hours=1)
 _MINUTE: Final = timedelta(minutes=1)
+_DAY: Final = timedelta(days=1)
 _WEEK: Final = timedelta(days=8)  # and a day more: within it there are all windows that there are
 
 
@@ -120,11 +121,7 @@ def _outside(quiet: Quiet, now: datetime, deadline: datetime, short: float, wind
 def upcoming(quiet: Quiet, now: datetime, until: datetime) -> tuple[Span, ...]:
     """List the windows that are open between both moments, in order, none touching another."""
     if quiet.daily:
-        found = (
-            Span(opens, closes, window.timezone)
-            for window in quiet.daily
-            for opens, closes in spans(window, now, until)
-        )
+        found = (span for window in quiet.daily for span in spans(window, now, until))
     else:
         found = (span for span, hour in _hours(quiet.timezone, now, until) if hour in quiet.hours)
     merged: list[Span] = []
@@ -139,21 +136,27 @@ def upcoming(quiet: Quiet, now: datetime, until: datetime) -> tuple[Span, ...]:
     return tuple(merged)
 
 
-def spans(
-    window: WindowFacts, now: datetime, until: datetime | None = None
-) -> Iterator[tuple[datetime, datetime]]:
-    """List when a daily window opens and closes, in UTC, from yesterday's on.
+def spans(window: WindowFacts, now: datetime, until: datetime | None = None) -> tuple[Span, ...]:
+    """List the windows of a daily one, from yesterday's on.
 
     It ends two days after ``until`` (none: ``now``): a change of the clocks may skip a day's.
     """
     zone = ZoneInfo(window.timezone)
+    first, last = now.astimezone(zone).date(), (until or now).astimezone(zone).date()
+    return _daily(window, first - _DAY, last + 2 * _DAY)
+
+
+@lru_cache(maxsize=1024)
+def _daily(window: WindowFacts, first: date, last: date) -> tuple[Span, ...]:
+    """List a window of each day: the same is asked all day long, for all work of a site."""
     opens, closes = time.fromisoformat(window.opens), time.fromisoformat(window.closes)
-    day = now.astimezone(zone).date() - timedelta(days=1)
-    last = (until or now).astimezone(zone).date() + timedelta(days=2)
+    found, day = [], first
     while day <= last:
-        ends = day if closes > opens else day + timedelta(days=1)
-        yield _moment(day, opens, window.timezone), _moment(ends, closes, window.timezone)
-        day += timedelta(days=1)
+        ends = day if closes > opens else day + _DAY
+        zone = window.timezone
+        found.append(Span(_moment(day, opens, zone), _moment(ends, closes, zone), zone))
+        day += _DAY
+    return tuple(found)
 
 
 @lru_cache(maxsize=1024)
@@ -181,7 +184,7 @@ def _hours(timezone: str, now: datetime, until: datetime) -> Iterator[tuple[Span
         for span, hour in _day(timezone, day):
             if span.closes > now and span.opens < until:
                 yield span, hour
-        day += timedelta(days=1)
+        day += _DAY
 
 
 @lru_cache(maxsize=1024)
@@ -189,7 +192,7 @@ def _day(timezone: str, day: date) -> tuple[tuple[Span, int], ...]:
     """Cut a day of UTC into stretches: to map one is slow, and every decision asks for several."""
     zone = ZoneInfo(timezone)
     at = datetime.combine(day, time(), UTC)
-    end = at + timedelta(days=1)
+    end = at + _DAY
     found = []
     while at < end:
         local = at.astimezone(zone)
