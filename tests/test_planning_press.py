@@ -13,7 +13,6 @@ from fleet.planning.press import (
     LONGEST,
     PATIENCE,
     QUIET,
-    Mirroring,
     Untold,
     look_again,
     mirror_at,
@@ -52,10 +51,9 @@ def test_what_could_not_be_told_is_tried_again_and_keeps_nothing_waiting() -> No
 
 
 def test_an_edition_is_begun_at_once_and_the_next_an_hour_later() -> None:
-    assert mirror_at(Mirroring(lacks=False), NOW) is None
-    assert mirror_at(Mirroring(lacks=True), NOW) == NOW
-    assert mirror_at(Mirroring(lacks=True, begun=NOW), NOW) == NOW + BETWEEN
-    assert mirror_at(Mirroring(lacks=True, begun=NOW, under_way=True), NOW) == NOW + PATIENCE
+    assert mirror_at(None, NOW, under_way=False) == NOW
+    assert mirror_at(NOW, NOW, under_way=False) == NOW + BETWEEN
+    assert mirror_at(NOW, NOW, under_way=True) == NOW + PATIENCE
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=365)))

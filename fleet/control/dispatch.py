@@ -39,9 +39,9 @@ def step(store: Store, settings: CentreSettings) -> bool:
     more = False
     for site in unmanned:
         more |= executors.give_away(store, settings, site)
-    for executor in able:  # each in a unit of its own, so that heartbeats come in between
+    for executor, kinds in able.items():  # by itself each, so that heartbeats come in between
         with store.write() as session:
-            more |= _fill(session, session.get_one(Site, executor), store.now(session))
+            more |= _fill(session, session.get_one(Site, executor), kinds, store.now(session))
     return more or woken
 
 
@@ -59,9 +59,12 @@ _SLOTS = select(Site.id, Site.slots, Site.retired, Site.driver).where(
 )
 
 
-def _able(session: Session) -> tuple[list[str], list[str], list[str]]:
-    """Return the sites that have something to do now: with room for it, retired, or unmanned."""
-    able, retired, unmanned = list[str](), list[str](), list[str]()
+def _able(session: Session) -> tuple[dict[str, set[str]], list[str], list[str]]:
+    """Return the sites that have something to do now: with room for it, retired, or unmanned.
+
+    Those with room come with the kinds of what they have to do.
+    """
+    able, retired, unmanned = dict[str, set[str]](), list[str](), list[str]()
     ready = transfers.ready(session)
     if not ready:
         return able, retired, unmanned
@@ -78,7 +81,7 @@ def _able(session: Session) -> tuple[list[str], list[str], list[str]]:
             ready[site] & set(lane) and sum(taken[site, kind] for kind in lane) < most
             for lane in lanes
         ) or (site in judged and _passes_on(session, site, ready[site])):
-            able.append(site)
+            able[site] = ready[site]
     return able, retired, unmanned
 
 
@@ -87,8 +90,11 @@ def _passes_on(session: Session, site: str, ready: Collection[str]) -> bool:
     return TransferKind.PROBE in ready and bool(probes.of_others(session, site, 2))
 
 
-def _fill(session: Session, site: Site, now: datetime) -> bool:
-    """Announce what a site has room for; whether some of the room was left by work that waits."""
+def _fill(session: Session, site: Site, kinds: set[str], now: datetime) -> bool:
+    """Announce what a site has room for; whether some of the room was left by work that waits.
+
+    ``kinds`` are those of what it has to do: others need not be asked for.
+    """
     more, over = False, list[Transfer]()
     taken = transfers.taken(session, [site.id])
     quiet = windows.of(session, site)
@@ -99,7 +105,7 @@ def _fill(session: Session, site: Site, now: datetime) -> bool:
     found = list[Sequence[Transfer]]()  # all of it, before what is announced is to be written
     for lane in _JUDGED_LANES if judged else _LANES:
         room = site.slots - sum(taken[site.id, kind] for kind in lane)
-        if room > 0:
+        if room > 0 and not kinds.isdisjoint(lane):
             found.append(transfers.due(session, site.id, lane, min(room, _AT_ONCE)))
     for due in found:
         told = [_turn(session, one, quiet, books, over, now) for one in due]

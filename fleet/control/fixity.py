@@ -22,7 +22,7 @@ from fleet.planning.fixity import (
     level,
     room,
 )
-from fleet.planning.windows import Work, turn
+from fleet.planning.windows import Turn, Work, turn
 from fleet.settings import CentreSettings
 from fleet.store import fixity, holdings
 from fleet.store.database import Store
@@ -68,32 +68,30 @@ def _may_read(
         if one.outdated or one.presses or told is None or told.day != _day(now):
             may.append(one)
             continue
-        limits = _reader(session, one.site, told, now, running[one.site], None)
-        if limits is not None and is_free(limits, age):
+        limits = _reader(session, one.site, told, running[one.site], None)
+        if limits is not None and is_free(limits, age) and _wait(session, one.site, now) is None:
             may.append(one)
     return may
 
 
 def _reader(
-    session: Session,
-    site: str,
-    told: Fixity,
-    now: datetime,
-    running: int,
-    incident: Incident | None,
+    session: Session, site: str, told: Fixity, running: int, incident: Incident | None
 ) -> Reader | None:
-    """Return what a site may read now, if anything.
+    """Return what a site may read at a quiet hour, if anything.
 
     While a site as a whole is in doubt, nothing is read there but the samples.
     """
     if incident is not None and incident.stage == incidents.SAMPLING:
         return None
-    row, condemned = session.get_one(Site, site), incident is not None
-    bare = Reader(site, row.slots, running, told.held, told.read, condemned=condemned)
-    if not room(bare):
-        return None
-    quiet = turn(windows.of(session, row), now, Work())
-    return bare if quiet.goes else replace(bare, wait=quiet)
+    slots, condemned = session.get_one(Site, site).slots, incident is not None
+    reader = Reader(site, slots, running, told.held, told.read, condemned=condemned)
+    return reader if room(reader) else None
+
+
+def _wait(session: Session, site: str, now: datetime) -> Turn | None:
+    """Return what a site waits for with what need not be read now; None at a quiet hour."""
+    quiet = turn(windows.of(session, session.get_one(Site, site)), now, Work())
+    return None if quiet.goes else quiet
 
 
 def _due(
@@ -111,9 +109,12 @@ def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
     """Have what a site may read now of what is due verified."""
     judged = incidents.judged(session)
     told, running = _today(session, site, now), fixity.running(session, site)
-    limits = _reader(session, site, told, now, running, judged.get(site))
-    due = _due(session, limits, age, now, unsure=bool(judged)) if limits else []
-    if limits is None or not due:
+    limits = _reader(session, site, told, running, judged.get(site))
+    if limits is None:
+        return False
+    limits = replace(limits, wait=_wait(session, site, now))
+    due = _due(session, limits, age, now, unsure=bool(judged))
+    if not due:
         return False
     shards = holdings.lock_shards(session, due)
     stand = standing.of(session, [shard.id for shard in shards], judged)

@@ -53,12 +53,10 @@ def _look(session: Session, settings: CentreSettings, now: datetime) -> bool:
 def mirror_at(session: Session, now: datetime) -> datetime | None:
     """Say when the next edition may be begun; None: not before something changes."""
     row = row_of(session)
-    state = planning.Mirroring(
-        lacks=row.signed != row.mirrored,
-        begun=row.begun,
-        under_way=issues.under_way(session) is not None,
-    )
-    return planning.mirror_at(state, now)
+    if row.signed == row.mirrored:
+        return None
+    under_way = issues.under_way(session) is not None
+    return planning.mirror_at(row.begun, now, under_way=under_way)
 
 
 def row_of(session: Session) -> Press:

@@ -36,7 +36,7 @@ def make(session: Session, dataset: str, now: datetime) -> None:
     for site in _ruled(session, dataset, now):
         if _of(session, version.id, site) is None:
             session.add(_fresh(version.id, site, f"{site} matches the rule", now))
-    session.exec(
+    session.connection().execute(  # by the connection: no object has to follow
         update(Publication)
         .where(
             col(Publication.version_id) == version.id,

@@ -48,21 +48,6 @@ class Untold:
     later: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mirroring:
-    """How far what is signed has come.
-
-    Attributes:
-        lacks: whether what is signed was given to no site yet.
-        begun: when the last edition was begun.
-        under_way: whether one is not published yet.
-    """
-
-    lacks: bool
-    begun: datetime | None = None
-    under_way: bool = False
-
-
 def write_at(untold: Untold, again: datetime | None) -> datetime | None:
     """Say when the catalogue is to be written or signed; None: not before something changes.
 
@@ -76,13 +61,14 @@ def write_at(untold: Untold, again: datetime | None) -> datetime | None:
     return min((one for one in moments if one is not None), default=None)
 
 
-def mirror_at(state: Mirroring, now: datetime) -> datetime | None:
-    """Say when the next edition may be begun; None: there is none, or one is under way."""
-    if not state.lacks:
-        return None
-    if state.begun is None:
+def mirror_at(begun: datetime | None, now: datetime, *, under_way: bool) -> datetime:
+    """Say when what is signed may be given to the sites as the next edition.
+
+    ``begun`` is when the last edition was, and ``under_way`` whether that is not published yet.
+    """
+    if begun is None:
         return now
-    return state.begun + (PATIENCE if state.under_way else BETWEEN)
+    return begun + (PATIENCE if under_way else BETWEEN)
 
 
 def look_again(*, signed: bool, now: datetime) -> datetime:

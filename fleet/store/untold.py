@@ -69,7 +69,7 @@ _SPAN = select(
 
 def noted(session: Session) -> bool:
     """Whether anything was noted since it was last gathered."""
-    return bool(session.connection().scalar(_NOTED))
+    return bool(session.execute(_NOTED).scalars().one())
 
 
 _OLDEST = select(col(DatasetChange.id)).order_by(col(DatasetChange.id)).limit(_GATHER_MOST)
@@ -129,7 +129,7 @@ def _take(kind: str) -> Executable:
 
 def span(session: Session, now: datetime) -> press.Untold:
     """Tell since when, and until when, something changed that is not told."""
-    return press.Untold(*session.connection().execute(_SPAN, {"now": now}).one())
+    return press.Untold(*session.execute(_SPAN, {"now": now}).one())
 
 
 def rows(session: Session) -> list[Row]:
