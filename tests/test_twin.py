@@ -322,8 +322,8 @@ class _AsReal(OneStore):
 
     write, read = Store.write, Store.read
 
-    def __init__(self, url: str, clock: Clock, rng: Random) -> None:
-        super().__init__(url, clock, rng)
+    def __init__(self, tables: Path, clock: Clock, rng: Random) -> None:
+        super().__init__(tables, clock, rng)
         self._connection.close()
 
 

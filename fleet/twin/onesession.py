@@ -94,7 +94,7 @@ class OneSession(Session):
         self._shapes = cache(lambda mapper: Shape(mapper, self._dialect))
         self._deletes = False
         self._noted = _noted(self._database)
-        self._writes = 0
+        self._writes = self._committed = 0
         self._written: dict[str, int] = defaultdict(int)  # by table, the number of its last write
         self._knows = False  # whether what is written is the session's own doing
         self._passed_by: set[str] = set()  # tables
@@ -158,7 +158,8 @@ class OneSession(Session):
         if self._deletes:
             self._deletes = False
             super().commit()
-        elif self.in_transaction():
+        elif self.in_transaction() and self._writes != self._committed:
+            self._committed = self._writes
             self._database.execute("COMMIT")
             self._database.execute("BEGIN")
 

@@ -2,19 +2,21 @@
 
 Rules this module keeps:
 
+- Its tables are those that the migrations make, copied into memory: nobody else is to read them,
+  and nothing of them is to stay.
 - Every unit of work commits or changes nothing, as in the store that it is.
 - What its session has read stays true, because nobody else writes (see ``onesession``).
 - What the database draws by chance comes from the seed.
 """
 
 import random
-import shutil
-import tempfile
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import event
@@ -26,21 +28,19 @@ from fleet.store.database import Store
 from fleet.store.migrate import upgrade
 from fleet.twin.onesession import OneSession
 
-_PRAGMAS = ("locking_mode=EXCLUSIVE", "synchronous=OFF")  # for nobody else, and thrown away
-
 
 class OneStore(Store):
     """A store for one thread of one process."""
 
-    def __init__(self, url: str, clock: Clock, rng: Random) -> None:
-        """Open the store at ``url``; the tables must exist."""
-        super().__init__(url, clock)
+    def __init__(self, tables: Path, clock: Clock, rng: Random) -> None:
+        """Begin as what is in ``tables``, a database of SQLite's."""
+        super().__init__("sqlite://", clock)
 
         @event.listens_for(self.engine, "connect")
         def _connect(connection: Any, _record: Any) -> None:
+            with closing(sqlite3.connect(tables)) as empty:
+                empty.backup(connection)
             connection.create_function("random", 0, lambda: rng.getrandbits(63))
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
 
         self._connection = self.engine.connect()
         self._session = OneSession(self._connection)
@@ -81,17 +81,17 @@ class OneStore(Store):
 
 @contextmanager
 def opened(clock: Clock, seed: int) -> Iterator[OneStore]:
-    """Make an empty store, in memory where the machine has a place for that; then remove it.
+    """Make an empty store.
 
     Meanwhile all that the centre draws by chance, its ids among it, follows from ``seed``.
     """
-    shared, state = Path("/dev/shm"), random.getstate()  # noqa: S108 - in a folder of our own there
+    state = random.getstate()
     random.seed(seed)
-    folder = Path(tempfile.mkdtemp(prefix="fleet-twin-", dir=shared if shared.is_dir() else None))
     try:
-        url = f"sqlite:///{folder / 'fleet.db'}"
-        upgrade(url)
-        store = OneStore(url, clock, Random(seed))  # noqa: S311 - a model, not a secret
+        with TemporaryDirectory(prefix="fleet-twin-") as folder:
+            tables = Path(folder) / "fleet.db"
+            upgrade(f"sqlite:///{tables}")
+            store = OneStore(tables, clock, Random(seed))  # noqa: S311 - a model, not a secret
         try:
             with ids_from(count(1)):
                 yield store
@@ -99,4 +99,3 @@ def opened(clock: Clock, seed: int) -> Iterator[OneStore]:
             store.close()
     finally:
         random.setstate(state)
-        shutil.rmtree(folder, ignore_errors=True)

@@ -25,12 +25,13 @@ from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import mirror, offices, scheduler, sites, suspensions
+from fleet.control.causes import PRESS
 from fleet.control.sites import SiteSpec
 from fleet.planning.states import TransferKind, TransferState, VersionState
 from fleet.settings import CentreSettings
 from fleet.store import transfers
 from fleet.store.clock import VirtualClock
-from fleet.store.tables import Artifact, Shard, Site, Transfer, Version
+from fleet.store.tables import Artifact, Press, Shard, Site, Transfer, Version
 from fleet.twin import due, faults
 from fleet.twin.faults import Fault, Kind
 from fleet.twin.ground import Ground
@@ -132,6 +133,8 @@ class Twin:
         with self.store.write() as session:
             for role in (offices.SCHEDULER, offices.SERVER):
                 offices.hold(session, role, "twin", (self.days + 2) * DAY, START)
+            # no catalogue is written here, and what it would have told is gathered by nobody
+            session.add(Press(id=PRESS, gathered_at=START + timedelta(days=self.days)))
         rng = self._rngs["data"]
         sizes = [min(_LARGEST, _MEDIAN * rng.lognormvariate(0, _SPREAD)) for _ in range(datasets)]
         self._capacity = int(sum(sizes) * self.policy.copies / number * 3 + 4 * _LARGEST)
