@@ -15,6 +15,7 @@ STEP = 64 * 1024
 class Asked:
     """One request as it came."""
 
+    method: str
     path: str
     headers: dict[str, str]
 
@@ -85,7 +86,9 @@ class Exchange:
         self.connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
 
     def send(self, data: bytes) -> None:
-        """Send a part of the body, counted."""
+        """Send a part of the body, counted; who asks for the head alone gets none."""
+        if self.asked.method == "HEAD":
+            return
         for at in range(0, len(data), STEP):
             step = data[at : at + STEP]
             self.connection.sendall(step)
@@ -94,6 +97,8 @@ class Exchange:
 
     def chunk(self, data: bytes) -> None:
         """Send a part of a chunked body."""
+        if self.asked.method == "HEAD":
+            return
         self.connection.sendall(f"{len(data):x}\r\n".encode())
         self.send(data)
         self.connection.sendall(b"\r\n")

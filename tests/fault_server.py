@@ -48,7 +48,8 @@ class _Handler(socketserver.StreamRequestHandler):
         while line := self.rfile.readline(65536).strip():
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
-        asked = Asked(unquote(words[1].decode("ascii").split("?")[0]).lstrip("/"), headers)
+        path = unquote(words[1].decode("ascii").split("?")[0]).lstrip("/")
+        asked = Asked(words[0].decode("ascii"), path, headers)
         with self.server.owner.under_way(asked) as (file, time):
             if file is None:
                 self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
