@@ -93,6 +93,7 @@ def away(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Away]:
             yield AwayItems(archive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("databases", "away"), [("sqlite", "archive"), ("postgresql", "bucket")], indirect=True
 )

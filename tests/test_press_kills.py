@@ -30,6 +30,7 @@ def issue(url: str, home: Path, now: datetime) -> None:
     store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # it starts a dozen processes
 def test_a_kill_loses_no_change_and_shows_nothing_half_written(
     sqlite_databases: Databases, tmp_path: Path

@@ -105,6 +105,7 @@ def test_two_versions_become_two_records_of_one_concept_whoever_is_killed(
 
 
 @on_sqlite
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_version_too_large_for_a_record_has_its_papers_there_as_a_newcomer_asks(
     tmp_path: Path,
