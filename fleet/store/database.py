@@ -30,7 +30,7 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "cache_size=-32768",  # KiB; of SQLite's own 2 MiB a batch of the tick would use each page twice
 )
-_CACHED_STATEMENTS = 2000  # the store has hundreds: among Python's own 128 most are read anew
+_CACHED_STATEMENTS = 500  # of each connection; among Python's own 128 most are read anew
 
 
 class Store:
