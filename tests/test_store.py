@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, MetaData, create_engine, make_url, text
+from sqlalchemy import Column, MetaData, create_engine, event, make_url, text
 from sqlmodel import SQLModel, select
 
 from fleet.store import tables  # noqa: F401
 from fleet.store.columns import new_id
 from fleet.store.database import Store
 from fleet.store.migrate import is_current, upgrade
-from fleet.store.tables import Dataset, Site
+from fleet.store.tables import Blob, Dataset, Press, Site, Usual
 
 
 def test_migrations_make_exactly_the_tables_that_the_code_declares(live_store: Store) -> None:
@@ -20,6 +20,24 @@ def test_migrations_make_exactly_the_tables_that_the_code_declares(live_store: S
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
     assert is_current(live_store)
+
+
+def test_what_changed_is_written_in_the_order_of_the_tables_names(store: Store) -> None:
+    written = []
+    with store.write() as session:
+        event.listen(
+            session.connection(),
+            "before_cursor_execute",
+            lambda *told: written.append(told[2].split()[2]),
+        )
+        session.add(Site(id="toronto", kind="node", driver="posix"))
+        session.add(Usual(subject="toronto"))
+        session.add(Dataset(id="data", created_at=store.now(session)))
+        session.add(Blob(sha256="00", data=b"", created_at=store.now(session)))
+        session.add(Press(id="press"))
+        written.clear()
+        session.flush()
+    assert written == ["blob", "dataset", "press", "site", "usual"]
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:

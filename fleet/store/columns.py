@@ -62,6 +62,16 @@ def ids_from(numbers: Iterator[int]) -> Iterator[None]:
         _numbers = before
 
 
+def identity(prefix: str) -> Any:
+    """Declare the key of a table whose rows have ids of their own."""
+    return Field(default_factory=lambda: new_id(prefix), primary_key=True)
+
+
+def empty() -> list[Any]:
+    """Make an empty list: of ``list`` itself pydantic would parse the signature for each row."""
+    return []
+
+
 def moment(**options: Any) -> Any:
     """Declare a column that holds a moment, nullable unless told otherwise."""
     return Field(sa_type=UtcDateTime, **{"default": None, **options})
