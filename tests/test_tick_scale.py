@@ -11,10 +11,10 @@ from sqlmodel import Session, col, select
 
 from fleet.control import scheduler
 from fleet.settings import CentreSettings
-from fleet.store import placing, transfers
+from fleet.store import offers, placing, transfers
 from fleet.store.database import Store
 from fleet.store.placing import Changes
-from fleet.store.tables import Placement, Rule, Shard, Transfer, Version
+from fleet.store.tables import Placement, Rule, Shard, Transfer, Version, VersionChange
 from tests.databases import Databases
 from tests.filled_store import fill, lose
 
@@ -185,6 +185,46 @@ def test_who_has_work_is_found_without_reading_it(database_url: str, analysed_be
     assert ask() == {"site-03": {"copy"}}
     assert _effort(store, ask) < 200
     store.close()
+
+
+_SUMS = """
+    WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 20000)
+    INSERT INTO versionchange (version_id, changes, folded)
+    SELECT 've-' || n, 1, true FROM number"""
+_NOTES = """
+    WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 600)
+    INSERT INTO versionchange (version_id, changes) SELECT 've-' || (1 + n % 3), 1 FROM number"""
+
+
+def test_changes_are_added_up_without_reading_what_was_before(database_url: str) -> None:
+    store = _filled(database_url, FEW)
+    with store.engine.begin() as connection:
+        connection.execute(text(_SUMS))
+    _analyse(store)
+
+    def ask() -> bool:
+        with store.read() as session:
+            return offers.worth_folding(session)
+
+    assert not ask()
+    assert _effort(store, ask) < 20
+    with store.engine.begin() as connection:
+        connection.execute(text(_NOTES))
+    assert ask()
+    with store.write() as session:
+        sums, rows = offers.changes(session), _rows_of_sums(session)
+        offers.fold(session)
+        assert offers.changes(session) == sums
+        after = _rows_of_sums(session)
+    changed = {version for version, row in after.items() if rows.get(version) != row}
+    assert changed == {"ve-1", "ve-2", "ve-3"}
+    assert not ask()
+    store.close()
+
+
+def _rows_of_sums(session: Session) -> dict[str, int | None]:
+    rows = select(VersionChange.version_id, VersionChange.id).where(col(VersionChange.folded))
+    return dict(session.exec(rows).all())
 
 
 def test_every_lost_copy_is_copied_anew_with_its_reason(database_url: str) -> None:

@@ -10,14 +10,17 @@ Rules this module keeps:
 - The files of a public version never change, so that they are read once.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import sqlalchemy
-from sqlalchemy import BindParameter, bindparam, delete, func, insert
-from sqlmodel import Session, col, select
+from sqlalchemy import BindParameter, Executable, bindparam, delete, false, func, true
+from sqlmodel import Session, SQLModel, col, select
 
 from fleet.planning.states import ArtifactState, ReplicaState, VersionState
+from fleet.store import given
 from fleet.store.tables import Artifact, DatasetAlias, Replica, Shard, Version, VersionChange
 
 TOLD = (
@@ -31,6 +34,7 @@ _FOLD_FROM = 500  # rows to add up; fewer are summed in a millisecond
 _FOLD_MOST = 20_000  # at once: of many that were noted while nobody ticked, some at each tick
 _AT_ONCE = 5000
 _COLUMNS = ("path", "role", "size", "sha256", "shard_id")
+_CHANGE = SQLModel.metadata.tables["versionchange"]
 
 
 class FileRow(NamedTuple):
@@ -72,7 +76,16 @@ class CopyRow(NamedTuple):
 _SUMS = select(VersionChange.version_id, func.sum(VersionChange.changes)).group_by(
     VersionChange.version_id
 )
-_SPARE = select(func.count() - func.count(func.distinct(VersionChange.version_id)))
+_NOTED = _CHANGE.c.folded == false()
+_MANY = sqlalchemy.select(_CHANGE.c.id).where(_NOTED).order_by(_CHANGE.c.id)
+_MANY = _MANY.offset(_FOLD_FROM - 1).limit(1)
+_NOTES = (
+    select(
+        VersionChange.id, VersionChange.version_id, VersionChange.shard_id, VersionChange.changes
+    )
+    .where(_NOTED, col(VersionChange.shard_id).is_not(None))
+    .order_by(col(VersionChange.id))
+)
 _VERSION: BindParameter[str] = bindparam("version")
 _FILES = sqlalchemy.select(*(col(getattr(Artifact, name)) for name in _COLUMNS)).where(
     col(Artifact.version_id) == _VERSION,
@@ -150,22 +163,32 @@ def aliases(session: Session) -> dict[str, str]:
 
 def worth_folding(session: Session) -> bool:
     """Whether so many changes were noted that they should be added up."""
-    return session.exec(_SPARE).one() >= _FOLD_FROM
+    return session.execute(_MANY).first() is not None
 
 
-_OLDEST = select(VersionChange.id).order_by(col(VersionChange.id)).limit(_FOLD_MOST)
-_FOLDED = (
-    delete(VersionChange)
-    .where(col(VersionChange.id).in_(_OLDEST))
-    .returning(col(VersionChange.version_id), col(VersionChange.changes))
-)
+_OLDEST = sqlalchemy.select(_CHANGE.c.id).where(_NOTED).order_by(_CHANGE.c.id).limit(_FOLD_MOST)
+_ROW = (_CHANGE.c.version_id, _CHANGE.c.changes)
+_TAKEN = delete(_CHANGE).where(_CHANGE.c.id.in_(_OLDEST)).returning(*_ROW)
 
 
 def fold(session: Session) -> None:
-    """Put one row for each version in place of those that are there, as ``loads.fold`` does."""
-    sums: dict[str, int] = {}
-    for version, times in session.connection().execute(_FOLDED):
-        sums[version] = sums.get(version, 0) + times
-    if sums:
-        rows = [{"version_id": version, "changes": times} for version, times in sums.items()]
-        session.connection().execute(insert(VersionChange), rows)
+    """Put a sum in place of the notes of each version, the oldest first.
+
+    What others note meanwhile stays as it is; two that fold at once may leave a version two sums.
+    """
+    kind, connection = given.dialect(session), session.connection()
+    sums = Counter[str]()
+    for version, times in connection.execute(_TAKEN):
+        sums[version] += times
+    for version, times in connection.execute(_sums(kind), given.ids(kind, list(sums))):
+        sums[version] += times
+    rows = [{"version_id": name, "changes": times, "folded": True} for name, times in sums.items()]
+    told = given.inserting(kind, _CHANGE, "version_id", "changes", "folded")
+    connection.execute(told, given.told(kind, rows))
+
+
+@cache
+def _sums(kind: str) -> Executable:
+    """Take the sums of versions that are given."""
+    theirs = given.among(kind, _CHANGE.c.version_id)
+    return delete(_CHANGE).where(_CHANGE.c.folded == true(), theirs).returning(*_ROW)

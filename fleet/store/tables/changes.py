@@ -1,6 +1,6 @@
 """Rows that the database's own triggers write, so that no change goes unnoticed."""
 
-from sqlalchemy import BigInteger, Integer
+from sqlalchemy import BigInteger, Index, Integer, false, text
 from sqlmodel import Field
 
 from fleet.store.columns import count
@@ -29,9 +29,24 @@ class VersionChange(Table, table=True):
     """How often something changed of a public version, or of a copy of its shard if one is named.
 
     A version's sum is what counts: another one than before says that what is known of it is old.
-    Triggers note them, as rows for the reason that ``SiteLoad`` has.
+    Triggers note them, as rows for the reason that ``SiteLoad`` has; ``folded`` is what notes were
+    added up to.
     """
 
+    __table_args__ = (
+        Index(
+            "ix_versionchange_note",
+            "id",
+            sqlite_where=text("folded = 0"),
+            postgresql_where=text("NOT folded"),
+        ),
+        Index(
+            "ix_versionchange_sum",
+            "version_id",
+            sqlite_where=text("folded = 1"),
+            postgresql_where=text("folded"),
+        ),
+    )
     id: int | None = Field(
         default=None,
         sa_type=BigInteger().with_variant(Integer(), "sqlite"),
@@ -40,6 +55,7 @@ class VersionChange(Table, table=True):
     version_id: str
     shard_id: str | None = None
     changes: int = count(default=...)
+    folded: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
 
 
 class DatasetChange(Table, table=True):
