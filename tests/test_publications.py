@@ -16,7 +16,7 @@ from fleet.control.sites import SiteSpec
 from fleet.descriptions import Description
 from fleet.places import RecordsPlace
 from fleet.repositories import Memory
-from fleet.store import holdings
+from fleet.store import locking
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Dataset, Publication, Version
 from tests.api_support import three_sites
@@ -252,9 +252,9 @@ def test_who_describes_a_dataset_waits_for_who_ends_its_publication_and_not_each
         said = Description.model_validate({"title": {"en": "Roads"}})
         with ThreadPoolExecutor(1) as other:
             with postgres_store.write() as session:
-                holdings.lock(session, Publication, row.id)
+                locking.lock(session, Publication, row.id)
                 described = other.submit(descriptions.keep, postgres_store, "data", said)
                 until_blocked(postgres_store)
-                holdings.lock(session, Version, version)
-                holdings.lock(session, Dataset, "data")
+                locking.lock(session, Version, version)
+                locking.lock(session, Dataset, "data")
             assert described.result(60) == "data"

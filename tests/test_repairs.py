@@ -13,7 +13,7 @@ from fleet.control import replicas, suspensions
 from fleet.control.errors import RefusedError
 from fleet.messages import ItemResult, Order
 from fleet.planning.repair import URGENT
-from fleet.store import holdings
+from fleet.store import holdings, locking
 from fleet.store.clock import VirtualClock
 from fleet.store.columns import ids_from
 from fleet.store.database import Store
@@ -133,7 +133,7 @@ def test_a_copy_over_one_that_is_found_bad_meanwhile_is_made(
         session.add(copy)
     with ThreadPoolExecutor(1) as pool:
         with centre.store.write() as session:
-            holdings.lock(session, Shard, shard)
+            locking.lock(session, Shard, shard)
             row = holdings.replica(session, shard, "toronto") or Replica()
             row.state = "bad"
             done = pool.submit(centre.dispatch)

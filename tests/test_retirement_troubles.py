@@ -9,7 +9,7 @@ from sqlmodel import col, delete
 
 from fleet.control import placements, replicas, retirement
 from fleet.control.errors import UndoneError
-from fleet.store import holdings, transfers
+from fleet.store import locking, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Replica, Shard, Site
 from tests.centre_support import Centre
@@ -29,10 +29,10 @@ def test_sites_that_go_together_each_take_their_shards_in_the_order_all_keep(
             session.exec(delete(Replica).where(copy))
     with ThreadPoolExecutor(1) as pool:
         with rival.store.write() as session:
-            holdings.lock(session, Shard, first)
+            locking.lock(session, Shard, first)
             done = pool.submit(rival.apply_sites, "toronto", "amsterdam", retired=True)
             until_blocked(rival.store)
-            holdings.lock(session, Shard, second)
+            locking.lock(session, Shard, second)
         done.result()
     assert states(rival.store, "toronto") == {second: "retired"}
     assert states(rival.store, "amsterdam") == {first: "retired"}
@@ -51,7 +51,7 @@ def test_a_site_that_is_kept_after_all_is_not_retired_by_a_unit_under_way(rival:
     to_be_retired(rival, "toronto")
     with ThreadPoolExecutor(1) as pool:
         with rival.store.write() as session:
-            holdings.lock(session, Shard, shard)
+            locking.lock(session, Shard, shard)
             retired = pool.submit(retirement.look_at, rival.store, "toronto")
             until_blocked(rival.store)
             assert "toronto: is not retired after all" in apply(rival, "toronto")
@@ -79,7 +79,7 @@ def test_a_site_is_not_lost_that_is_kept_after_all(rival: Centre) -> None:
     to_be_retired(rival, "toronto")
     with ThreadPoolExecutor(1) as pool:
         with rival.store.write() as session:
-            holdings.lock(session, Shard, shard)
+            locking.lock(session, Shard, shard)
             said = pool.submit(retirement.lose, rival.store, "toronto")
             until_blocked(rival.store)
             apply(rival, "toronto")
@@ -91,7 +91,7 @@ def test_a_site_that_is_kept_after_all_is_not_said_to_wait(rival: Centre) -> Non
     [shard] = hold(rival, 1, ("toronto", "amsterdam"))
     with ThreadPoolExecutor(1) as pool:
         with rival.store.write() as session:
-            holdings.lock(session, Shard, shard)
+            locking.lock(session, Shard, shard)
             said = pool.submit(apply, rival, "toronto", retired=True)
             until_blocked(rival.store)
             apply(rival, "toronto")
@@ -120,7 +120,7 @@ def test_a_copy_given_to_a_site_while_that_was_retired_is_made_elsewhere(rival: 
         session.get_one(Shard, shard).dirty = True
     with ThreadPoolExecutor(1) as pool:
         with rival.store.write() as session:
-            toronto = holdings.lock(session, Site, "toronto")
+            toronto = locking.lock(session, Site, "toronto")
             placed = pool.submit(placements.step, rival.store, rival.settings)
             until_blocked(rival.store)
             toronto.retired = True
@@ -157,7 +157,7 @@ def test_a_site_that_a_deadlock_keeps_is_tried_once_more(rival: Centre, retired:
     with ThreadPoolExecutor(1) as pool:
         with rival.store.write() as session:
             session.execute(text("SET LOCAL deadlock_timeout = '1min'"))  # the other is the victim
-            holdings.lock(session, Shard, shard)
+            locking.lock(session, Shard, shard)
             said = pool.submit(apply, rival, "toronto", retired=retired)
             until_blocked(rival.store)
             transfers.lock(session, reading.id)

@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 from fleet.control.errors import RefusedError
 from fleet.messages import Outcome
 from fleet.planning.states import AliasState, ReplicaState, TransferKind
-from fleet.store import holdings, transfers
+from fleet.store import contents, holdings, locking, transfers, versioning
 from fleet.store.tables import Blob, Replica, Shard, Site, TorrentAlias, Transfer, Version
 from fleet.torrent.adoption import Move, OwnFile, own_files, wrong_piece
 from fleet.torrent.hybrid import v2_roots, wrong_root
@@ -76,7 +76,7 @@ def arrived(session: Session, shard: str, now: datetime) -> None:
     """Check the aliases of a shard that waited for somebody to hold it."""
     waiting = session.exec(_UNCHECKED, params={"shard": shard}).all()
     for infohash in waiting:
-        row = holdings.lock(session, TorrentAlias, infohash)
+        row = locking.lock(session, TorrentAlias, infohash)
         if row.state == AliasState.UNCHECKED:
             check(session, row, now)
 
@@ -133,8 +133,8 @@ def compare(
 ) -> str | None:
     """Say what is wrong with a torrent's pieces by the shard's own; None where they cannot tell."""
     blob = session.get(Blob, shard.pieces)
-    folder = holdings.folder(session.get_one(Version, shard.version_id))
-    order = [f"{folder}/{path}" for path, _ in holdings.files_of(session, shard.id)]
+    folder = versioning.folder(session.get_one(Version, shard.version_id))
+    order = [f"{folder}/{path}" for path, _ in contents.files_of(session, shard.id)]
     alike = (torrent.piece_length, torrent.size) == (shard.piece_length, shard.size)
     if (
         blob is None
@@ -202,8 +202,8 @@ def _checked_by(session: Session, transfer: str) -> TorrentAlias | None:
 def _roots(session: Session, row: TorrentAlias, outcome: Outcome) -> dict[str, str]:
     """Map the places of a shard's files to the BEP 52 roots that a site reported."""
     shard = session.get_one(Shard, row.shard_id)
-    folder = holdings.folder(session.get_one(Version, shard.version_id))
-    paths = {one.id: one.path for one in holdings.artifacts_of(session, shard.id)}
+    folder = versioning.folder(session.get_one(Version, shard.version_id))
+    paths = {one.id: one.path for one in contents.artifacts_of(session, shard.id)}
     return {
         f"{folder}/{paths[item.artifact]}": item.bep52_root or ""
         for item in outcome.items

@@ -24,7 +24,7 @@ from fleet.planning import addresses
 from fleet.planning.reading import Reading
 from fleet.planning.states import VersionState
 from fleet.settings import CentreSettings
-from fleet.store import cataloguing, holdings, tables
+from fleet.store import cataloguing, tables, versioning
 from fleet.store.database import Store, is_away
 from fleet.torrent.metainfo import magnet
 
@@ -166,7 +166,7 @@ def _mirrors(session: Session, version: tables.Version, shards: int) -> tuple[Mi
         held.setdefault(site.id, []).append((position, verified_at))
     places = reading.of(session, version.id, sites.values())
     mirrors = [
-        _mirror(sites[one], places[one], holdings.folder(version), held[one], shards)
+        _mirror(sites[one], places[one], versioning.folder(version), held[one], shards)
         for one in sorted(places)
     ]
     return tuple(sorted(mirrors, key=lambda one: _STEADY.index(one.kind)))

@@ -8,7 +8,7 @@ from fleet.control import catalogue
 from fleet.control.errors import NotFoundError
 from fleet.planning.states import VersionState
 from fleet.settings import CentreSettings
-from fleet.store import cataloguing, holdings
+from fleet.store import cataloguing, versioning
 from fleet.store.tables import Version
 
 
@@ -24,7 +24,7 @@ def work(session: Session, settings: CentreSettings, name: str, label: str = "")
     Raises:
         NotFoundError: none of that name was published.
     """
-    row = holdings.find_dataset(session, name)
+    row = versioning.find_dataset(session, name)
     versions = cataloguing.versions(session, row.id) if row else ()
     latest = [one for one in versions if one.state == VersionState.PUBLISHED] or versions
     chosen = [one for one in versions if one.label == label] if label else latest

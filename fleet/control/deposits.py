@@ -23,7 +23,7 @@ from fleet.planning.repositories import RecordLimits
 from fleet.planning.states import PublicationState, ReplicaState
 from fleet.repositories import Contents, Deposit, Paper, composed, urn
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import versioning
 from fleet.store.tables import Artifact, Publication, Replica, Shard, Site, Version
 
 Mirrors = Mapping[str, Sequence[int]]
@@ -211,7 +211,7 @@ def _sites(session: Session, names: Iterable[str]) -> dict[str, Site]:
 
 def _urls(session: Session, version: Version, mirrors: Mirrors) -> tuple[str, ...]:
     """Name the addresses below which the files of a version are read at its mirrors."""
-    folder = holdings.folder(version)
+    folder = versioning.folder(version)
     sites = _sites(session, mirrors).values()
     return tuple(reading.at(site).url(folder, "") for site in sites)
 

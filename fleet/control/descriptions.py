@@ -15,7 +15,7 @@ from fleet.control import publications
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.descriptions import LANGUAGES, Description
 from fleet.repositories import Creator, Licence, Text
-from fleet.store import holdings
+from fleet.store import versioning
 from fleet.store.database import Store
 from fleet.store.tables import Dataset, Version
 
@@ -144,7 +144,7 @@ def for_record(
 
 
 def _dataset(session: Session, name: str) -> Dataset:
-    found = holdings.find_dataset(session, name)
+    found = versioning.find_dataset(session, name)
     if found is None:
         raise NotFoundError(f"there is no dataset {name!r}; `fleet status` names them")
     return found
@@ -174,5 +174,5 @@ def _retrieved(version: Version, language: str) -> str:
 
 
 def _previous_doi(session: Session, version: Version) -> str:
-    before = holdings.before(session, version)
+    before = versioning.before(session, version)
     return (before.doi or "") if before else ""

@@ -24,7 +24,7 @@ from fleet.planning.facts import FileFacts
 from fleet.planning.repair import URGENT
 from fleet.planning.states import TransferKind, VersionState
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import contents, drafting, locking, versioning
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Blob, Rule, Shard, Site, Transfer, Version
 from fleet.torrent.paths import path_fault
@@ -46,7 +46,7 @@ def step(store: Store, settings: CentreSettings) -> bool:
     for done in range(_AT_ONCE):
         with store.read() as session:
             now = store.now(session)
-            version_id = holdings.next_version(session, now)
+            version_id = versioning.next_version(session, now)
         if version_id is None:
             return done > 0
         if until is not None and now >= until:
@@ -63,7 +63,7 @@ def _one(store: Store, settings: CentreSettings, version_id: str) -> None:
     except Exception as error:  # noqa: BLE001 - one bad version never stops the others
         _log.exception("version set aside", version=version_id)
         with store.write() as session:
-            version = holdings.lock(session, Version, version_id)
+            version = locking.lock(session, Version, version_id)
             version.dirty, version.look_at = False, store.now(session) + _LOOK_AGAIN
             version.reason = f"set aside, see the scheduler's log: {error}"
 
@@ -71,7 +71,7 @@ def _one(store: Store, settings: CentreSettings, version_id: str) -> None:
 def _advance(store: Store, settings: CentreSettings, version_id: str) -> None:
     with store.write() as session:
         now = store.now(session)
-        version = holdings.lock(session, Version, version_id)
+        version = locking.lock(session, Version, version_id)
         if version.state != VersionState.DRAFT:
             version.dirty = False
             if version.look_at is None or version.look_at > now:
@@ -84,11 +84,11 @@ def _advance(store: Store, settings: CentreSettings, version_id: str) -> None:
     if not draft:
         if kept.let_go(store, settings, version_id):
             with store.write() as session:
-                holdings.lock(session, Version, version_id).look_at = None
+                locking.lock(session, Version, version_id).look_at = None
     elif not (undescribed and _describe(store, settings, version_id)):
         _cut(store, settings, version_id)
         with store.write() as session:
-            version = holdings.lock(session, Version, version_id)
+            version = locking.lock(session, Version, version_id)
             _publish_or_wait(session, version, store.now(session))
 
 
@@ -103,9 +103,9 @@ def _has_come(session: Session, version: Version, now: datetime) -> bool:
 
 def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bool:
     """Give artifacts that nobody fetches yet to sites; True while there were any."""
-    waiting = holdings.without_ingest(session, version.id, _FILES_AT_ONCE)
+    waiting = drafting.without_ingest(session, version.id, _FILES_AT_ONCE)
     if not waiting:
-        version.dirty = holdings.expected(session, version.id) == 0
+        version.dirty = drafting.expected(session, version.id) == 0
         if not version.dirty:
             version.reason = "waits for its files to arrive from their origins"
         return False
@@ -133,7 +133,7 @@ def _ingest(session: Session, version: Version, rule: Rule, now: datetime) -> bo
         version.reason, version.dirty, version.look_at = short, False, now + _LOOK_AGAIN
     session.flush()  # what an ingest was promised is noted at its site, so it must be there
     # what is left bears the reason, so that those that nobody tried go before it the next time
-    holdings.assign(session, ((one.id, given.get(one.id), short) for one in waiting))
+    drafting.assign(session, ((one.id, given.get(one.id), short) for one in waiting))
     return True
 
 
@@ -144,7 +144,7 @@ def _describe(store: Store, settings: CentreSettings, version_id: str) -> bool:
     """
     with store.read() as session:
         label = session.get_one(Version, version_id).label
-        files = [FileFacts(*row) for row in holdings.uncut_files(session, version_id)]
+        files = [FileFacts(*row) for row in drafting.uncut_files(session, version_id)]
     faults = {file.id: fault for file in files if (fault := path_fault(f"{label}/{file.path}"))}
     reasons = {one: f"no torrent can hold it: {fault}" for one, fault in faults.items()}
     if not any(file.size for file in files if file.id not in faults):
@@ -155,17 +155,17 @@ def _describe(store: Store, settings: CentreSettings, version_id: str) -> bool:
         with store.write() as session:
             if not _may_cut(session, version_id, 0):
                 return True
-            holdings.exclude(session, dict(excluded[first : first + _FILES_AT_ONCE]))
+            drafting.exclude(session, dict(excluded[first : first + _FILES_AT_ONCE]))
     return len(reasons) < len(files) and manifests.give(store, settings, version_id)
 
 
 def _cut(store: Store, settings: CentreSettings, version_id: str) -> None:
     """Make shards of a version's artifacts that are in none yet, as far as time allows."""
     with store.read() as session:
-        if not holdings.uncut(session, version_id):
+        if not drafting.uncut(session, version_id):
             return
-        position = holdings.next_position(session, version_id)
-        files = [FileFacts(*row) for row in holdings.uncut_files(session, version_id)]
+        position = drafting.next_position(session, version_id)
+        files = [FileFacts(*row) for row in drafting.uncut_files(session, version_id)]
     plan = shards.cut(
         files,
         alone_from=settings.alone_from,
@@ -185,11 +185,11 @@ def _cut(store: Store, settings: CentreSettings, version_id: str) -> None:
 
 def _may_cut(session: Session, version_id: str, position: int) -> bool:
     """Take the version; False if it changed since the plan was made."""
-    version = holdings.lock(session, Version, version_id)
+    version = locking.lock(session, Version, version_id)
     return (
         version.state == VersionState.DRAFT
-        and holdings.next_position(session, version_id) == position
-        and not holdings.expected(session, version_id)
+        and drafting.next_position(session, version_id) == position
+        and not drafting.expected(session, version_id)
     )
 
 
@@ -219,8 +219,8 @@ def _make(
     )
     session.add(shard)
     session.flush()
-    holdings.put_in_shard(session, shard.id, _offsets(group))
-    site = holdings.arrival(session, shard.id)
+    drafting.put_in_shard(session, shard.id, _offsets(group))
+    site = contents.arrival(session, shard.id)
     pieces = _pieces(session, shard, group)
     if pieces is None or session.get_one(Site, site).retired:
         _have_sealed(session, shard, site, now)
@@ -256,7 +256,7 @@ def _have_sealed(session: Session, shard: Shard, site: str, now: datetime) -> bo
     """Have a shard's piece hashes computed; False where no site is there that can."""
     reason = f"most of it arrived at {site}, where its piece hashes are computed"
     if unfit := _unfit(session, site):
-        other = holdings.other_node(session, site)
+        other = drafting.other_node(session, site)
         if other is None:
             return False
         site, reason = other, f"{site} {unfit}, so its piece hashes are computed at {other}"
@@ -294,7 +294,7 @@ _PUBLISHED = select(Version).where(
 def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
     """Publish a version whose shards are all sealed; else say what it waits for."""
     draft = version.state == VersionState.DRAFT
-    if draft and (holdings.expected(session, version.id) or holdings.uncut(session, version.id)):
+    if draft and (drafting.expected(session, version.id) or drafting.uncut(session, version.id)):
         return  # it stays dirty: the next step goes on with it
     version.dirty = False
     if not draft:
@@ -306,8 +306,8 @@ def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
         version.reason = f"waits for the piece hashes of {cut - sealed} of its shards"
         lacking = [
             shard
-            for shard in holdings.unsealed_by_nobody(session, version.id)
-            if not _have_sealed(session, shard, holdings.arrival(session, shard.id), now)
+            for shard in drafting.unsealed_by_nobody(session, version.id)
+            if not _have_sealed(session, shard, contents.arrival(session, shard.id), now)
         ]
         if lacking:
             version.look_at = now + _LOOK_AGAIN
@@ -320,14 +320,14 @@ def _publish_or_wait(session: Session, version: Version, now: datetime) -> None:
 
 def _publish(session: Session, version: Version, now: datetime) -> None:
     """Make the version final, and its shards ready to be placed."""
-    excluded = holdings.excluded(session, version.id)
+    excluded = drafting.excluded(session, version.id)
     for other in session.exec(_PUBLISHED, params={"dataset": version.dataset_id}).all():
         other.state = VersionState.SUPERSEDED
         version.previous_id = other.id
     version.state, version.published_at = VersionState.PUBLISHED, now
-    version.sequence = 1 + holdings.last_sequence(session, version.dataset_id)
+    version.sequence = 1 + versioning.last_sequence(session, version.dataset_id)
     version.reason = f"published without {excluded} files" if excluded else ""
     version.look_at = now + kept.AT_LEAST
     publications.make(session, version.dataset_id, now)
     issues.published(session, version, now)
-    holdings.dirty_shards(session, select(Version.id).where(Version.id == version.id))
+    locking.dirty_shards(session, select(Version.id).where(Version.id == version.id))

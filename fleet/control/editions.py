@@ -19,7 +19,7 @@ from fleet.planning.latest import bare, bare_name
 from fleet.planning.reading import RECORDS, Reading
 from fleet.planning.redirect import Copy
 from fleet.planning.states import ReplicaState, VersionState
-from fleet.store import holdings, offers
+from fleet.store import offers, versioning
 from fleet.store.offers import CopyRow
 from fleet.store.tables import Dataset, Site, Version
 
@@ -148,7 +148,7 @@ class Shelf:
             concept=session.get_one(Dataset, row.dataset_id).doi or "",
             sequence=row.sequence or 0,
             since=row.published_at or row.created_at,
-            folder=holdings.folder(row),
+            folder=versioning.folder(row),
             files=files,
             records=records.readings,
             copies=tuple(copies),

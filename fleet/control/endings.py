@@ -11,7 +11,7 @@ from fleet.control import executors, publications, replicas
 from fleet.planning.retry import after_failure
 from fleet.planning.states import ArtifactState, TransferKind, TransferState
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import drafting, locking
 from fleet.store.tables import Artifact, Transfer, Version
 
 _MOVES = 2  # how often a file is given to another site before it is given up
@@ -56,7 +56,7 @@ def give_up(
         replicas.failed(session, transfer.shard_id, transfer.target_id, reason)
     if transfer.kind != TransferKind.INGEST:
         return
-    for artifact in holdings.ingested_by(session, transfer.id):
+    for artifact in drafting.ingested_by(session, transfer.id):
         artifact.reason = artifact.reason or reason
         if len(artifact.tried) < _MOVES and artifact.id not in blamed:
             give_away(artifact, transfer.executor_id)
@@ -83,7 +83,7 @@ def end(
 def settle(session: Session, transfer: Transfer) -> None:
     """Have the version looked at once it waits for no site's work on its files any more."""
     session.flush()
-    version = holdings.lock(session, Version, transfer.version_id)
-    unassigned = holdings.without_ingest(session, version.id, 1)
-    if unassigned or holdings.expected(session, version.id) == 0:
+    version = locking.lock(session, Version, transfer.version_id)
+    unassigned = drafting.without_ingest(session, version.id, 1)
+    if unassigned or drafting.expected(session, version.id) == 0:
         version.dirty = True

@@ -44,7 +44,7 @@ from fleet.control import incidents
 from fleet.control.errors import NotFoundError
 from fleet.importers import CENTRE
 from fleet.planning.states import AttemptState, ReplicaState
-from fleet.store import exports, holdings
+from fleet.store import exports, versioning
 
 GROUP_ROWS = 20_000
 
@@ -92,7 +92,7 @@ def select(session: Session, dataset: str | None) -> Selection:
     """
     owner = None
     if dataset is not None:
-        found = holdings.find_dataset(session, dataset)
+        found = versioning.find_dataset(session, dataset)
         if found is None:
             raise NotFoundError(f"there is no dataset {dataset!r}; `fleet status` lists them")
         owner = found.id

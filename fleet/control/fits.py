@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.planning.states import VersionState
-from fleet.store import holdings
+from fleet.store import contents, versioning
 from fleet.store.tables import Artifact, Shard, Version
 from fleet.torrent.adoption import Move, OwnFile, move_of
 
@@ -54,8 +54,8 @@ def fitting(session: Session, files: Sequence[OwnFile], within: str) -> list[Fit
         asked = asked.where(col(Version.id).in_(versions))
     fits: dict[str, Fit] = {}
     for shard, version in session.exec(asked).all():
-        folder = holdings.folder(version)
-        held = [(f"{folder}/{path}", size) for path, size in holdings.files_of(session, shard.id)]
+        folder = versioning.folder(version)
+        held = [(f"{folder}/{path}", size) for path, size in contents.files_of(session, shard.id)]
         move = move_of(files, held)
         if move is None and within and len(held) == 1:
             move = Move(files[0].path, held[0][0])
@@ -72,7 +72,7 @@ def _versions(session: Session, within: str) -> list[str] | None:
         return None
     if session.get(Version, within) is not None:
         return [within]
-    dataset = holdings.find_dataset(session, within)
+    dataset = versioning.find_dataset(session, within)
     if dataset is None:
         raise NotFoundError(f"there is no version or dataset {within!r}")
     rows = session.exec(select(Version.id).where(Version.dataset_id == dataset.id)).all()

@@ -24,7 +24,7 @@ from fleet.planning.fixity import (
 )
 from fleet.planning.windows import Turn, Work, turn
 from fleet.settings import CentreSettings
-from fleet.store import fixity, holdings
+from fleet.store import fixity, locking
 from fleet.store.database import Store
 from fleet.store.tables import Fixity, Incident, Replica, Site
 
@@ -116,7 +116,7 @@ def _read(session: Session, site: str, age: timedelta, now: datetime) -> bool:
     due = _due(session, limits, age, now, unsure=bool(judged))
     if not due:
         return False
-    shards = holdings.lock_shards(session, due)
+    shards = locking.lock_shards(session, due)
     stand = standing.of(session, [shard.id for shard in shards], judged)
     copies: dict[str, DueCopy] = {}
     rows: dict[str, Replica] = {}

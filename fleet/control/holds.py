@@ -28,7 +28,7 @@ from fleet.planning.publications import after_trouble
 from fleet.planning.states import PublicationState, TransferKind
 from fleet.repositories import Memory
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import locking
 from fleet.store.database import Store
 from fleet.store.tables import Dataset, Publication, Shard, Transfer, Version
 
@@ -129,10 +129,10 @@ class Hold:
     def published(self, done: Published, without: str = "") -> None:
         """Note that the version is published; ``without`` says why its data are not in it."""
         with self._last() as (session, row, now):
-            version = holdings.lock(session, Version, row.version_id)
+            version = locking.lock(session, Version, row.version_id)
             version.doi = version.doi or done.doi
             if version.doi == done.doi:  # else others' DOI is cited, and no concept of ours
-                dataset = holdings.lock(session, Dataset, version.dataset_id)
+                dataset = locking.lock(session, Dataset, version.dataset_id)
                 dataset.doi = dataset.doi or done.concept_doi or None
             row.record, row.doi, row.published_at = done.id, done.doi, now
             row.whole = not without
@@ -177,7 +177,7 @@ class Hold:
             yield session, self._own(session), self._store.now(session)
 
     def _own(self, session: Session) -> Publication:
-        row = holdings.lock(session, Publication, self.row.id)
+        row = locking.lock(session, Publication, self.row.id)
         if row.fence != self.row.fence or row.state != self.row.state:
             raise SupersededError(f"publication {row.id} is another's by now")
         return row
@@ -203,7 +203,7 @@ class Hold:
 def _arrive(session: Session, settings: CentreSettings, row: Publication, now: datetime) -> None:
     """Count what is in a record as copies: the repository's md5s are those of verified bytes."""
     shards = session.exec(select(Shard.id).where(Shard.version_id == row.version_id)).all()
-    for shard in holdings.lock_shards(session, shards):
+    for shard in locking.lock_shards(session, shards):
         how = "it was published there with its version's record"
         replicas.arrive(session, settings, shard.id, row.site_id, now, how)
         shard.dirty = True
@@ -215,7 +215,7 @@ def take(store: Store, settings: CentreSettings, publication: str) -> Hold | Non
     with store.write() as session:
         if session.get(Publication, publication) is None:
             return None
-        now, row = store.now(session), holdings.lock(session, Publication, publication)
+        now, row = store.now(session), locking.lock(session, Publication, publication)
         held = row.held_until is not None and row.held_until > now
         if held or row.state not in _STEPS:
             return None

@@ -22,7 +22,7 @@ from fleet.control.errors import RefusedError
 from fleet.importers import Draft, DraftArtifact
 from fleet.planning.press import DATASET, KEPT
 from fleet.planning.states import ArtifactState, TransferKind, TransferState, VersionState
-from fleet.store import holdings, transfers
+from fleet.store import drafting, locking, transfers, versioning
 from fleet.store.tables import (
     Artifact,
     Dataset,
@@ -54,7 +54,7 @@ def check_free(session: Session) -> None:
             f"{alias.dataset_id!r}; the catalogue is served by this centre alone"
         )
     made = session.get(Dataset, DATASET) is not None
-    if not made and (other := holdings.same_but_for_case(session, DATASET)):
+    if not made and (other := versioning.same_but_for_case(session, DATASET)):
         raise RefusedError(
             f"to many disks {DATASET!r}, which its editions are kept under, is the same folder as "
             f"the dataset {other!r}; the catalogue is served by this centre alone"
@@ -98,7 +98,7 @@ def _give_up(session: Session, version: str, now: datetime) -> None:
         .order_by(col(Transfer.id))
     )
     session.exec(unended.with_for_update()).all()  # before their version, as all do
-    row = holdings.lock(session, Version, version)
+    row = locking.lock(session, Version, version)
     if row.state != VersionState.DRAFT:
         return
     # of what was made until then, what somebody holds is left to them: they wait for the version
@@ -135,7 +135,7 @@ def _let_go(session: Session, version: str) -> None:
         for site in sites:
             replicas.expect(session, shard, site, _STUCK)
     session.flush()
-    holdings.dirty_shards(session, select(Version.id).where(Version.id == version))
+    locking.dirty_shards(session, select(Version.id).where(Version.id == version))
 
 
 def _cut(session: Session, version: str, files: Sequence[Artifact]) -> None:
@@ -143,7 +143,7 @@ def _cut(session: Session, version: str, files: Sequence[Artifact]) -> None:
     sizes = [one.size or 0 for one in files]
     shard = Shard(
         version_id=version,
-        position=holdings.next_position(session, version),
+        position=drafting.next_position(session, version),
         size=sum(sizes),
         files=len(files),
         piece_length=piece_length(sum(sizes)),
@@ -152,7 +152,7 @@ def _cut(session: Session, version: str, files: Sequence[Artifact]) -> None:
     session.flush()
     offsets = accumulate(sizes, initial=0)
     named = zip((one.id for one in files), offsets, strict=False)
-    holdings.put_in_shard(session, shard.id, named)
+    drafting.put_in_shard(session, shard.id, named)
 
 
 def published(session: Session, version: Version, now: datetime) -> None:
@@ -169,4 +169,4 @@ def published(session: Session, version: Version, now: datetime) -> None:
     ids = session.exec(select(Version.id).where(*older)).all()
     if ids:
         session.exec(update(Version).where(col(Version.id).in_(ids)).values(unneeded=True))
-        holdings.dirty_shards(session, select(Version.id).where(col(Version.id).in_(ids)))
+        locking.dirty_shards(session, select(Version.id).where(col(Version.id).in_(ids)))

@@ -19,7 +19,7 @@ from fleet.control.incidents import CONDEMNED, ENDING, READING, SAMPLING
 from fleet.planning import health
 from fleet.planning.repair import LEVELS, URGENT
 from fleet.planning.states import ReplicaState, TransferKind
-from fleet.store import fixity, holdings, transfers
+from fleet.store import drafting, fixity, holdings, locking, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Incident, Replica, Shard, Transfer, Version
 
@@ -97,7 +97,7 @@ def _order_samples(session: Session, incident: Incident, drawn: list[str], now: 
     """Have copies read that were drawn; False if none can be, as when all are being copied anew."""
     site, samples = incident.site_id, []
     copies = select(Replica.shard_id).where(col(Replica.id).in_(drawn))
-    for shard in holdings.lock_shards(session, session.exec(copies).all()):
+    for shard in locking.lock_shards(session, session.exec(copies).all()):
         reason = f"drawn by lot, to tell whether {site} is at fault as a whole"
         made = replicas.want_verify(session, shard.id, site, reason, now, _FIRST)
         kinds, states = (TransferKind.VERIFY,), transfers.UNENDED  # one given up tells, too
@@ -131,7 +131,7 @@ def _make_due(session: Session, incident: Incident, now: datetime) -> bool:
     gave = _give_up_transfers(session, site, now)
     mark = incident.began_at - _BEFORE
     shards = fixity.unmarked(session, site, mark, incident.began_at, _AT_ONCE)
-    for shard in holdings.lock_shards(session, shards):
+    for shard in locking.lock_shards(session, shards):
         shard.dirty = True
         for row in standing.recount(session, shard.id).rows:
             if row.site_id == site:
@@ -152,10 +152,10 @@ def _give_up_transfers(session: Session, site: str, now: datetime) -> bool:
     ended = [one for one in own if transfers.cancel(session, one, reason, now)]
     drafts = {one.version_id for one in ended if _is_of_draft(session, one)}
     for version in sorted(filter(None, drafts)):
-        holdings.lock(session, Version, version).dirty = True
+        locking.lock(session, Version, version).dirty = True
     for transfer in sorted(ended, key=lambda one: one.shard_id or ""):
         if transfer.kind == TransferKind.INGEST:
-            for artifact in holdings.ingested_by(session, transfer.id):
+            for artifact in drafting.ingested_by(session, transfer.id):
                 artifact.ingest_id = None
         elif transfer.shard_id is not None:
             replicas.forgo(session, transfer.shard_id, site, reason)
@@ -183,5 +183,5 @@ def _end(session: Session, incident: Incident, now: datetime) -> bool:
 def _see_to(session: Session, rows: Sequence[Replica]) -> None:
     """Have the shards looked at of which copies are bad or missing."""
     lost = {row.shard_id for row in rows if row.state in _LOST}
-    for shard in holdings.lock_shards(session, lost):
+    for shard in locking.lock_shards(session, lost):
         shard.dirty = True

@@ -27,7 +27,7 @@ from fleet.control.outcomes import Application
 from fleet.messages import Outcome, Verdict
 from fleet.planning.states import AttemptState, TransferKind, TransferState, VersionState
 from fleet.settings import CentreSettings
-from fleet.store import holdings, transfers
+from fleet.store import drafting, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Attempt, Observation, Transfer, Version
 
@@ -151,10 +151,10 @@ def reassign(session: Session, transfer: Transfer, attempt: Attempt, now: dateti
         return True
     if transfer.kind != TransferKind.INGEST:
         return _hand_back(session, transfer, attempt)
-    if holdings.other_node(session, attempt.site_id) is None:
+    if drafting.other_node(session, attempt.site_id) is None:
         return False
     attempt.state, attempt.reason = AttemptState.WITHDRAWN, transfer.reason
-    for artifact in holdings.ingested_by(session, transfer.id):
+    for artifact in drafting.ingested_by(session, transfer.id):
         endings.give_away(artifact, attempt.site_id)
     endings.end(session, transfer, TransferState.CANCELLED, transfer.reason, now)
     endings.settle(session, transfer)

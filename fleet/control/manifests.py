@@ -29,7 +29,7 @@ from fleet.importers.paths import collision_key
 from fleet.planning.addresses import unfit
 from fleet.planning.states import ArtifactState, VersionState
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import drafting, locking
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Version
 from fleet.torrent.pieces import PieceHasher, piece_length
@@ -46,7 +46,7 @@ _HAS_ONE = select(col(Artifact.id)).where(
 
 def is_due(session: Session, version: str) -> bool:
     """Whether a draft has no manifest yet, and may still get one."""
-    if holdings.next_position(session, version) > 0:
+    if drafting.next_position(session, version) > 0:
         return False
     return session.execute(_HAS_ONE, {"version": version}).first() is None
 
@@ -67,7 +67,7 @@ def give(store: Store, settings: CentreSettings, version_id: str) -> bool:
         path = _free_path(session, version_id)
     if not data:
         with store.write() as session:
-            version = holdings.lock(session, Version, version_id)
+            version = locking.lock(session, Version, version_id)
             if refused not in version.notes:
                 version.notes = [*version.notes, refused]
         return False
@@ -83,8 +83,8 @@ def give(store: Store, settings: CentreSettings, version_id: str) -> bool:
     pieces = hasher.finish()
     blobs.keep(store, hashlib.sha256(pieces).hexdigest(), pieces)
     with store.write() as session:
-        version = holdings.lock(session, Version, version_id)
-        changed = version.state != VersionState.DRAFT or holdings.expected(session, version_id)
+        version = locking.lock(session, Version, version_id)
+        changed = version.state != VersionState.DRAFT or drafting.expected(session, version_id)
         if not changed and is_due(session, version_id):
             session.add(
                 Artifact(

@@ -24,7 +24,7 @@ from fleet.importers.paths import collision_key
 from fleet.planning import press
 from fleet.planning.states import ArtifactState
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import locking, versioning
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Dataset, Request, Version
 
@@ -141,7 +141,7 @@ def _with(draft: Draft, bundle: Kept) -> Draft:
 
 def _check_free(session: Session, dataset: str) -> None:
     """Refuse the dataset that the catalogue's editions are versions of, by any of its names."""
-    found = holdings.find_dataset(session, dataset)
+    found = versioning.find_dataset(session, dataset)
     if press.DATASET in (dataset, found.id if found is not None else ""):
         raise RefusedError(
             f"{dataset!r} is this fleet's own catalogue: give another name with --dataset"
@@ -184,7 +184,7 @@ def _begin(store: Store, key: str, source: str, draft: Draft, dataset: str, labe
                 raise busy
             elif request.version_id is not None:
                 _forget(session, request.version_id)
-            held = holdings.find_dataset(session, dataset) or _make(session, dataset, draft, now)
+            held = versioning.find_dataset(session, dataset) or _make(session, dataset, draft, now)
             version = _draft(session, source, draft, held, label, now)
             request.version_id, request.created_at = version.id, now
             return version.id
@@ -193,7 +193,7 @@ def _begin(store: Store, key: str, source: str, draft: Draft, dataset: str, labe
 
 
 def _make(session: Session, dataset: str, draft: Draft, now: datetime) -> Dataset:
-    if other := holdings.same_but_for_case(session, dataset):
+    if other := versioning.same_but_for_case(session, dataset):
         raise RefusedError(
             f"there is a dataset {other!r}, and to many disks {dataset!r} is the same folder: "
             "write it as that one, or give it another id"
@@ -252,7 +252,7 @@ def _commit(
 
 
 def _hand_over(session: Session, version_id: str, spec: RuleSpec | None, now: datetime) -> None:
-    version = holdings.lock(session, Version, version_id)
+    version = locking.lock(session, Version, version_id)
     version.dirty, version.reason = True, "waits for the scheduler"
     if spec is None and facts.rule_of(session, version.dataset_id) is not None:
         return

@@ -16,7 +16,7 @@ from fleet.planning.facts import Wait
 from fleet.planning.providers import host_of
 from fleet.planning.sources import unreachable
 from fleet.planning.states import ArtifactState, TransferKind
-from fleet.store import holdings
+from fleet.store import contents
 from fleet.store.tables import Artifact, Shard, Transfer
 
 _LOOKED_AT = 20
@@ -78,7 +78,7 @@ def _here(session: Session, shard: Shard, target: str) -> set[str]:
     """Return a shard's artifacts that lie at a site since they came from their origins."""
     if shard.infohash is not None:
         return set()
-    places = holdings.ingest_sites(session, shard.id)
+    places = contents.ingest_sites(session, shard.id)
     return {one for one, site in places.items() if site == target}
 
 

@@ -5,7 +5,7 @@ from sqlmodel import Session
 from fleet.control import probes, replicas
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.messages import Observation as ObservationMessage
-from fleet.store import holdings
+from fleet.store import holdings, versioning
 from fleet.store.database import Store
 from fleet.store.tables import Observation, Report, Site
 
@@ -50,5 +50,5 @@ def report(store: Store, site: str, symptom: str, dataset: str | None) -> str:
 def _known(session: Session, site: str, dataset: str | None) -> None:
     if session.get(Site, site) is None:
         raise NotFoundError(f"there is no site {site!r}")
-    if dataset is not None and holdings.find_dataset(session, dataset) is None:
+    if dataset is not None and versioning.find_dataset(session, dataset) is None:
         raise NotFoundError(f"there is no dataset {dataset!r}")

@@ -11,7 +11,7 @@ from fleet.messages import BlobRef, Budget, Digest, Item, Order, Source
 from fleet.planning.digests import wants_md5
 from fleet.planning.states import TASKS, TransferKind
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import contents, drafting, versioning
 from fleet.store.tables import (
     Artifact,
     Attempt,
@@ -73,14 +73,14 @@ def _ingest(
     session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
 ) -> tuple[Details, Places]:
     version = session.get_one(Version, transfer.version_id)
-    artifacts = holdings.ingested_by(session, transfer.id)
+    artifacts = drafting.ingested_by(session, transfer.id)
     ranking = Ranking(session, attempt.site_id, _when(attempt))
     items = tuple(
         _item(artifact, ranking.order(sources.origins(settings, artifact)))
         for artifact in artifacts
     )
     details: Details = {
-        "folder": holdings.folder(version),
+        "folder": versioning.folder(version),
         "items": items,
         "digests": _digests(session, version, artifacts),
     }
@@ -91,7 +91,7 @@ def _copy(
     session: Session, settings: CentreSettings, transfer: Transfer, attempt: Attempt
 ) -> tuple[Details, Places]:
     shard, target = session.get_one(Shard, transfer.shard_id), transfer.target_id
-    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    folder = versioning.folder(session.get_one(Version, shard.version_id))
     swarm = sources.swarm(session, settings, shard, target)
     ranking = Ranking(session, attempt.site_id, _when(attempt), swarm)
     items = _items(session, settings, shard, target, ranking, folder)
@@ -118,7 +118,7 @@ def _items(
     copies = sources.copies(session, shard, target)
     arrivals = sources.arrivals(session, shard, target)
     items = []
-    for artifact in holdings.artifacts_of(session, shard.id):
+    for artifact in contents.artifacts_of(session, shard.id):
         arrived = [arrivals[artifact.id]] if artifact.id in arrivals else []
         fleets = [
             Source(url=at.url(folder, artifact.path), site=site)
@@ -134,7 +134,7 @@ def _publish(
 ) -> tuple[Details, Places]:
     """Have all data of a version brought to where its record is to have them."""
     version = session.get_one(Version, transfer.version_id)
-    folder, ranking = holdings.folder(version), Ranking(session, attempt.site_id, _when(attempt))
+    folder, ranking = versioning.folder(version), Ranking(session, attempt.site_id, _when(attempt))
     data = deposits.data_of(session, version)
     wanted = {one.id for one in data}
     items = [
@@ -155,13 +155,13 @@ def _verify(
 ) -> tuple[Details, Places]:
     """Have every file read where it lies, and mended from the torrent where others seed it."""
     shard = session.get_one(Shard, transfer.shard_id)
-    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    folder = versioning.folder(session.get_one(Version, shard.version_id))
     layout = alias_checks.layout_for(session, transfer.id)
     target = transfer.target_id
     swarm = None if layout else sources.swarm(session, settings, shard, target, mending=True)
     ranking = Ranking(session, attempt.site_id, _when(attempt), swarm)
     mending = ranking.order(())
-    items = tuple(_item(one, mending) for one in holdings.artifacts_of(session, shard.id))
+    items = tuple(_item(one, mending) for one in contents.artifacts_of(session, shard.id))
     details: Details = {"folder": folder, "shard": shard.id, "items": items}
     if layout is None:
         return details, ranking.places
@@ -185,8 +185,8 @@ def _when(attempt: Attempt) -> datetime:
 def _drop(session: Session, transfer: Transfer) -> Details:
     """Name the files of one shard; no other shard's lie at their paths, whatever its version."""
     shard = session.get_one(Shard, transfer.shard_id)
-    folder = holdings.folder(session.get_one(Version, shard.version_id))
-    items = tuple(_item(one) for one in holdings.artifacts_of(session, shard.id))
+    folder = versioning.folder(session.get_one(Version, shard.version_id))
+    items = tuple(_item(one) for one in contents.artifacts_of(session, shard.id))
     return {"folder": folder, "shard": shard.id, "items": items}
 
 

@@ -25,7 +25,7 @@ from fleet.control.sealing import seal
 from fleet.messages import ItemResult, Outcome
 from fleet.planning.states import ArtifactState, TransferKind, TransferState
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import contents, drafting, locking
 from fleet.store.tables import Artifact, Observation, Shard, Transfer, Version
 
 
@@ -76,7 +76,7 @@ class Application:
         """
         version = self.session.get_one(Version, self.transfer.version_id)
         waiting = {
-            one.id: one for one in holdings.expected_among(self.session, version.id, self._ids())
+            one.id: one for one in drafting.expected_among(self.session, version.id, self._ids())
         }
         results = [checked(item, waiting.get(item.artifact)) for item in self.outcome.items]
         self.failed = [item for item in results if not item.ok]
@@ -95,7 +95,7 @@ class Application:
         self.session.flush()
         problem = self._problem()
         excluded = any(one.state == ArtifactState.EXCLUDED for one in waiting.values())
-        if holdings.ingested_by(self.session, self.transfer.id):
+        if drafting.ingested_by(self.session, self.transfer.id):
             self._try_again(problem or "it reported nothing about some files")
         else:
             state = TransferState.SUSPENDED if excluded else TransferState.DONE
@@ -125,7 +125,7 @@ class Application:
 
     def _check(self, shard: Shard) -> set[str]:
         """Hold every item against what is known of it; return the artifacts that are well."""
-        known = {one.id: one for one in holdings.artifacts_of(self.session, shard.id)}
+        known = {one.id: one for one in contents.artifacts_of(self.session, shard.id)}
         results = [checked(item, known.get(item.artifact)) for item in self.outcome.items]
         self.failed = [item for item in results if not item.ok]
         return {item.artifact for item in results if item.ok} & set(known)
@@ -167,7 +167,7 @@ class Application:
         return problem
 
     def _drop(self) -> str:
-        shard = holdings.lock(self.session, Shard, self.transfer.shard_id)
+        shard = locking.lock(self.session, Shard, self.transfer.shard_id)
         problem = self._problem()
         if problem or len(self.outcome.items) != shard.files:
             self._try_again(problem or "it did not report on every file")

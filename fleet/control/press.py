@@ -14,7 +14,7 @@ from fleet.control import issues
 from fleet.control.causes import PRESS
 from fleet.planning import press as planning
 from fleet.settings import CentreSettings
-from fleet.store import holdings, untold
+from fleet.store import locking, untold
 from fleet.store.database import Store
 from fleet.store.tables import Press, Wakeup
 
@@ -64,4 +64,4 @@ def row_of(session: Session) -> Press:
     if session.get(Press, PRESS) is None:
         with suppress(IntegrityError), session.begin_nested():  # another one may be at it
             session.add(Press(id=PRESS))
-    return holdings.lock(session, Press, PRESS)
+    return locking.lock(session, Press, PRESS)

@@ -13,7 +13,7 @@ from fleet.planning.states import (
     TransferState,
     VersionState,
 )
-from fleet.store import faults, holdings
+from fleet.store import faults, versioning
 from fleet.store.tables import (
     Artifact,
     Attempt,
@@ -82,7 +82,7 @@ def of(session: Session, version_id: str) -> Progress:
             .group_by(col(Artifact.state))
         ).all()
     )
-    transfers = holdings.counts(session, version_id)
+    transfers = versioning.counts(session, version_id)
     wanted, available, bytes_wanted, bytes_available = _replicas(session, version_id)
     dirty, publishing = _dirty(session, version), _publishing(session, version_id)
     live = sum(transfers.get(state, 0) for state in LIVE)

@@ -19,7 +19,7 @@ from fleet.planning.executors import WHOLE_DRIVERS
 from fleet.planning.publications import PublicationFacts
 from fleet.planning.states import PublicationState, TransferState, VersionState
 from fleet.settings import CentreSettings
-from fleet.store import holdings, transfers
+from fleet.store import locking, transfers, versioning
 from fleet.store.database import Store
 from fleet.store.tables import Publication, Site, Transfer, Version, Wakeup
 
@@ -30,7 +30,7 @@ _ENDED = (PublicationState.PUBLISHED, PublicationState.REFUSED)
 
 def make(session: Session, dataset: str, now: datetime) -> None:
     """Have a dataset's latest version published where its rule asks for that."""
-    version = holdings.latest(session, dataset)
+    version = versioning.latest(session, dataset)
     if version is None:
         return
     for site in _ruled(session, dataset, now):
@@ -58,7 +58,7 @@ def ask(store: Store, name: str, at: str = "") -> str:
     with store.write() as session:
         now, version = store.now(session), named(session, name)
         if version.state == VersionState.WITHDRAWN:
-            raise RefusedError(f"{holdings.folder(version)} was withdrawn: it is not published")
+            raise RefusedError(f"{versioning.folder(version)} was withdrawn: it is not published")
         if version.dataset_id == press.DATASET:
             raise RefusedError(
                 "editions of the catalogue get no DOI: each lives for days, and a record for ever"
@@ -82,12 +82,12 @@ def named(session: Session, name: str) -> Version:
     """
     found = session.get(Version, name)
     dataset, _, label = name.partition("/")
-    row = holdings.find_dataset(session, dataset) if found is None else None
+    row = versioning.find_dataset(session, dataset) if found is None else None
     if row is not None and label:
         asked = select(Version).where(Version.dataset_id == row.id, Version.label == label)
         found = session.exec(asked).first()
     elif row is not None:
-        found = holdings.latest(session, row.id)
+        found = versioning.latest(session, row.id)
     if found is None:
         raise NotFoundError(
             f"there is no version {name!r}: give its id, DATASET/VERSION, or a dataset of which a "
@@ -130,7 +130,7 @@ def step(store: Store, settings: CentreSettings) -> bool:
 def _look(session: Session, settings: CentreSettings, name: str, now: datetime) -> None:
     if session.get(Publication, name) is None:
         return
-    row = holdings.lock(session, Publication, name)
+    row = locking.lock(session, Publication, name)
     if row.look_at is None or row.look_at > now:
         return
     if row.state == PublicationState.FILLING or _filled_late(session, row):
@@ -200,7 +200,7 @@ def wake_others(session: Session, row: Publication, now: datetime) -> None:
 def _again(session: Session, row: Publication, now: datetime) -> None:
     """Have a publication that is not under way begun, or tried, at once."""
     filled = transfers.lock(session, row.transfer_id) if row.transfer_id else None
-    row = holdings.lock(session, Publication, row.id)
+    row = locking.lock(session, Publication, row.id)
     if row.state not in (PublicationState.REFUSED, PublicationState.WANTED):
         return
     if filled is not None and filled.state == TransferState.SUSPENDED:

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from fleet.control import replicas
 from fleet.planning.repair import Urgency, untouchable
 from fleet.planning.states import ReplicaState, TransferKind, TransferState
-from fleet.store import holdings, transfers
+from fleet.store import holdings, locking, transfers
 from fleet.store.tables import Transfer
 
 
@@ -51,7 +51,7 @@ def spare(session: Session, copies: Collection[Transfer], now: datetime) -> None
     They come last in their unit of work: their shards are taken once all transfers are.
     """
     taken = [transfers.lock(session, one) for one in sorted(copy.id for copy in copies)]
-    holdings.lock_shards(session, {copy.shard_id or "" for copy in taken})
+    locking.lock_shards(session, {copy.shard_id or "" for copy in taken})
     for copy in taken:
         shard, target = copy.shard_id or "", copy.target_id
         row = holdings.replica(session, shard, target)

@@ -17,7 +17,7 @@ from fleet.planning import health
 from fleet.planning.fixity import due, priority
 from fleet.planning.states import ReplicaState, TransferKind
 from fleet.settings import CentreSettings
-from fleet.store import fixity, holdings, transfers
+from fleet.store import fixity, holdings, locking, transfers
 from fleet.store.tables import Artifact, Replica, Shard, Site, Transfer
 
 _ABSENT = frozenset({ReplicaState.PENDING, ReplicaState.BAD, ReplicaState.MISSING})
@@ -67,7 +67,7 @@ def arrive(
 
     So are those of a copy that was in doubt.  ``how`` is the reason of one nobody had asked for.
     """
-    holdings.lock(session, Shard, shard)
+    locking.lock(session, Shard, shard)
     row = expect(session, shard, site, how)
     if row.state == ReplicaState.LEAVING:
         return False
@@ -96,7 +96,7 @@ def lose(
 
     At a site that is at fault as a whole it is copied once that is decided.
     """
-    locked = holdings.lock(session, Shard, shard)
+    locked = locking.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
     if row is None or row.state in GOING:
         return
@@ -116,7 +116,7 @@ def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -
 
     At a site that reads as much as it may, or that is at fault as a whole, it waits for its turn.
     """
-    locked = holdings.lock(session, Shard, shard)
+    locked = locking.lock(session, Shard, shard)
     if incidents.sampling(session, site):
         _accuse(session, shard, site, now)
         return
@@ -134,7 +134,7 @@ def doubt(session: Session, shard: str, site: str, reason: str, now: datetime) -
 
 def outdate(session: Session, shard: str, site: str, oldest: datetime, now: datetime) -> None:
     """Stop counting a replica that was last read before ``oldest``; it is read in its turn."""
-    locked = holdings.lock(session, Shard, shard)
+    locked = locking.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
     if row is None or row.verified_at is None or row.verified_at >= oldest:
         return  # it was read meanwhile
@@ -146,7 +146,7 @@ def outdate(session: Session, shard: str, site: str, oldest: datetime, now: date
 
 def unreadable(session: Session, shard: str, site: str, now: datetime) -> None:
     """Stop counting a replica whose reading was given up."""
-    locked = holdings.lock(session, Shard, shard)
+    locked = locking.lock(session, Shard, shard)
     if not fixity.given_up(session, shard, site):
         return
     if _suspect(session, shard, site, _FOR_A_PERSON, now) is not None:
@@ -156,7 +156,7 @@ def unreadable(session: Session, shard: str, site: str, now: datetime) -> None:
 
 def forgo(session: Session, shard: str, site: str, reason: str) -> None:
     """Expect a shard at a site no more, where nothing of it has come yet."""
-    locked = holdings.lock(session, Shard, shard)
+    locked = locking.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
     if row is not None and row.state == ReplicaState.PENDING:
         row.state, row.reason = ReplicaState.RETIRED, reason
@@ -193,7 +193,7 @@ def stay(session: Session, shard: str, site: str, reason: str, now: datetime) ->
     row = holdings.replica(session, shard, site)
     if row is None or row.state != ReplicaState.LEAVING:
         return
-    holdings.lock(session, Shard, shard).dirty = True
+    locking.lock(session, Shard, shard).dirty = True
     row.state, row.reason, row.look_at = ReplicaState.SUSPECT, reason, now + _LOOK_AGAIN
     good = standing.recount(session, shard).good
     want_verify(session, shard, site, reason, now, priority(row.state, good))
@@ -302,7 +302,7 @@ def want_verify(
 
 def read_anew(session: Session, shard: str, site: str, reason: str, now: datetime) -> None:
     """Have what a superseded attempt brought read, unless nothing is to be there any more."""
-    holdings.lock(session, Shard, shard)
+    locking.lock(session, Shard, shard)
     row = holdings.replica(session, shard, site)
     retired = row is not None and row.state == ReplicaState.RETIRED
     if not retired and not session.get_one(Site, site).retired:
@@ -312,7 +312,7 @@ def read_anew(session: Session, shard: str, site: str, reason: str, now: datetim
 def retire(session: Session, site: str, how: str, now: datetime) -> None:
     """Stop counting and offering all that a site holds that was retired, or was lost."""
     for row in sorted(holdings.at_site(session, site), key=lambda row: row.shard_id):
-        holdings.lock(session, Shard, row.shard_id).dirty = True
+        locking.lock(session, Shard, row.shard_id).dirty = True
         row.state, row.look_at, row.troubled_at = ReplicaState.RETIRED, None, None
         row.reason = f"{site} was {how} {now:%Y-%m-%d}"
         standing.recount(session, row.shard_id)

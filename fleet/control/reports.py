@@ -25,7 +25,7 @@ from fleet.messages import Words
 from fleet.planning import health
 from fleet.planning.repair import URGENT
 from fleet.planning.states import ReplicaState, TransferKind
-from fleet.store import fixity, holdings, transfers
+from fleet.store import fixity, holdings, locking, transfers, versioning
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Observation, Shard, Site, Transfer, Version
 
@@ -103,13 +103,13 @@ def take(store: Store, report: Report) -> str:
         now = store.now(session)
         # the site is taken first, so that several words at a time make no more than is allowed
         session.get_one(Site, report.site, with_for_update={"key_share": True})
-        holdings.lock(session, Shard, shard)
+        locking.lock(session, Shard, shard)
         return _seen_to(session, shard, report.site, now) or _planned(session, report, shard, now)
 
 
 def _shard(session: Session, report: Report) -> str:
     """Find the shard whose copy is meant."""
-    dataset = holdings.find_dataset(session, report.dataset)
+    dataset = versioning.find_dataset(session, report.dataset)
     asked = {"dataset": dataset and dataset.id, "label": report.version, "path": report.path}
     shard = session.exec(_SHARD, params=asked).first() if dataset else None
     if shard is None:

@@ -21,7 +21,7 @@ from sqlmodel import Session, col, select
 from fleet.control import executors, gateways, incidents, probes, replicas, tombstones
 from fleet.control.errors import RefusedError
 from fleet.planning.states import TransferKind, TransferState
-from fleet.store import holdings, retiring, transfers
+from fleet.store import drafting, locking, retiring, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Site, Version
 
@@ -175,13 +175,13 @@ def _take(session: Session, site: str, how: str, now: datetime) -> None:
         transfer.state, transfer.ended_at = TransferState.CANCELLED, now
         transfer.reason = f"{site} was {how}"
         if transfer.kind == TransferKind.INGEST and transfer.version_id:
-            for artifact in holdings.ingested_by(session, transfer.id):
+            for artifact in drafting.ingested_by(session, transfer.id):
                 artifact.ingest_id = None
         if transfer.version_id:
             versions.add(transfer.version_id)
     for version in sorted(versions):
-        holdings.lock(session, Version, version).dirty = True
-    holdings.lock_shards_at(session, site)
+        locking.lock(session, Version, version).dirty = True
+    locking.lock_shards_at(session, site)
 
 
 def _retire(session: Session, site: str, how: str, now: datetime) -> bool:

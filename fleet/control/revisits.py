@@ -11,7 +11,7 @@ from sqlalchemy import BindParameter, bindparam
 from sqlmodel import Session, col, select
 
 from fleet.control import publications
-from fleet.store import holdings
+from fleet.store import locking
 from fleet.store.database import Store
 from fleet.store.tables import Placement, Rule, Shard, Version
 
@@ -46,7 +46,7 @@ def step(store: Store) -> bool:
         short = session.exec(_SHORT, params={"now": now}).all()
         for row in sorted(short, key=lambda row: row.shard_id):
             row.look_at = now + LOOK_AGAIN
-            holdings.lock(session, Shard, row.shard_id).dirty = True
+            locking.lock(session, Shard, row.shard_id).dirty = True
         return bool(short)
 
 
@@ -57,4 +57,4 @@ def _anything(session: Session, now: datetime) -> bool:
 
 def _look_at_all(session: Session, dataset: str) -> None:
     versions = select(Version.id).where(Version.dataset_id == dataset)
-    holdings.dirty_shards(session, versions)
+    locking.dirty_shards(session, versions)

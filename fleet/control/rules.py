@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from fleet.control.errors import NotFoundError, unreadable
 from fleet.planning import selector
-from fleet.store import holdings
+from fleet.store import versioning
 from fleet.store.database import Store
 from fleet.store.tables import Rule
 
@@ -81,7 +81,7 @@ def change(store: Store, dataset: str, spec: RuleSpec) -> str:
         NotFoundError: there is no such dataset.
     """
     with store.write() as session:
-        found = holdings.find_dataset(session, dataset)
+        found = versioning.find_dataset(session, dataset)
         if found is None:
             raise NotFoundError(f"there is no dataset {dataset!r}; `fleet status` names them")
         give(session, found.id, spec, store.now(session))

@@ -18,7 +18,7 @@ from sqlmodel import Session, col, func, select
 from fleet.control import layers, reading
 from fleet.messages import Item, ItemResult, Sample, Source
 from fleet.planning.states import ReplicaState
-from fleet.store import holdings
+from fleet.store import versioning
 from fleet.store.tables import Artifact, Blob, Replica, Shard, Site, Version
 from fleet.torrent.pieces import DIGEST_BYTES
 
@@ -85,7 +85,7 @@ def _item(session: Session, target: Site, replica: Replica, shard: Shard) -> Ite
     where = reading.of(session, shard.version_id, [target]).get(target.id)
     if sample is None or where is None:
         return None
-    folder = holdings.folder(session.get_one(Version, shard.version_id))
+    folder = versioning.folder(session.get_one(Version, shard.version_id))
     return Item(
         artifact=artifact.id,
         path=f"{folder}/{artifact.path}",

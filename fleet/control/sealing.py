@@ -4,7 +4,7 @@ from sqlmodel import Session
 
 from fleet.control.errors import RefusedError
 from fleet.messages import BlobRef
-from fleet.store import holdings
+from fleet.store import contents, locking
 from fleet.store.tables import Blob, Shard, Version
 from fleet.torrent.metainfo import Metainfo, MetainfoError
 from fleet.torrent.shard import save_folder, shard_metainfo
@@ -21,8 +21,8 @@ def seal(session: Session, shard: Shard, pieces: BlobRef | None) -> str:
     blob = session.get(Blob, pieces.sha256)
     if blob is None:
         raise RefusedError(f"send blob {pieces.sha256} before the outcome that names it")
-    version = holdings.lock(session, Version, shard.version_id)
-    files = holdings.files_of(session, shard.id)
+    version = locking.lock(session, Version, shard.version_id)
+    files = contents.files_of(session, shard.id)
     try:
         meta = _metainfo(version, shard, files, blob)
     except MetainfoError as error:
@@ -37,7 +37,7 @@ def metainfo(session: Session, shard: Shard) -> Metainfo:
     """Return the torrent of a shard that is sealed."""
     version = session.get_one(Version, shard.version_id)
     blob = session.get_one(Blob, shard.pieces)
-    return _metainfo(version, shard, holdings.files_of(session, shard.id), blob)
+    return _metainfo(version, shard, contents.files_of(session, shard.id), blob)
 
 
 def _metainfo(version: Version, shard: Shard, files: list[tuple[str, int]], blob: Blob) -> Metainfo:

@@ -22,7 +22,7 @@ from fleet.control.errors import RefusedError
 from fleet.planning import latest
 from fleet.planning.latest import File, Manifest, Refused
 from fleet.planning.states import TransferKind, VersionState
-from fleet.store import holdings, serving, transfers
+from fleet.store import serving, transfers, versioning
 from fleet.store.database import Store
 from fleet.store.tables import Served, Shard, Site, Transfer, Version
 
@@ -133,7 +133,7 @@ def wanted(session: Session, transfer: Transfer) -> Manifest:
 
 
 def _set(session: Session, version: Version) -> Manifest:
-    folder = holdings.folder(version)
+    folder = versioning.folder(version)
     files = (
         File(f"{folder}/{path}", size, sha256, md5)
         for path, size, sha256, md5 in serving.bare_files(session, version.id)

@@ -13,7 +13,7 @@ from fleet.planning.reading import Reading
 from fleet.planning.sources import nobody, unreachable
 from fleet.planning.states import ReplicaState
 from fleet.settings import CentreSettings
-from fleet.store import holdings
+from fleet.store import contents, holdings
 from fleet.store.tables import Artifact, Shard, Site, Transfer
 from fleet.torrent.metainfo import magnet
 
@@ -85,7 +85,7 @@ def arrivals(session: Session, shard: Shard, site: str) -> Mapping[str, tuple[st
     """
     if shard.infohash is not None:
         return {}
-    places = holdings.ingest_sites(session, shard.id)
+    places = contents.ingest_sites(session, shard.id)
     others = set(places.values()) - {site}
     rows = session.exec(select(Site).where(col(Site.id).in_(others))).all()
     found = reading.of(session, shard.version_id, rows)
@@ -106,5 +106,5 @@ def lacking(session: Session, transfer: Transfer) -> str:
     if shard.infohash is None or copies(session, shard, transfer.target_id):
         return ""
     facts, _ = swarms.around(session, shard.infohash, transfer.target_id)
-    bare = sum(not one.origins for one in holdings.artifacts_of(session, shard.id))
+    bare = sum(not one.origins for one in contents.artifacts_of(session, shard.id))
     return nobody(transfer.target_id, bare, facts)

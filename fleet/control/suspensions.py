@@ -5,7 +5,7 @@ from sqlmodel import Session, col, select
 from fleet.control import manifests
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.planning.states import ArtifactState, TransferKind, TransferState, VersionState
-from fleet.store import holdings, transfers
+from fleet.store import locking, transfers
 from fleet.store.database import Store
 from fleet.store.tables import Artifact, Transfer, Version
 
@@ -43,7 +43,7 @@ def retry(store: Store, transfer_id: str) -> str:
 
 def _check_open(session: Session, ingest: Transfer) -> None:
     """Refuse unless files may still be added to the version that an ingest is for."""
-    version = holdings.lock(session, Version, ingest.version_id)
+    version = locking.lock(session, Version, ingest.version_id)
     if version.state == VersionState.DRAFT and manifests.is_due(session, version.id):
         return
     done = "being cut into shards" if version.state == VersionState.DRAFT else "published"

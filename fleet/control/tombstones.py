@@ -21,7 +21,7 @@ from fleet.planning.facts import Choice
 from fleet.planning.spread import gateway
 from fleet.planning.states import AttemptState, TransferKind, TransferState
 from fleet.planning.tombstones import Act, OtherCopy, next_act
-from fleet.store import holdings, transfers
+from fleet.store import locking, transfers
 from fleet.store.database import Store
 from fleet.store.tables import (
     Attempt,
@@ -111,7 +111,7 @@ def call_off_unsafe(session: Session, transfer_id: str, now: datetime) -> str:
     if transfer.kind != TransferKind.DROP:
         return ""
     transfer = transfers.lock(session, transfer_id)
-    holdings.lock(session, Shard, transfer.shard_id)
+    locking.lock(session, Shard, transfer.shard_id)
     row = _again(session, (transfer.shard_id or "", transfer.target_id))
     if row is None or transfer.state not in _UNCLAIMED:
         return ""
@@ -161,7 +161,7 @@ def _look_at(session: Session, key: tuple[str, str], now: datetime) -> None:
     drop = row.transfer_id
     if drop is not None and call_off_unsafe(session, drop, now):
         return
-    holdings.lock(session, Shard, row.shard_id)
+    locking.lock(session, Shard, row.shard_id)
     row = _again(session, key)
     if row is None or row.transfer_id != drop:
         return

@@ -15,7 +15,7 @@ from fleet.control.published import PublicationLine
 from fleet.control.served import Serving
 from fleet.planning.reading import Reading
 from fleet.planning.states import ReplicaState, VersionState
-from fleet.store import cataloguing, faults, holdings
+from fleet.store import cataloguing, faults, holdings, versioning
 from fleet.store.tables import (
     Artifact,
     Dataset,
@@ -177,7 +177,7 @@ def dataset(session: Session, name: str, now: datetime, label: str = "") -> Data
     Raises:
         NotFoundError: there is no such dataset, or no such version was published.
     """
-    row = holdings.find_dataset(session, name)
+    row = versioning.find_dataset(session, name)
     version, draft = _shown(session, row.id) if row else (None, "")
     if row is None or version is None:
         raise NotFoundError(f"there is no dataset {name!r}")
@@ -320,7 +320,7 @@ def _torrents(session: Session, version: Version, now: datetime) -> list[Torrent
         .where(Shard.version_id == version.id, col(Shard.infohash).is_not(None))
         .order_by(col(Shard.position))
     ).all()
-    base = holdings.folder(version)
+    base = versioning.folder(version)
     aliases = aliases_of(session, version.id)
     swarms = counted.swarms(session, version.id, now)
     views = []
@@ -353,7 +353,7 @@ def _files(session: Session, version: Version, *, offered: bool) -> list[FileVie
             readable = holdings.readable(session, row.shard_id)
             sites[row.shard_id] = reading.of(session, version.id, readable)
         places = tuple(
-            PlaceView(site, at.url(holdings.folder(version), row.path))
+            PlaceView(site, at.url(versioning.folder(version), row.path))
             for site, at in sites.get(row.shard_id or "", {}).items()
         )
         views.append(FileView(row.path, row.size, row.sha256, row.state, row.reason, places))

@@ -10,7 +10,7 @@ from fleet.control.causes import Cause
 from fleet.control.errors import NotFoundError
 from fleet.planning.press import DATASET as CATALOGUE
 from fleet.planning.states import ArtifactState, ReplicaState, TransferState, VersionState
-from fleet.store import holdings
+from fleet.store import holdings, versioning
 from fleet.store.tables import (
     Artifact,
     Attempt,
@@ -44,7 +44,7 @@ def explain(session: Session, name: str, now: datetime) -> Why:
         NotFoundError: nothing has that name.
     """
     own = causes.press(session) if name == CATALOGUE else []
-    dataset = holdings.find_dataset(session, name)
+    dataset = versioning.find_dataset(session, name)
     if dataset is not None or own:
         return _why(own + (_dataset(session, dataset.id, now) if dataset is not None else []))
     if (version := session.get(Version, name)) is not None:
