@@ -10,7 +10,7 @@ import pytest
 from sqlmodel import select
 
 from fleet.cli import main as cli
-from fleet.control import aliases, replicas, seeds, torrents
+from fleet.control import aliases, replicas, seeds, torrents, tracker
 from fleet.control.errors import NotFoundError, RefusedError
 from fleet.control.mirror import mirror_dataset
 from fleet.control.rules import RuleSpec
@@ -340,6 +340,29 @@ def test_an_aliass_torrent_is_its_own_with_our_links(hold_once: Hold, tmp_path: 
     assert fields["xt"] == [f"urn:btih:{infohash}"]
     assert fields["x.pe"] == ["toronto.example:6881"]
     assert set(fields["ws"]) == places
+
+
+def test_an_alias_of_withdrawn_bytes_is_gone_until_another_version_has_them(
+    hold_once: Hold, tmp_path: Path
+) -> None:
+    held = hold_once(LONE)
+    torrent = made(tmp_path, "another.bin", {"": lone(held)}, flags=HYBRID)
+    infohash, store = parse(torrent).infohash, held.centre.store
+    held.centre.apply_sites("toronto", peer="toronto.example:6881")
+    aliases.adopt(store, torrent, within="data")
+    held.checks()
+    held.centre.prove()
+    with store.write() as session:
+        session.get_one(Version, held.version).state = "withdrawn"
+    with served(held.centre) as api:
+        for kind in ("torrent", "magnet"):
+            assert api.get(f"/api/v1/torrents/{infohash}.{kind}").status_code == 404
+        assert infohash not in tracker.allowed(store)
+        source = str(held.centre.folder / "source")
+        mirror_dataset(store, source, RuleSpec(), dataset="data", label="second")
+        held.centre.work()
+        assert api.get(f"/api/v1/torrents/{infohash}.torrent").status_code == 200
+    assert infohash in tracker.allowed(store)
 
 
 def test_a_folders_web_seeds_are_those_where_clients_find_its_names(

@@ -80,11 +80,17 @@ def magnet_link(session: Session, infohash: str, trackers: Sequence[str] = ()) -
 
 
 def _verified(session: Session, infohash: str) -> TorrentAlias | None:
-    """Return the verified alias with ``infohash``; None if it is a shard's own, or nobody's."""
+    """Return the verified alias with ``infohash``; None if it is a shard's own, or nobody's.
+
+    It is one as long as a version that was not withdrawn has its bytes.
+    """
     if session.exec(select(Shard.id).where(Shard.infohash == infohash)).first() is not None:
         return None
     alias = session.get(TorrentAlias, infohash)
-    return alias if alias is not None and alias.state == AliasState.VERIFIED else None
+    if alias is None or alias.state != AliasState.VERIFIED:
+        return None
+    own = session.get_one(Shard, alias.shard_id).infohash
+    return alias if own and _shards(session, own) else None
 
 
 def _web_seeds(session: Session, alias: TorrentAlias) -> list[str]:

@@ -23,8 +23,8 @@ _HEAD: Final = "# Written by `fleet tracker`\n"
 def allowed(store: Store) -> list[str]:
     """Return the infohashes that some site shall seed, those of aliases too, sorted."""
     with store.read() as session:
-        rows = session.exec(
-            select(Shard.id, Shard.infohash)
+        own = session.exec(
+            select(Shard.infohash)
             .join(Replica, col(Replica.shard_id) == col(Shard.id))
             .join(Version, col(Version.id) == col(Shard.version_id))
             .join(Site, col(Site.id) == col(Replica.site_id))
@@ -36,12 +36,13 @@ def allowed(store: Store) -> list[str]:
             )
             .distinct()
         ).all()
-        shards = dict(rows)
         aliases = session.exec(
-            select(TorrentAlias).where(TorrentAlias.state == AliasState.VERIFIED)
+            select(TorrentAlias.infohash, Shard.infohash)
+            .join(Shard, col(Shard.id) == col(TorrentAlias.shard_id))
+            .where(TorrentAlias.state == AliasState.VERIFIED)
         ).all()
-    own = {infohash for infohash in shards.values() if infohash is not None}
-    return sorted(own | {alias.infohash for alias in aliases if alias.shard_id in shards})
+    seeded = {infohash for infohash in own if infohash is not None}
+    return sorted(seeded | {infohash for infohash, of in aliases if of in seeded})
 
 
 def keep_list(store: Store, path: Path) -> bool:
