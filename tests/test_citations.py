@@ -8,9 +8,10 @@ from importlib.resources import files
 from typing import Any
 
 import jsonschema_rs
+import pytest
 from hypothesis import given
 
-from fleet.catalogue.citations.bibtex import bibtex
+from fleet.catalogue.citations.bibtex import bibtex, escaped
 from fleet.catalogue.citations.croissant import croissant
 from fleet.catalogue.citations.csl import csl
 from fleet.catalogue.citations.datacite import datacite
@@ -253,6 +254,19 @@ def test_bibtex_is_read_back_whatever_titles_and_names_hold(dataset: Dataset) ->
         assert between.count(" and ") == max(len(work.creators) - 1, 0)
         bare = _SIGNS.sub("", read["title"])
         assert not re.search(r"(?<!\\)[#$%&_]", bare)
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("Straßen\xadverkehr", "Straßenverkehr"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+        ("of \U0002ebf0 alone", "of \U0002ebf0 alone"),
+        ("a\x00b\n\u2028c", "a b c"),
+    ],
+)
+def test_bibtex_keeps_the_signs_of_every_script(said: str, written: str) -> None:
+    assert escaped(said) == written
 
 
 def test_bibtex_keeps_names_and_the_identifier_as_they_are() -> None:

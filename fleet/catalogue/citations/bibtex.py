@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Final
+from unicodedata import category
 
 from fleet.catalogue.citations.work import Work
 from fleet.descriptions import Creator
@@ -17,6 +18,7 @@ _SPECIAL: Final = str.maketrans(
         **{one: f"\\{one}" for one in "#$%&_"},
     }
 )
+_NO_TEXT: Final = frozenset({"Cc", "Cs"})  # controls, and halves of signs
 _MONTHS: Final = (
     *("jan", "feb", "mar", "apr", "may", "jun"),
     *("jul", "aug", "sep", "oct", "nov", "dec"),
@@ -47,8 +49,8 @@ def _fields(work: Work) -> Iterator[tuple[str, str]]:
 
 def escaped(text: str) -> str:
     """Write plain text so that LaTeX sets just that, on one line."""
-    plain = "".join(one if one.isprintable() else " " for one in text)
-    return " ".join(plain.split()).translate(_SPECIAL)
+    plain = "".join(" " if category(one) in _NO_TEXT else one for one in text)
+    return " ".join(plain.replace("\N{SOFT HYPHEN}", "").split()).translate(_SPECIAL)
 
 
 def _author(one: Creator) -> str:
