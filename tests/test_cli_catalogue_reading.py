@@ -344,5 +344,37 @@ def test_a_sidecar_that_cannot_be_had_just_now_is_not_taken_for_none(
     shown = fleet("catalogue", "show", "ca-on_roads", "--from", server.url("c/catalogue.parquet"))
     assert shown.code == 1
     assert "collections.parquet" in shown.err
-    broken = fleet("catalogue", "show", "x", "--from", "http://[/c")
-    assert (broken.code, "is no URL" in broken.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[/c", "http://127.0.0.1:99999/c", "http://[::1]x/c", "http://a:b/c", "http://a\n/"],
+)
+def test_what_is_no_url_is_refused_in_a_line(fleet: Run, url: str) -> None:
+    broken = fleet("catalogue", "show", "x", "--from", url)
+    refused(broken, "URL")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("processing:lineage", [1]), ("fleet:concept_doi", b"\xff"), ("storage:schemes", b"\xff")],
+)
+def test_a_column_of_another_kind_is_refused_and_crashes_nothing(
+    fleet: Run, folder: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    whole = pq.read_table(folder / "catalogue.parquet")
+    others = pa.array([value] * len(whole))
+    at = whole.schema.get_field_index(name)
+    broken = whole.append_column(name, others) if at < 0 else whole.set_column(at, name, others)
+    pq.write_table(broken, tmp_path / "catalogue.parquet")
+    for options in ((), ("--json",)):
+        refused(fleet("catalogue", "show", "ca-on_roads", "--from", str(tmp_path), *options), "")
+
+
+def test_a_table_that_lacks_what_need_not_be_said_is_shown(
+    fleet: Run, folder: Path, tmp_path: Path
+) -> None:
+    whole = pq.read_table(folder / "catalogue.parquet").drop_columns(["start_datetime"])
+    pq.write_table(whole, tmp_path / "catalogue.parquet")
+    shown = fleet("catalogue", "show", "ca-on_roads", "--from", str(tmp_path))
+    assert (shown.code, shown.err) == (0, "")

@@ -36,6 +36,7 @@ _TEXTS: Final = ("collection", "title", "fleet:title_fr", "keywords", "fleet:key
 _TOLD: Final = (*("id", "version", "license", "sci:doi", "fleet:files", "fleet:size"), "geometry")
 _NEEDED: Final = frozenset(
     {*_TEXTS, *_TOLD, "type", "geometry", "bbox", "links", "assets", "deprecated"}
+    | {"stac_version", "stac_extensions"}
     | {"published", "fleet:state", "fleet:sequence", "fleet:mirrors"}
 )
 
@@ -94,7 +95,7 @@ class Catalogue:
         for column in columns.schema(()):
             at = found.get_field_index(column.name)
             there = at >= 0 and _fits(found.field(at).type, column.type)
-            if column.name in _NEEDED and not there:
+            if (at >= 0 or column.name in _NEEDED) and not there:
                 raise CatalogueError(
                     f"{table} is no catalogue in both languages: it has no column {column.name} "
                     f"of {column.type}"

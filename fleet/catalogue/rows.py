@@ -107,7 +107,7 @@ def _item(row: Json) -> Json:
     item["links"] = [_bare(link) for link in item["links"]]
     item["assets"] = _bare(item["assets"] or {})
     for name in MOMENTS:
-        if row[name] is not None:
+        if row.get(name) is not None:
             row[name] = moment(row[name])
     item["properties"] = {"datetime": None, **_bare(row)}
     return item

@@ -35,10 +35,11 @@ def main(name: str, given: str, cite: str, *, as_json: bool) -> None:
             sys.stdout.write(BY_NAME[cite].write(work))
             return
         shown = list(_shown(told, work))
-    except (KeyError, TypeError, ValueError) as error:
+        item = json.dumps(told.item, ensure_ascii=False)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FleetError(f"the catalogue tells nothing sensible of {clean(name)}") from error
     if as_json:
-        sys.stdout.write(json.dumps(told.item, ensure_ascii=False) + "\n")
+        sys.stdout.write(f"{item}\n")
     else:
         Console().print(*shown, sep="\n")
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import unquote
 
+import httpx
+
 from fleet.cli.text import clean
 from fleet.control.errors import FleetError
 from workers.pull.faults import Refused
@@ -87,10 +89,14 @@ def rate(text: str) -> int | None:
 
 
 def typed_networks(urls: Iterable[str]) -> tuple[IPv4Network | IPv6Network, ...]:
-    """List the addresses that these good URLs name outright, each as a network of its own."""
+    """List the addresses that these URLs name outright, each as a network of its own.
+
+    Raises:
+        WrongUsageError: one is no URL that may be asked.
+    """
     found = []
     for url in urls:
-        host = check_url(url).host
+        host = _checked(url).host
         with suppress(ValueError):
             found += [ip_network(each) for each in (_LOCAL if host == "localhost" else (host,))]
     return tuple(found)
@@ -111,9 +117,13 @@ def _path(url: str) -> str:
     Raises:
         WrongUsageError: it is no URL that may be asked.
     """
+    return _checked(url).raw_path.decode("ascii").partition("?")[0]
+
+
+def _checked(url: str) -> httpx.URL:
     try:
-        return check_url(url).raw_path.decode("ascii").partition("?")[0]
-    except Refused as error:
+        return check_url(url)
+    except (Refused, ValueError) as error:  # no UTF-8, for one
         raise WrongUsageError(f"{clean(shown(url))}: {error}") from error
 
 
