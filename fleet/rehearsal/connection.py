@@ -6,16 +6,15 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from fleet.rehearsal.exchange import STEP, Answer, Asked, Piece, window
-
-if TYPE_CHECKING:
-    from fleet.rehearsal.service import Service
+from fleet.rehearsal.exchange import STEP, Answer, Asked, Body, Piece, window
 
 LINE = 1 << 16
 BODILESS = frozenset({204, 304})
@@ -42,7 +41,7 @@ class Exchange(socketserver.StreamRequestHandler):
         try:
             while asked := self._head():
                 self.sent = 0
-                self.server.service.serve(asked, self)
+                self.server.serve(asked, self)
                 if asked.headers.get("connection", "").lower() == "close":
                     break
         except Drop:
@@ -62,17 +61,16 @@ class Exchange(socketserver.StreamRequestHandler):
         parts = urlsplit(words[1])
         segments = tuple(unquote(word) for word in parts.path.lstrip("/").split("/"))
         query = tuple(parse_qsl(parts.query, keep_blank_values=True))
-        service = self.server.service
         path = unquote(parts.path)
         return Asked(
-            service.next_number(),
+            next(self.server.numbers),
             words[0],
             words[1],
             path,
             segments,
             query,
             headers,
-            service.body(),
+            Body(self.server.folder),
         )
 
     def receive(self, asked: Asked, most: int = 0) -> None:
@@ -141,7 +139,7 @@ class Exchange(socketserver.StreamRequestHandler):
 
     def stall(self) -> None:
         """Be silent until the client goes away or the service ends."""
-        while not self.server.service.ended.is_set():
+        while not self.server.ended.is_set():
             readable, _, _ = select.select([self.connection], [], [], 0.05)
             if readable and not self.connection.recv(1, socket.MSG_PEEK):
                 break
@@ -163,15 +161,28 @@ def _phrase(status: int) -> str:
 
 
 class Connections(socketserver.ThreadingTCPServer):
-    """The listening socket, and what is open on it."""
+    """The listening socket, and what is open on it.
+
+    ``folder`` is for the bodies; ``serve`` takes each request whose head has come; ``numbers`` are
+    theirs, from 1 on, as their heads come; ``ended`` says that the service is over.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], service: "Service") -> None:
-        self.service = service
+    def __init__(
+        self,
+        address: tuple[str, int],
+        folder: Path,
+        serve: Callable[[Asked, Exchange], None],
+        ended: threading.Event,
+    ) -> None:
+        self.folder = folder
+        self.serve = serve
+        self.ended = ended
+        self.numbers = count(1)  # each is given once, whichever threads ask
         self._open: set[socket.socket] = set()
         self._changing = threading.Lock()
         super().__init__(address, Exchange)

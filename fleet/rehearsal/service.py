@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from fleet.rehearsal.connection import Connections, Drop, Exchange
-from fleet.rehearsal.exchange import Answer, Asked, Body
+from fleet.rehearsal.exchange import Answer, Asked
 from fleet.rehearsal.faults import Fault, Script
 
 SECRETS = frozenset(
@@ -71,8 +71,7 @@ class Service:
         self.log: list[Entry] = []
         self.watch: Callable[[Moment], None] = lambda _: None
         self.ended = threading.Event()
-        self._number = 0
-        self._sockets = Connections((host, port), self)
+        self._sockets = Connections((host, port), folder, self._serve, self.ended)
         self._thread = threading.Thread(target=self._sockets.serve_forever, args=(0.02,))
 
     def answer(self, asked: Asked) -> Answer:
@@ -110,17 +109,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def next_number(self) -> int:
-        """Give a request its number: from 1 on, as their heads come."""
-        with self.lock:
-            self._number += 1
-            return self._number
-
-    def body(self) -> Body:
-        """Make room for a request's body."""
-        return Body(self.folder)
-
-    def serve(self, asked: Asked, exchange: Exchange) -> None:
+    def _serve(self, asked: Asked, exchange: Exchange) -> None:
         """Take a request whose head has come to its end, through whatever fault meets it."""
         fault = self.script.meet(asked)
         act = fault.act if fault else None
