@@ -2,24 +2,29 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fleet.rehearsal.exchange import Answer, Asked
 from fleet.rehearsal.zenodo import legacy, shapes
-from fleet.rehearsal.zenodo.records import DENIED
+from fleet.rehearsal.zenodo.files import Files
+from fleet.rehearsal.zenodo.records import DENIED, Records
+from fleet.rehearsal.zenodo.reviews import Reviews
 from fleet.rehearsal.zenodo.state import Complaint, Json, Record, Refused
-
-if TYPE_CHECKING:
-    from fleet.rehearsal.zenodo.server import Zenodo
 
 MOST = 1 << 20  # bytes of a body of JSON
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request that was routed: whose it is, and the names that stand in its path."""
+    """A request that was routed: whose it is, the names in its path, and the state it is about.
 
-    zenodo: "Zenodo"
+    ``url`` is the server's.
+    """
+
+    url: str
+    records: Records
+    files: Files
+    reviews: Reviews
     asked: Asked
     caller: str | None
     names: dict[str, str]
@@ -52,13 +57,12 @@ class Call:
 
     def shaped(self, record: Record) -> Json:
         """Write a record in the shape that is asked for."""
-        zenodo = self.zenodo
-        concept = zenodo.records.concepts[record.concept]
+        concept = self.records.concepts[record.concept]
         if shapes.RDM in self.asked.headers.get("accept", ""):
-            return shapes.record(zenodo.url, record, concept)
-        if zenodo.records.switches.old_shape and record.published:
-            return legacy.old_record(zenodo.url, record, concept)
-        return legacy.record(zenodo.url, record, concept)
+            return shapes.record(self.url, record, concept)
+        if self.records.switches.old_shape and record.published:
+            return legacy.old_record(self.url, record, concept)
+        return legacy.record(self.url, record, concept)
 
     def saved(self, record: Record, complaints: list[Complaint]) -> Json:
         """Write a draft with what is wrong with it, which Zenodo's own shape does not tell."""

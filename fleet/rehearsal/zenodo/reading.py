@@ -15,28 +15,28 @@ MOST_HITS = 100
 
 def draft(call: Call) -> Answer:
     """Read a draft."""
-    return said(200, call.shaped(call.zenodo.records.draft(call.user, call.id)))
+    return said(200, call.shaped(call.records.draft(call.user, call.id)))
 
 
 def record(call: Call) -> Answer:
     """Read a record; a concept's id leads to its latest version (invenio-rdm-records: ``read``)."""
-    found = call.zenodo.records.latest_or_self(call.id)
+    found = call.records.latest_or_self(call.id)
     if found.id != call.id:
-        return redirect(302, f"{call.zenodo.url}/api/records/{found.id}")
+        return redirect(302, f"{call.url}/api/records/{found.id}")
     return said(200, call.shaped(found))
 
 
 def latest(call: Call) -> Answer:
     """Redirect to the latest version (invenio-drafts-resources: ``read_latest``)."""
-    found = call.zenodo.records.latest(call.id)
-    return redirect(301, f"{call.zenodo.url}/api/records/{found.id}")
+    found = call.records.latest(call.id)
+    return redirect(301, f"{call.url}/api/records/{found.id}")
 
 
 def versions(call: Call) -> Answer:
     """List the published versions of a record's concept."""
-    found = call.zenodo.records.versions(call.id)
+    found = call.records.versions(call.id)
     if not found:
-        call.zenodo.records.draft(call.user, call.id)
+        call.records.draft(call.user, call.id)
     return _hits(call, found)
 
 
@@ -58,69 +58,69 @@ def depositions(call: Call) -> Answer:
 
 def deposition(call: Call) -> Answer:
     """Read a draft or record of the user, as the deposit API does."""
-    found = call.zenodo.records.records.get(call.id)
+    found = call.records.records.get(call.id)
     if found is None or not found.published:
-        found = call.zenodo.records.draft(call.user, call.id)
+        found = call.records.draft(call.user, call.id)
     return said(200, _deposition(call, found))
 
 
 def draft_files(call: Call) -> Answer:
     """List a draft's files."""
-    found = call.zenodo.records.draft(call.user, call.id)
-    return said(200, shapes.files(call.zenodo.url, found))
+    found = call.records.draft(call.user, call.id)
+    return said(200, shapes.files(call.url, found))
 
 
 def draft_file(call: Call) -> Answer:
     """Read what is known of a draft's file."""
-    found = call.zenodo.records.draft(call.user, call.id)
-    return said(200, shapes.file(call.zenodo.url, *call.zenodo.files.read(found, call.key)))
+    found = call.records.draft(call.user, call.id)
+    return said(200, shapes.file(call.url, *call.files.read(found, call.key)))
 
 
 def draft_content(call: Call) -> Answer:
     """Download a committed file of a draft."""
-    found = call.zenodo.records.draft(call.user, call.id)
-    return _whole(*call.zenodo.files.read(found, call.key))
+    found = call.records.draft(call.user, call.id)
+    return _whole(*call.files.read(found, call.key))
 
 
 def files(call: Call) -> Answer:
     """List a record's files."""
-    return said(200, shapes.files(call.zenodo.url, call.zenodo.records.published(call.id)))
+    return said(200, shapes.files(call.url, call.records.published(call.id)))
 
 
 def file(call: Call) -> Answer:
     """Read what is known of a record's file."""
-    found = call.zenodo.records.published(call.id)
-    return said(200, shapes.file(call.zenodo.url, *call.zenodo.files.read(found, call.key)))
+    found = call.records.published(call.id)
+    return said(200, shapes.file(call.url, *call.files.read(found, call.key)))
 
 
 def content(call: Call) -> Answer:
     """Download a file, whole whatever range is asked for, from any page (facts: CORS, no Range)."""
-    found = call.zenodo.records.published(call.id)
-    return _whole(*call.zenodo.files.read(found, call.key), cors=True)
+    found = call.records.published(call.id)
+    return _whole(*call.files.read(found, call.key), cors=True)
 
 
 def download(call: Call) -> Answer:
     """Download a file or a range of it, for no other page (facts: Range, no CORS)."""
-    found = call.zenodo.records.published(call.id)
-    _, one = call.zenodo.files.read(found, call.key)
+    found = call.records.published(call.id)
+    _, one = call.files.read(found, call.key)
     held = _held(found, one)
     return ranged(call.asked, held.pieces, _headers(one, held))
 
 
 def bucket_content(call: Call) -> Answer:
     """Download a file as its link was before October 2023 (zenodo-rdm: LegacyFilesRESTResource)."""
-    return _whole(*call.zenodo.files.in_bucket(call.names["bucket"], call.key))
+    return _whole(*call.files.in_bucket(call.names["bucket"], call.key))
 
 
 def resolve(call: Call) -> Answer:
     """Resolve a DOI, as doi.org does for real ones: a concept's leads to the latest version."""
-    found = call.zenodo.records.by_doi(f"{call.names['prefix']}/{call.names['suffix']}")
-    return redirect(302, f"{call.zenodo.url}/records/{found.id}")
+    found = call.records.by_doi(f"{call.names['prefix']}/{call.names['suffix']}")
+    return redirect(302, f"{call.url}/records/{found.id}")
 
 
 def page(call: Call) -> Answer:
     """Show a record to a person."""
-    found = call.zenodo.records.latest_or_self(call.id)
+    found = call.records.latest_or_self(call.id)
     title = escape(str(found.metadata["title"]))
     rows = "".join(f"<li>{escape(key)}</li>" for key in found.files)
     text = f"<!DOCTYPE html><title>{title}</title><h1>{title}</h1><p>{found.doi}</p><ul>{rows}</ul>"
@@ -129,18 +129,18 @@ def page(call: Call) -> Answer:
 
 def community(call: Call) -> Answer:
     """Read a community, by its id or its slug."""
-    found = call.zenodo.reviews.community(call.id)
-    return said(200, shapes.community(call.zenodo.url, found))
+    found = call.reviews.community(call.id)
+    return said(200, shapes.community(call.url, found))
 
 
 def review(call: Call) -> Answer:
     """Read the review of a draft."""
-    return said(200, shapes.review(call.zenodo.url, call.zenodo.reviews.of(call.user, call.id)))
+    return said(200, shapes.review(call.url, call.reviews.of(call.user, call.id)))
 
 
 def _all(call: Call) -> list[Record]:
     """Give what the index knows, the newest first."""
-    everything = call.zenodo.records
+    everything = call.records
     seen = everything.now() - timedelta(seconds=everything.switches.index_lag)
     found = [one for one in everything.records.values() if one.updated <= seen]
     return sorted(found, key=lambda one: int(one.id), reverse=True)
@@ -151,9 +151,9 @@ def _search(call: Call, found: list[Record]) -> Answer:
     every = {call.asked.param("allversions"), call.asked.param("all_versions")} & {"1", "true"}
     hits = []
     for one in found:
-        concept = call.zenodo.records.concepts[one.concept]
+        concept = call.records.concepts[one.concept]
         newest = concept.versions[-1:] if one.published else [concept.draft]
-        document = shapes.record(call.zenodo.url, one, concept)
+        document = shapes.record(call.url, one, concept)
         if (every or one.id in newest) and search.matches(terms, document):
             hits.append(one)
     return _hits(call, hits)
@@ -162,7 +162,7 @@ def _search(call: Call, found: list[Record]) -> Answer:
 def _hits(call: Call, found: list[Record]) -> Answer:
     parts = [call.shaped(one) for one in _page(call, found)]
     number, size = _number(call, "page", 1), _number(call, "size", 10)
-    base = f"{call.zenodo.url}{call.asked.path}"
+    base = f"{call.url}{call.asked.path}"
     query = {key: value for key, value in call.asked.query if key != "access_token"}
     links = {"self": f"{base}?{urlencode(query | {'page': number, 'size': size})}"}
     if number * size < len(found):
@@ -184,8 +184,8 @@ def _number(call: Call, name: str, default: int) -> int:
 
 
 def _deposition(call: Call, found: Record) -> Json:
-    concept = call.zenodo.records.concepts[found.concept]
-    return legacy.deposition(call.zenodo.url, found, concept)
+    concept = call.records.concepts[found.concept]
+    return legacy.deposition(call.url, found, concept)
 
 
 def _held(found: Record, one: File) -> Content:

@@ -69,9 +69,10 @@ class Zenodo(Service):
             caller = self._caller(asked)
             handler, names = _route(asked)
             headers = self._counted(caller, handler)
+            state = (self.records, self.files, self.reviews)
             locked = nullcontext() if handler in writing.UNLOCKED else self.records.lock
             with locked:
-                answer = handler(Call(self, asked, caller, names))
+                answer = handler(Call(self.url, *state, asked, caller, names))
         except Refused as refused:
             answer = said(refused.status, refused.body(), **refused.headers)
         date = format_datetime(self.records.now(), usegmt=True)  # of the clock that resets rates
