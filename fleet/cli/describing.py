@@ -1,12 +1,12 @@
 """`fleet dataset …`: what is said of datasets, and asked for them."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fleet.cli import local
+from fleet.cli.programs import Json, print_json
 
 app = typer.Typer(help="What is said of datasets, and asked for them.", no_args_is_help=True)
 
@@ -56,7 +56,7 @@ def rule(
 @app.command()
 def show(
     dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what is said of a dataset, as `fleet dataset describe` reads it."""
     from fleet.cli.text import clean
@@ -65,7 +65,7 @@ def show(
     with local.store().read() as session:
         found = descriptions.show(session, dataset)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
         return
     if found["doi"]:
         typer.echo(f"# all versions: https://doi.org/{clean(found['doi'])}")

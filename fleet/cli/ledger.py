@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli import local
+from fleet.cli.programs import Json
 from fleet.control.errors import FleetError
 
 app = typer.Typer(help="What is known of every file, and where it lies.", no_args_is_help=True)
@@ -16,7 +17,7 @@ app = typer.Typer(help="What is known of every file, and where it lies.", no_arg
 def export(
     to: Annotated[Path, typer.Option(metavar="FILE", help="The Parquet file to write.")],
     dataset: Annotated[str | None, typer.Argument(help="A dataset's id; else all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a Parquet file: a row for each file and site that has it or is to have it.
 

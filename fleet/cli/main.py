@@ -1,4 +1,4 @@
-"""`fleet …`: every command, each a few lines that call the room that does the work.
+"""`fleet …`: the commands, each a few lines that call the room that does the work.
 
 Exit codes: 0 done; 1 refused or failed, with one line on standard error; 2 wrong usage; 3 it was
 carried out, but not everything that was asked for is there (`fleet why` tells what and why).
@@ -8,19 +8,18 @@ its number.
 Imports stand inside the commands, so that each starts as fast as what it needs.
 """
 
-import json
 import sys
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fleet.cli import describing, ledger, local
+from fleet.cli import describing, ledger, local, running, sites
 from fleet.cli.catalogue.app import app as catalogue_app
+from fleet.cli.programs import Json, print_json
 from fleet.cli.torrent.app import app as torrent_app
-from fleet.control.errors import FleetError, UndoneError
+from fleet.control.errors import FleetError
 
 INCOMPLETE = 3
 app = typer.Typer(
@@ -29,19 +28,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-site_app = typer.Typer(help="Sites that can hold replicas.", no_args_is_help=True)
+app.add_typer(running.app)
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(describing.app, name="dataset")
 app.add_typer(ledger.app, name="ledger")
-app.add_typer(site_app, name="site")
+app.add_typer(sites.app, name="site")
 app.add_typer(torrent_app, name="torrent")
 
 _SOURCE = (
     "A URL; a record, item or DOI of Zenodo's or archive.org's; s3://BUCKET/PREFIX, or a bucket's "
     "URL that ends in /; stac+URL; or the path of a list, folder, torrent or STAC document."
 )
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Site = Annotated[str, typer.Option("--site", help="This site's id.")]
 
 
 @app.command()
@@ -83,7 +80,7 @@ def mirror(
         )
     done = mirroring.wait(mirrored.version, quiet=as_json) if wait else None
     if as_json:
-        _print_json(mirroring.as_json(mirrored, done))
+        print_json(mirroring.as_json(mirrored, done))
     if done is not None and not done.complete:
         if not as_json:
             _print_why(local.why(mirrored.version))
@@ -112,7 +109,7 @@ def publish(
     name = publishing.start(version, at)
     found = publishing.wait(name, quiet=as_json) if wait else publishing.lines(name)
     if as_json:
-        _print_json(publishing.as_json(name, found))
+        print_json(publishing.as_json(name, found))
     else:
         tables.show_publications([asdict(one) for one in found])
     if wait and not publishing.complete(found):
@@ -132,7 +129,7 @@ def import_(
         raise FleetError(f"say --dry-run to look, or `fleet mirror {source}` to bring it in")
     held = looking.look(source)
     if as_json:
-        _print_json(held)
+        print_json(held)
     else:
         looking.tell(held)
 
@@ -229,7 +226,7 @@ def why(
     """Explain a dataset, replica, transfer or anything else, and when it is looked at again."""
     answer = local.why(name)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         _print_why(answer)
 
@@ -241,7 +238,7 @@ def status(as_json: Json = False) -> None:
 
     data = local.status()
     if as_json:
-        _print_json(data)
+        print_json(data)
     else:
         tables.show_status(data)
 
@@ -273,7 +270,7 @@ def traffic(as_json: Json = False) -> None:
 
     data = local.traffic()
     if as_json:
-        _print_json(data)
+        print_json(data)
     else:
         tables.show_traffic(data)
 
@@ -284,159 +281,6 @@ def upgrade() -> None:
     local.upgrade()
 
 
-@site_app.command("apply")
-def site_apply(path: Annotated[Path, typer.Argument(help="The sites file (YAML).")]) -> None:
-    """Make the sites what a file says."""
-    from fleet.control import sites
-
-    specs, providers = sites.read(path), sites.read_providers(path)
-    try:
-        changes = sites.apply(local.store(), specs, providers)
-    except UndoneError as error:
-        for change in error.done:
-            typer.echo(change)
-        raise
-    for change in changes or ["nothing changed"]:
-        typer.echo(change)
-
-
-@site_app.command("list")
-def site_list(as_json: Json = False) -> None:
-    """List the sites and what they hold."""
-    from fleet.cli import tables
-
-    data = local.status()["sites"]
-    if as_json:
-        _print_json(data)
-    else:
-        tables.show_sites(data)
-
-
-@site_app.command("token")
-def site_token(site: str) -> None:
-    """Make a new token for a site, in place of the old one; it is shown only now."""
-    from fleet.control import sites
-
-    typer.echo(sites.make_token(local.store(), site))
-
-
-@app.command()
-def server() -> None:
-    """Run the centre's web server: pages, public API, control API, admin API."""
-    from fleet.cli import centre
-
-    centre.run_server()
-
-
-@app.command()
-def scheduler() -> None:
-    """Run the scheduler: one leads, others stand by."""
-    from fleet.cli import centre
-
-    centre.run_scheduler()
-
-
-@app.command()
-def consumer() -> None:
-    """Run the Celery worker of the admin queue: fleet.mirror_dataset and friends."""
-    from fleet.cli import centre
-
-    centre.run_consumer()
-
-
-@app.command()
-def worker(site: Site) -> None:
-    """Run a site's Celery workers, bulk and light, and send what they spooled."""
-    from fleet.cli import node
-
-    node.run_worker(site)
-
-
-@app.command()
-def seeder(site: Site) -> None:
-    """Run a site's BitTorrent seeder and its HTTP door for verified files."""
-    from fleet.cli import node
-
-    node.run_seeder(site)
-
-
-@app.command()
-def tracker(
-    scrape: Annotated[
-        bool, typer.Option("--scrape", help="Only show what the one that runs here counts.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Run the fleet's BitTorrent tracker, which serves the fleet's torrents and no others.
-
-    Its figures are a floor: who does not announce is not counted, and a seed
-    of some of the pieces counts as a leecher.
-    """
-    from fleet.cli import tables
-    from fleet.cli import tracker as opentracker
-
-    if not scrape:
-        opentracker.run()
-        return
-    data = [asdict(one) for one in opentracker.figures()]
-    if as_json:
-        _print_json(data)
-    else:
-        tables.show_figures(data)
-
-
-@app.command()
-def up(
-    repositories: Annotated[
-        bool,
-        typer.Option(
-            "--with-test-repositories",
-            help="Run a bucket, a Zenodo and an Internet Archive too: no account needed.",
-        ),
-    ] = False,
-) -> None:
-    """Run a whole fleet on this machine: broker, centre, Flower and three sites."""
-    from fleet.cli.up import run
-
-    run(repositories=repositories)
-
-
-@app.command()
-def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Mirror a sample dataset through a whole fleet on this machine, and prove every byte."""
-    from fleet.cli.demo import run
-
-    raise typer.Exit(run.main(keep=keep, as_json=as_json))
-
-
-@app.command()
-def simulate(
-    compare: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="A B", help="Two policies: default, naive, or a .toml file."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="What all chance is drawn from.")] = 1,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Virtual days from 1 January.")] = 365,
-    datasets: Annotated[int, typer.Option(min=1, max=100_000, help="That come meanwhile.")] = 1000,
-    sites: Annotated[int, typer.Option(min=1, max=200, help="That can hold them.")] = 12,
-    as_json: Json = False,
-) -> None:
-    """Run a virtual year of a made-up fleet, with its faults, under two policies.
-
-    The decisions and the store are the real ones; time, sites and faults are
-    not. Without --compare it is the default policy and a naive one, which does
-    not spread, repairs in the order of asking and waits for no quiet hours.
-    """
-    from fleet.cli import simulate as simulation
-    from fleet.twin.report import Size
-
-    size = Size(seed=seed, days=days, datasets=datasets, sites=sites)
-    simulation.main(size, compare or (), as_json=as_json)
-
-
 def main() -> None:
     """Run the command line; say what was refused in one line."""
     try:
@@ -444,14 +288,6 @@ def main() -> None:
     except FleetError as error:
         sys.stderr.write(f"fleet: {error}\n")
         sys.exit(1)
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _print_why(answer: dict[str, Any]) -> None:

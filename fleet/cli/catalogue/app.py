@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli.programs import Json
+
 app = typer.Typer(help="The catalogue: synced from any mirror, and proved.", no_args_is_help=True)
 keys_app = typer.Typer(help="The keys that sign the catalogue.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Cite = StrEnum("Cite", ["bibtex", "csl", "datacite", "jsonld", "croissant"])
 RootKeys = Annotated[
     list[Path], typer.Option("--root-key", metavar="FILE", help="A root key that signs; of each.")

@@ -11,6 +11,7 @@ import typer
 from fleet.catalogue.signing import rotation
 from fleet.catalogue.signing.lives import due
 from fleet.cli.catalogue import words
+from fleet.cli.programs import print_json
 from fleet.cli.text import clean
 from fleet.settings import CentreSettings
 
@@ -37,7 +38,7 @@ def init(root_keys: Sequence[Path], threshold: int, *, as_json: bool) -> None:
             settings.catalogue, settings.catalogue_keys, root_keys, threshold, datetime.now(UTC)
         )
     if as_json:
-        words.print_json(asdict(made))
+        print_json(asdict(made))
         return
     _tell(made)
     typer.echo(f"the centre's keys: {clean(str(settings.catalogue_keys))}")
@@ -64,7 +65,7 @@ def rotate(root_keys: Sequence[Path], asked: Asked, *, as_json: bool) -> None:
             threshold=asked.threshold,
         )
     if as_json:
-        words.print_json(asdict(made))
+        print_json(asdict(made))
         return
     _tell(made)
     for path in asked.new:
@@ -89,7 +90,7 @@ def show(*, as_json: bool) -> None:
             "sign the next one, `fleet catalogue keys rotate`"
         )
     if as_json:
-        words.print_json({"roots": [asdict(one) for one in roots], "warnings": warnings})
+        print_json({"roots": [asdict(one) for one in roots], "warnings": warnings})
         return
     for root in roots[:-1]:
         typer.echo(f"root {root.version}: SHA-256 {root.sha256}")

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from fleet.catalogue.client import Fetcher, Home, Mirror, Synced, Trust, sync
 from fleet.cli.catalogue import words
+from fleet.cli.programs import print_json
 from fleet.cli.pull.wishes import typed_networks
 from fleet.cli.text import clean
 from fleet.settings import CentreSettings
@@ -45,7 +46,7 @@ def main(
         refused = [{"mirror": one.mirror, "reason": one.reason} for one in synced.refusals]
         about = {"folder": str(synced.folder), "changed": synced.changed}
         about |= {"mended": synced.mended, "refused": refused}
-        words.print_json(about | words.as_json(synced.signed, now))
+        print_json(about | words.as_json(synced.signed, now))
         return
     news = "is now" if synced.changed else "is still"
     typer.echo(f"{clean(str(synced.folder))} {news} {words.state(synced.signed, now)}")

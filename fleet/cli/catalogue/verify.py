@@ -8,6 +8,7 @@ import typer
 
 from fleet.catalogue.client import Home, verify
 from fleet.cli.catalogue import words
+from fleet.cli.programs import print_json
 from fleet.cli.text import clean
 
 FAILED = 1
@@ -25,7 +26,7 @@ def main(folder: Path, *, as_json: bool) -> int:
     if as_json:
         faults = [{"path": one.path, "reason": one.reason} for one in found.faults]
         about = {"good": found.good, "expired": found.expired, "faults": faults}
-        words.print_json(about | words.as_json(found.signed, now))
+        print_json(about | words.as_json(found.signed, now))
         return 0 if found.good else FAILED
     typer.echo(f"{clean(str(folder))} is {words.state(found.signed, now)}")
     for one in found.faults:

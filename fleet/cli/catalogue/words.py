@@ -1,12 +1,9 @@
 """What the commands of the catalogue say alike: refusals, and what a state is."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-
-import typer
 
 from fleet.catalogue.client import MirrorError, Signed, SyncError, UntrustedError
 from fleet.catalogue.signing.errors import SigningError
@@ -56,12 +53,3 @@ def as_json(signed: Signed, now: datetime) -> dict[str, Any]:
             for one in signed.targets
         ],
     }
-
-
-def print_json(told: dict[str, Any]) -> None:
-    """Print something for programs."""
-    typer.echo(json.dumps(told, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli.programs import Json
+
 app = typer.Typer(
     help="Torrents of any file or folder: made, checked, shown, linted, reissued.",
     no_args_is_help=True,
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .torrent file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Probe = Annotated[
     bool, typer.Option("--probe", help="Ask each web seed for a whole piece and check it.")
 ]
