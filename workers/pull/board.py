@@ -100,18 +100,18 @@ class Board:
 
     def _trim(self) -> None:
         """End the newest answers that a budget has no more room for, if they can be resumed."""
-        every = [fetch for one in self._open for fetch in one.fetches]
-        fetches = [fetch for fetch in every if not fetch.is_cut]
+        every = [(one, fetch) for one in self._open for fetch in one.fetches]
+        fetches = [(one, fetch) for one, fetch in every if not fetch.is_cut]
         surplus = len(fetches) - self._run.lease.budget.streams
-        resumable = [fetch for fetch in fetches if fetch.download.resumable(fetch.mirror)]
+        resumable = [fetch for one, fetch in fetches if one.resumable(fetch.mirror)]
         for fetch in reversed(resumable[-surplus:] if surplus > 0 else []):
             fetch.cut()
         self._trim_shares(every)
 
-    def _trim_shares(self, every: Sequence[Fetch]) -> None:
+    def _trim_shares(self, every: Sequence[tuple[Download, Fetch]]) -> None:
         """End those that have to give back their providers' streams: the newest, if they can."""
-        leaving = [fetch for fetch in every if fetch.is_cut]
-        able = [fetch for fetch in every if not fetch.is_cut and fetch.expendable]
+        leaving = [fetch for _, fetch in every if fetch.is_cut]
+        able = [fetch for one, fetch in every if not fetch.is_cut and one.expendable(fetch)]
         for fetch in [*leaving, *reversed(able)]:
             if fetch.stream is not None and self._run.pace.ends(fetch.stream):
                 fetch.cut()
@@ -171,20 +171,20 @@ class Board:
         streams = self._run.lease.budget.streams
         if self._fetching + self._opening >= streams or self._run.lease.paused:
             return None
-        fetch = self._first(next_fetch)
-        if fetch is None and self._todo and len(self._open) < streams + MOST_OPEN:
+        chosen = self._first(next_fetch)
+        if chosen is None and self._todo and len(self._open) < streams + MOST_OPEN:
             self._opening += 1
             item = self._todo.popleft()
             return partial(self._do_open, item)
-        fetch = fetch or self._first(steal)
-        if fetch is None:
+        chosen = chosen or self._first(steal)
+        if chosen is None:
             return None
         self._fetching += 1
-        return partial(self._do_fetch, fetch)
+        return partial(self._do_fetch, *chosen)
 
-    def _first(self, choose: Callable[[Download], Fetch | None]) -> Fetch | None:
-        fetches = (choose(one) for one in self._open if one not in self._busy)
-        return next((fetch for fetch in fetches if fetch is not None), None)
+    def _first(self, choose: Callable[[Download], Fetch | None]) -> tuple[Download, Fetch] | None:
+        pairs = ((one, choose(one)) for one in self._open if one not in self._busy)
+        return next(((one, fetch) for one, fetch in pairs if fetch is not None), None)
 
     def _chore(self, download: Download) -> Job | None:
         """Choose what has to be done about an item besides fetching."""
@@ -245,8 +245,8 @@ class Board:
                 self._run.changed.notify_all()
         return block
 
-    def _do_fetch(self, fetch: Fetch, block: memoryview) -> memoryview:
-        download, fault = fetch.download, None
+    def _do_fetch(self, download: Download, fetch: Fetch, block: memoryview) -> memoryview:
+        fault: Fault | None = None
         try:
             fetch.run(block)
         except (Fault, OSError) as error:

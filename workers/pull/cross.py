@@ -105,10 +105,7 @@ class CrossExamination:
         rest = claim.end == self._asked.size
         end = None if rest or claim.end == ENDLESS else claim.end
         part = Part(claim.at, self._asked.size, mirror.validator, end=end)
-        fetch = Fetch(self._download, mirror, claim, part, keeper=self)
-        self._download.fetches.append(fetch)
-        mirror.streams += 1
-        return fetch
+        return self._download.fetch(mirror, claim, part, keeper=self)
 
     # What comes
 

@@ -16,7 +16,7 @@ from workers.pull.answers import Body, Part, Validator, Wanted
 from workers.pull.cross import CrossExamination
 from workers.pull.extents import ENDLESS, GRANULE, Claim, Extents, granules
 from workers.pull.faults import Bad, Fault, Local, Passing, Worthless
-from workers.pull.fetch import Fetch
+from workers.pull.fetch import Fetch, Keeper
 from workers.pull.journal import Author
 from workers.pull.lanes import Lanes
 from workers.pull.mirror import Mirror, in_use, mirrors_of
@@ -116,16 +116,23 @@ class Download:
         going_on = self.fetches or self.spoilt or self.cross or self.finished
         return not (going_on or self.candidates())
 
+    def expendable(self, fetch: Fetch) -> bool:
+        """Whether no byte is lost if a fetch is broken off."""
+        return fetch.is_vain or self.resumable(fetch.mirror)
+
     def wanted(self, mirror: Mirror) -> Wanted:
-        """Say what an answer of ``mirror`` has to be; may be called without the lock."""
+        """Say what an answer of ``mirror`` has to be."""
         size = self.extents.size if self.proven and self.opened else self.item.size
         return Wanted(
             mirror.tally.host, self.item.path, size, self.run.order.max_bytes, self.proven
         )
 
-    def fetch(self, mirror: Mirror, claim: Claim, part: Part) -> Fetch:
-        """Begin to ask a mirror for a claim."""
-        fetch = Fetch(self, mirror, claim, part)
+    def fetch(
+        self, mirror: Mirror, claim: Claim, part: Part, keeper: Keeper | None = None
+    ) -> Fetch:
+        """Begin to ask a mirror for a claim; ``keeper`` takes what comes, if not the download."""
+        wanted = self.wanted(mirror)
+        fetch = Fetch(self.run, mirror, claim, part, wanted, keeper or self)
         self.fetches.append(fetch)
         mirror.streams += 1
         return fetch

@@ -10,19 +10,17 @@ import errno
 from functools import partial
 from http import HTTPStatus
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from workers.pull.answers import Body, Part, judge
+from workers.pull.answers import Body, Part, Wanted, judge
 from workers.pull.behind import Behind
 from workers.pull.extents import GRANULE, Claim
 from workers.pull.faults import Again, Fault, Local, Passing, Unreachable, Worthless
 from workers.pull.mirror import TRIES, Mirror
 from workers.pull.pieces import PieceCheck
+from workers.pull.run import Run
 from workers.pull.web import Answer
 from workers.quotas import Stream
-
-if TYPE_CHECKING:
-    from workers.pull.download import Download
 
 FLUSH_SECONDS = 0.25
 MUCH = 4 * GRANULE
@@ -61,26 +59,27 @@ class Keeper(Protocol):
 class Fetch:
     """One claim under way; ``run`` it in a thread, with that thread's own buffer.
 
-    ``keeper`` takes what comes: the download itself, unless other uses are made of its sources.
+    ``wanted`` is what its answer has to be; ``keeper`` takes what comes.
     ``stream`` is what it holds, or has held, of its provider's.
     """
 
     def __init__(
         self,
-        download: "Download",
+        run: Run,
         mirror: Mirror,
         claim: Claim,
         part: Part,
-        keeper: Keeper | None = None,
+        wanted: Wanted,
+        keeper: Keeper,
     ) -> None:
         self.mirror = mirror
         self.claim = claim
         self.part = part
-        self.download = download
-        self.keeper: Keeper = keeper or download
+        self.keeper = keeper
         self.block = memoryview(b"")
         self.stream: Stream | None = None
-        self._run = download.run
+        self._run = run
+        self._wanted = wanted
         self._answer: Answer | None = None
         self._at = claim.at  # where the next byte that is read belongs
         self._cut = False
@@ -102,10 +101,9 @@ class Fetch:
         return self._cut
 
     @property
-    def expendable(self) -> bool:
-        """Whether no byte is lost if it is broken off."""
-        nothing_came = self._at == self._began[1]
-        return nothing_came or self.download.resumable(self.mirror)
+    def is_vain(self) -> bool:
+        """Whether nothing has come."""
+        return self._at == self._began[1]
 
     def cut(self) -> None:
         """End it soon, from another thread."""
@@ -173,8 +171,7 @@ class Fetch:
     def _judge(self, answer: Answer) -> Body:
         """Judge an answer's head; who asks too much hears of it."""
         try:
-            wanted = self.download.wanted(self.mirror)
-            return judge(answer.status, answer.headers, wanted, self.part)
+            return judge(answer.status, answer.headers, self._wanted, self.part)
         except Fault as fault:
             self._run.pace.strained(self.mirror.tally, fault)
             raise
@@ -311,7 +308,7 @@ class Fetch:
             Local: it stays full.
             OSError: the disk fails us otherwise.
         """
-        path, full_since = self.download.item.path, 0.0
+        path, full_since = self._wanted.name, 0.0
         while True:
             try:
                 self.keeper.write(view, self.claim)
