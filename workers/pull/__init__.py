@@ -4,10 +4,11 @@ Every byte is read from the network once and written at its place; the digests f
 page cache, in threads; and nothing is seen by anybody before it is proved.  Memory is bounded by a
 few blocks a stream and a file, whatever the sizes.
 
-Who does what: ``board`` deals out the work, ``download`` decides what to ask of whom, ``fetch``
-does it; ``extents`` knows which bytes are held, ``journal`` remembers it, ``lanes`` hashes,
-``proof`` judges, ``landing`` publishes.  Thousands of small files take the ``quick`` way; what the
-site's seeder can fetch by BitTorrent takes that of ``torrent``.
+Who does what: ``board`` deals out the work, ``asking`` decides what to ask of whom, ``fetch`` does
+it, and ``download`` takes what comes; ``holding`` is what there is of one item, ``extents`` knows
+which bytes, ``journal`` remembers it, ``lanes`` hashes, ``proof`` judges, ``landing`` publishes.
+Thousands of small files take the ``quick`` way; what the site's seeder can fetch by BitTorrent
+takes that of ``torrent``.
 """
 
 from fleet.messages import ItemResult, Order

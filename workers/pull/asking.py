@@ -12,12 +12,13 @@
 from time import monotonic
 
 from workers.pull.answers import Part, Validator, continuable
-from workers.pull.download import LEAST, MOST, Download
+from workers.pull.download import LEAST, Download
 from workers.pull.extents import ENDLESS, GRANULE, Claim
 from workers.pull.faults import Passing
 from workers.pull.fetch import Fetch
 from workers.pull.mirror import MOST_STREAMS, Mirror, pick, typical_rate
 
+MOST = 128 * 1024 * 1024  # of one claim
 WHOLE = 8 * 1024 * 1024  # not worth several requests
 AHEAD_SECONDS = 2.0
 SOON_SECONDS = 1.0

@@ -260,6 +260,7 @@ class Board:
             with self._run.changed:
                 self._fetching -= 1
                 fetch.keeper.leave(fetch, fault)
+                download.left(fetch)
         if isinstance(fault, Local) and not fetch.is_cut:
             self._give_up(download, [fault])
         return fetch.block

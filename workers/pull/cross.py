@@ -14,18 +14,15 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from workers.digests import BLOCK, Block, read
 from workers.pull.answers import Body, Part
 from workers.pull.extents import ENDLESS, GRANULE, Claim, Extents
 from workers.pull.faults import Again, Bad, Changed, Fault, Local, Passing, Worthless
 from workers.pull.fetch import Fetch
+from workers.pull.holding import Holding
 from workers.pull.mirror import Mirror, pick, typical_rate
 from workers.pull.pieces import PieceCheck
-
-if TYPE_CHECKING:
-    from workers.pull.download import Download
 
 LEAST = 4 * 1024 * 1024
 MOST = 32 * 1024 * 1024
@@ -45,14 +42,14 @@ class Dispute:
 class CrossExamination:
     """Second opinions on a file whose digest is wrong; a keeper of what its fetches bring."""
 
-    def __init__(self, download: "Download") -> None:
-        self._download = download
-        self._run = download.run
-        self._authors = bytes(download.extents.authors)
-        self._asked = Extents(download.extents.size)
+    def __init__(self, holding: Holding) -> None:
+        self._holding = holding
+        self._run = holding.run
+        self._authors = bytes(holding.extents.authors)
+        self._asked = Extents(holding.extents.size)
         self._disputes: list[Dispute] = []
         # unnamed: a process that dies leaves nothing behind
-        self._others = tempfile.TemporaryFile(dir=download.partial.path.parent)  # noqa: SIM115 - until close
+        self._others = tempfile.TemporaryFile(dir=holding.partial.path.parent)  # noqa: SIM115 - until close
 
     def close(self) -> None:
         """Let go of what was said otherwise."""
@@ -75,7 +72,7 @@ class CrossExamination:
         mirror = pick(self._open, monotonic(), spare=self._run.load.spare)
         if mirror is None:
             return None
-        usual = typical_rate(self._download.mirrors)
+        usual = typical_rate(self._holding.mirrors)
         for fetch in self._fetches:
             fetch.claim.rate = fetch.pace(monotonic()) or usual
         rate = mirror.rate or usual
@@ -86,26 +83,25 @@ class CrossExamination:
     def _open(self) -> list[Mirror]:
         """Those whom the budgets of their providers let us ask at all."""
         pace = self._run.pace
-        return [one for one in self._download.candidates() if pace.open(one.tally.host)]
+        return [one for one in self._holding.candidates() if pace.open(one.tally.host)]
 
     @property
     def done(self) -> bool:
         """Whether nobody can say anything more."""
         waiting = any(
-            self._asked.would_claim(one.number, self._authors)
-            for one in self._download.candidates()
+            self._asked.would_claim(one.number, self._authors) for one in self._holding.candidates()
         )
         return not (self._fetches or waiting)
 
     @property
     def _fetches(self) -> list[Fetch]:
-        return [fetch for fetch in self._download.fetches if fetch.keeper is self]
+        return [fetch for fetch in self._holding.fetches if fetch.keeper is self]
 
     def _fetch(self, mirror: Mirror, claim: Claim) -> Fetch:
         rest = claim.end == self._asked.size
         end = None if rest or claim.end == ENDLESS else claim.end
         part = Part(claim.at, self._asked.size, mirror.validator, end=end)
-        return self._download.fetch(mirror, claim, part, keeper=self)
+        return self._holding.ask(mirror, claim, part, self)
 
     # What comes
 
@@ -127,7 +123,7 @@ class CrossExamination:
         at = claim.at
         while view:
             part = view[: GRANULE - at % GRANULE]
-            held = self._download.partial.read(at, at + len(part))
+            held = self._holding.partial.read(at, at + len(part))
             if held != part:
                 os.pwrite(self._others.fileno(), part, at)
                 first = next(i for i, (a, b) in enumerate(zip(held, part, strict=False)) if a != b)
@@ -157,7 +153,7 @@ class CrossExamination:
             raise Passing(f"{told} and then ended")
 
     def leave(self, fetch: Fetch, fault: Fault | None) -> None:
-        """End a fetch, and take what went wrong with it."""
+        """Give a fetch's claim back, and take what went wrong with it."""
         self._asked.release(fetch.claim)
         if fault is not None and not fetch.is_cut and not isinstance(fault, Local | Again):
             fetch.mirror.tally.blame(fault)
@@ -165,8 +161,7 @@ class CrossExamination:
                 fetch.mirror.failed(fault, monotonic())
             else:
                 told = Worthless(str(fault)) if isinstance(fault, Changed) else fault
-                self._download.drop(fetch.mirror, told)
-        self._download.left(fetch)
+                self._holding.drop(fetch.mirror, told)
 
     # What follows
 
@@ -183,16 +178,16 @@ class CrossExamination:
         numbers = [number for number, _ in involved.most_common()]
         for number in numbers:
             theirs = [one for one in self._disputes if one.held == number]
-            if self._sha256(theirs) == self._download.item.sha256:
+            if self._sha256(theirs) == self._holding.item.sha256:
                 self._put_right(theirs)
-                liar = next((m for m in self._download.mirrors if m.number == number), None)
+                liar = next((m for m in self._holding.mirrors if m.number == number), None)
                 return liar, self._evidence(number)
         return None
 
     def _sha256(self, replaced: list[Dispute]) -> str:
         """Hash what is held, with the others' bytes in some places."""
         digest, at, lease = hashlib.sha256(), 0, self._run.lease
-        descriptor = self._download.partial.descriptor
+        descriptor = self._holding.partial.descriptor
 
         def take(block: Block) -> None:
             lease.check()
@@ -210,19 +205,19 @@ class CrossExamination:
             at = dispute.start
             while at < dispute.end:
                 block = os.pread(self._others.fileno(), min(BLOCK, dispute.end - at), at)
-                self._download.partial.write(memoryview(block), at)
+                self._holding.partial.write(memoryview(block), at)
                 at += len(block)
         with self._run.changed:
             for dispute in replaced:
                 granule = dispute.start // GRANULE
-                self._download.extents.authors[granule] = dispute.other
-                self._download.partial.journal.mark(granule, bytes([dispute.other]))
-            self._download.forgotten += 1  # a seal under way must not vouch for these
+                self._holding.extents.authors[granule] = dispute.other
+                self._holding.partial.journal.mark(granule, bytes([dispute.other]))
+            self._holding.forgotten += 1  # a seal under way must not vouch for these
 
     def _evidence(self, number: int) -> str:
         against = [one for one in self._disputes if number in {one.held, one.other}]
         others = {one.held if one.other == number else one.other for one in against}
-        hosts = {one.tally.host for one in self._download.mirrors if one.number in others}
+        hosts = {one.tally.host for one in self._holding.mirrors if one.number in others}
         first, many = min(one.at for one in against), len(against)
         return (
             f"from byte {first} on, in {many} blocks, they differ from those of "

@@ -53,7 +53,7 @@ class Keeper(Protocol):
         """Take the honest end of an answer."""
 
     def leave(self, fetch: "Fetch", fault: Fault | None) -> None:
-        """End a fetch, and take what went wrong with it."""
+        """Give a fetch's claim back, and take what went wrong with it."""
 
 
 class Fetch:

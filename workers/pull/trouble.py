@@ -9,73 +9,69 @@
 """
 
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from workers.pull.faults import Again, Changed, Fault, OtherSize, Passing, Worthless
-from workers.pull.fetch import Fetch
+from workers.pull.holding import Holding
 from workers.pull.mirror import Mirror, in_use
 from workers.pull.pieces import WrongPiece
 
-if TYPE_CHECKING:
-    from workers.pull.download import Download
 
-
-def take(download: "Download", fetch: Fetch, fault: Fault) -> None:
+def take(holding: Holding, mirror: Mirror, fault: Fault) -> None:
     """Decide what follows from a fault of a mirror."""
-    mirror, evidence = fetch.mirror, ""
+    evidence = ""
     if isinstance(fault, WrongPiece):
-        download.forget(fault.start, fault.end)
+        holding.forget(fault.start, fault.end)
         evidence = str(fault)
-    blamed = _blamed(download, mirror, fault)
+    blamed = _blamed(holding, mirror, fault)
     if blamed is None:
         return
     if blamed is mirror.tally.out:  # which another item has found out before
-        download.drop(mirror, blamed)
+        holding.drop(mirror, blamed)
         return
     mirror.tally.blame(blamed, evidence, mirror.source.url)
     if isinstance(blamed, Passing):
         mirror.failed(blamed, monotonic())
         if not mirror.out:
             return
-    download.drop(mirror, blamed)
+    holding.drop(mirror, blamed)
     if isinstance(blamed, Worthless) and not evidence:
-        _disown(download, mirror)
+        _disown(holding, mirror)
 
 
-def _blamed(download: "Download", mirror: Mirror, fault: Fault) -> Fault | None:
+def _blamed(holding: Holding, mirror: Mirror, fault: Fault) -> Fault | None:
     """Say what the mirror is to blame for; None for nothing, or nothing yet."""
     if isinstance(fault, WrongPiece):
         # Who sent the rest of a piece that is not its own is not known.
         told = f"{mirror.tally.host}: sent the wrong bytes ({fault})"
         return Worthless(told) if fault.own else None
     if isinstance(fault, Changed):
-        again = change(download, mirror, str(fault))
+        again = change(holding, mirror, str(fault))
         if again is None:
-            download.spoil()
+            holding.spoil()
         return again
-    if isinstance(fault, OtherSize) and download.item.size is None and download.proven:
+    if isinstance(fault, OtherSize) and holding.item.size is None and holding.proven:
         # One of them lies about the size, and nobody knows which: one after another is asked.
-        download.only = next(iter(in_use(download.mirrors)), None)
-        download.spoil()
+        holding.only = next(iter(in_use(holding.mirrors)), None)
+        holding.spoil()
         return None
     return None if isinstance(fault, Again) else fault
 
 
-def _disown(download: "Download", mirror: Mirror) -> None:
+def _disown(holding: Holding, mirror: Mirror) -> None:
     """Throw away what a mirror brought."""
-    if download.extents.taking_part <= {mirror.number}:
-        download.spoil()
+    if holding.extents.taking_part <= {mirror.number}:
+        holding.spoil()
         return
-    for start, end in download.extents.runs_of(mirror.number):
-        download.forget(start, end)
+    for start, end in holding.extents.runs_of(mirror.number):
+        holding.forget(start, end)
 
 
-def change(download: "Download", mirror: Mirror, told: str) -> Worthless | None:
+def change(holding: Holding, mirror: Mirror, told: str) -> Worthless | None:
     """Take a change of a mirror's file while it is read: the fault, if it is not the first.
 
     While others serve the file, the first is one too many.
     """
     mirror.changes += 1
-    if [one for one in download.candidates() if one is not mirror]:
+    if [one for one in holding.candidates() if one is not mirror]:
         return Worthless(told)
     return Worthless(f"{told}, again and again while it is read") if mirror.changes > 1 else None
