@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle, islice
 
 CONNECTIONS = 64
@@ -57,7 +58,7 @@ async def _ask(host: str, port: int, requests: Iterator[bytes]) -> list[_Connect
     loop = asyncio.get_running_loop()
     done = [loop.create_future() for _ in range(CONNECTIONS)]
     made = [
-        await loop.create_connection(lambda one=one: _Connection(requests, one), host, port)
+        await loop.create_connection(partial(_Connection, requests, one), host, port)
         for one in done
     ]
     await asyncio.gather(*done)

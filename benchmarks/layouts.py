@@ -97,8 +97,7 @@ def _made(layout: Layout, folder: Path, flags: Any) -> Any:
 
 def _v1_infohash(layout: Layout, folder: Path) -> str:
     made = _made(layout, folder, libtorrent.create_torrent.v1_only)
-    read = libtorrent.load_torrent_buffer(libtorrent.bencode(made)).ti
-    return str(read.info_hashes().v1)
+    return str(libtorrent.torrent_info(libtorrent.bencode(made)).info_hashes().v1)
 
 
 def _v2(layout: Layout, folder: Path) -> tuple[dict[str, str | None], dict[str, bytes]]:

@@ -103,7 +103,7 @@ def after_losses(case: Case, decision: Decision, chance: random.Random) -> Case:
     """Retire or silence some sites, and spoil some copies."""
     states = list(ReplicaState)
     spoiled = [
-        replace(one, state=chance.choice(states)) if chance.random() < 0.2 else one
+        one._replace(state=chance.choice(states)) if chance.random() < 0.2 else one
         for one in carried_out(decision)
     ]
     sites = [
