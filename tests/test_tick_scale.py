@@ -206,8 +206,13 @@ def test_changes_are_added_up_without_reading_what_was_before(database_url: str)
         with store.read() as session:
             return offers.worth_folding(session)
 
+    def read_notes() -> list[offers.Note]:
+        with store.read() as session:
+            return offers.notes(session)
+
     assert not ask()
     assert _effort(store, ask) < 20
+    assert _effort(store, read_notes) < 20
     with store.engine.begin() as connection:
         connection.execute(text(_NOTES))
     assert ask()

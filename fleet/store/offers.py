@@ -105,9 +105,6 @@ _COPIES = (
     .order_by(col(Shard.position), col(Replica.site_id))
 )
 _SOME = _COPIES.where(col(Shard.id).in_(bindparam("shards", expanding=True)))
-_NOTES = select(
-    VersionChange.id, VersionChange.version_id, VersionChange.shard_id, VersionChange.changes
-).where(col(VersionChange.shard_id).is_not(None))
 _POSITIONS = select(Shard.position).where(col(Shard.id).in_(bindparam("shards", expanding=True)))
 
 
