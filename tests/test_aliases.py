@@ -361,7 +361,8 @@ def test_an_alias_of_withdrawn_bytes_is_gone_until_another_version_has_them(
         source = str(held.centre.folder / "source")
         mirror_dataset(store, source, RuleSpec(), dataset="data", label="second")
         held.centre.work()
-        assert api.get(f"/api/v1/torrents/{infohash}.torrent").status_code == 200
+        found = parse(api.get(f"/api/v1/torrents/{infohash}.torrent").content)
+    assert found.comment.startswith("data, version second: ")
     assert infohash in tracker.allowed(store)
 
 

@@ -30,16 +30,17 @@ def torrent_file(session: Session, infohash: str, trackers: Sequence[str] = ()) 
     Raises:
         NotFoundError: the fleet has no such torrent, or one of others that was not verified.
     """
-    alias = _verified(session, infohash)
-    if alias is None:
+    found = _verified(session, infohash)
+    if found is None:
         meta, web_seeds, _peers = torrent_of(session, infohash)
         comment = in_one(_comments(session, _shards(session, infohash)[0]))
         return torrent_bytes(meta, web_seeds=web_seeds, trackers=trackers, comment=comment)
+    alias, shard = found
     return reissue(
         data_of(session, alias),
         web_seeds=_web_seeds(session, alias),
         trackers=trackers,
-        comments=_comments(session, session.get_one(Shard, alias.shard_id)),
+        comments=_comments(session, shard),
     )
 
 
@@ -66,11 +67,11 @@ def magnet_link(session: Session, infohash: str, trackers: Sequence[str] = ()) -
     Raises:
         NotFoundError: the fleet has no such torrent, or one of others that was not verified.
     """
-    alias = _verified(session, infohash)
-    if alias is None:
+    found = _verified(session, infohash)
+    if found is None:
         meta, web_seeds, peers = torrent_of(session, infohash)
         return magnet(meta, web_seeds=web_seeds, trackers=trackers, peers=peers)
-    shard = session.get_one(Shard, alias.shard_id)
+    alias, shard = found
     return magnet(
         parse(data_of(session, alias)),
         web_seeds=_web_seeds(session, alias),
@@ -79,18 +80,19 @@ def magnet_link(session: Session, infohash: str, trackers: Sequence[str] = ()) -
     )
 
 
-def _verified(session: Session, infohash: str) -> TorrentAlias | None:
-    """Return the verified alias with ``infohash``; None if it is a shard's own, or nobody's.
+def _verified(session: Session, infohash: str) -> tuple[TorrentAlias, Shard] | None:
+    """Return the verified alias with ``infohash`` and the newest shard of its bytes.
 
-    It is one as long as a version that was not withdrawn has its bytes.
+    None if it is a shard's own, or nobody's, or that of bytes that were withdrawn.
     """
-    if session.exec(select(Shard.id).where(Shard.infohash == infohash)).first() is not None:
+    if _shards(session, infohash):
         return None
     alias = session.get(TorrentAlias, infohash)
     if alias is None or alias.state != AliasState.VERIFIED:
         return None
     own = session.get_one(Shard, alias.shard_id).infohash
-    return alias if own and _shards(session, own) else None
+    shards = _shards(session, own) if own else ()
+    return (alias, shards[0]) if shards else None
 
 
 def _web_seeds(session: Session, alias: TorrentAlias) -> list[str]:
@@ -155,8 +157,10 @@ def _peers(session: Session, infohash: str) -> list[tuple[str, int]]:
         select(Site.peer)
         .join(Replica, col(Replica.site_id) == col(Site.id))
         .join(Shard, col(Shard.id) == col(Replica.shard_id))
+        .join(Version, col(Version.id) == col(Shard.version_id))
         .where(
             Shard.infohash == infohash,
+            Version.state != VersionState.WITHDRAWN,
             Replica.state == ReplicaState.AVAILABLE,
             Site.peer != "",
             col(Site.retired).is_(False),
