@@ -371,10 +371,26 @@ def test_a_column_of_another_kind_is_refused_and_crashes_nothing(
         refused(fleet("catalogue", "show", "ca-on_roads", "--from", str(tmp_path), *options), "")
 
 
+@pytest.mark.parametrize("there", [True, False])
 def test_a_table_that_lacks_what_need_not_be_said_is_shown(
-    fleet: Run, folder: Path, tmp_path: Path
+    fleet: Run, folder: Path, tmp_path: Path, there: bool
 ) -> None:
     whole = pq.read_table(folder / "catalogue.parquet").drop_columns(["start_datetime"])
+    if there:  # as a writer leaves it that saw none
+        whole = whole.append_column("start_datetime", pa.nulls(len(whole)))
     pq.write_table(whole, tmp_path / "catalogue.parquet")
     shown = fleet("catalogue", "show", "ca-on_roads", "--from", str(tmp_path))
     assert (shown.code, shown.err) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["collection", "version", "license", "fleet:files", "fleet:size"])
+def test_a_row_that_says_nothing_of_what_each_does_is_refused(
+    fleet: Run, folder: Path, tmp_path: Path, name: str
+) -> None:
+    whole = pq.read_table(folder / "catalogue.parquet")
+    at = whole.schema.get_field_index(name)
+    field = whole.schema.field(at)
+    broken = whole.set_column(at, field, pa.nulls(len(whole), field.type))
+    pq.write_table(broken, tmp_path / "catalogue.parquet")
+    for words in (("query", "road"), ("show", "nothing-of-that-name")):
+        refused(fleet("catalogue", *words, "--from", str(tmp_path)), "")

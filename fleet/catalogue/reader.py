@@ -39,6 +39,7 @@ _NEEDED: Final = frozenset(
     | {"stac_version", "stac_extensions"}
     | {"published", "fleet:state", "fleet:sequence", "fleet:mirrors"}
 )
+_SAID: Final = ("collection", "version", "license", "fleet:files", "fleet:size")  # by every row
 
 
 class CatalogueError(ValueError):
@@ -94,8 +95,11 @@ class Catalogue:
         found = self._rows.schema
         for column in columns.schema(()):
             at = found.get_field_index(column.name)
-            there = at >= 0 and _fits(found.field(at).type, column.type)
-            if (at >= 0 or column.name in _NEEDED) and not there:
+            needed = column.name in _NEEDED
+            if at < 0 and not needed:
+                continue
+            kind = found.field(at).type if at >= 0 else pa.null()
+            if not (_fits(kind, column.type) or (pa.types.is_null(kind) and not needed)):
                 raise CatalogueError(
                     f"{table} is no catalogue in both languages: it has no column {column.name} "
                     f"of {column.type}"
@@ -163,7 +167,10 @@ class Catalogue:
                 fragment_readahead=1,
             ).to_batches()
             for batch in batches:
-                yield from batch.to_pylist()
+                for row in batch.to_pylist():
+                    if lacking := [name for name in _SAID if row.get(name, "") is None]:
+                        raise CatalogueError(f"{self._place} has a row without {lacking[0]}")
+                    yield row
 
     def _collection(self, dataset: str) -> Json:
         """Read a Collection from the table's footer, or from the sidecar."""
